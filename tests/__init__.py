@@ -1,0 +1,1 @@
+"""All tests of livekit-operator, and the cluster they run on."""

@@ -1,0 +1,103 @@
+"""Building images with buildah, in a storage of the cluster's own."""
+
+import configparser
+import io
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.cluster import layout, oci_layout
+from tests.cluster.commands import run, succeeds
+from tests.cluster.errors import ClusterError, log_tail
+
+_FOLDER = layout.CACHE / "images"
+_CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_IGNORED = "**/__pycache__\n**/*.pyc\n**/.pytest_cache\n.git\n.venv\n.cluster\n"
+
+
+def local_name(reference: str) -> str:
+    """What buildah calls an image that was built here under this reference."""
+    return f"localhost/{reference}"
+
+
+def has(reference: str) -> bool:
+    """Whether an image is in the storage."""
+    return succeeds(*_buildah("inspect", "--type", "image", local_name(reference)))
+
+
+def build(
+    name: str, reference: str, dockerfile: Path, context: Path, arguments: Mapping[str, str] | None = None
+) -> None:
+    """Build an image; unchanged first steps come from buildah's cache of layers."""
+    log = layout.LOGS / f"image-{name}.log"
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with _build_volumes() as volumes, tempfile.NamedTemporaryFile("w", suffix=".ignore") as ignored:
+        ignored.write(_IGNORED)
+        ignored.flush()
+        own_ignores = any((context / file).exists() for file in (".containerignore", ".dockerignore"))
+        command = _buildah(
+            "build",
+            "--isolation=chroot",
+            "--network=host",
+            "--layers",
+            "--pull=never",
+            *(() if own_ignores else (f"--ignorefile={ignored.name}",)),
+            *(f"--build-arg={key}={value}" for key, value in (arguments or {}).items()),
+            *(f"--volume={source}:{target}:ro" for source, target in volumes.items()),
+            f"--file={dockerfile}",
+            f"--tag={local_name(reference)}",
+            str(context),
+        )
+        with log.open("w") as output:
+            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
+    if done.returncode:
+        raise ClusterError(f"build of the image {name} failed{log_tail(log, lines=60)}")
+
+
+def push(reference: str, tag: str) -> None:
+    """Copy an image from the storage to the OCI layout; layers that are there are not copied again."""
+    oci_layout.FOLDER.parent.mkdir(parents=True, exist_ok=True)
+    # Uncompressed, so that a layer's name is known without making it, and import costs no CPU.
+    push = ("push", "--quiet", "--disable-compression", local_name(reference), f"oci:{oci_layout.FOLDER}:{tag}")
+    run(*_buildah(*push), timeout=600)
+
+
+def _buildah(*arguments: str) -> list[str]:
+    storage = (f"--root={_FOLDER / 'storage'}", f"--runroot={_FOLDER / 'run'}")
+    return ["buildah", *storage, *arguments]
+
+
+@contextmanager
+def _build_volumes() -> Iterator[dict[Path, Path]]:
+    """What lets pip work in a build as it does on this machine, mounted so that nothing of it stays in the image."""
+    with tempfile.NamedTemporaryFile("w", suffix=".conf") as configuration:
+        configuration.write(pip_configuration(run("pip", "config", "list", cwd=Path("/")), os.environ))
+        configuration.flush()
+        volumes = {Path(configuration.name): Path("/etc/pip.conf")}
+        if _CA_BUNDLE.exists():
+            volumes[_CA_BUNDLE] = _CA_BUNDLE
+        yield volumes
+
+
+def pip_configuration(listing: str, environment: Mapping[str, str]) -> str:
+    """One pip.conf that says what this machine's files (`pip config list`) and PIP_* variables say."""
+    settings = {}
+    for line in listing.splitlines():
+        name, _, value = line.partition("=")
+        section, _, option = name.partition(".")
+        if section == "global" and option:
+            settings[option] = value.strip("'\"")
+    for name, value in environment.items():
+        if name.startswith("PIP_"):
+            settings[name.removeprefix("PIP_").lower().replace("_", "-")] = value
+    # A folder of this machine, which a build does not see.
+    settings.pop("find-links", None)
+    settings["cert"] = str(_CA_BUNDLE)
+    parser = configparser.RawConfigParser()
+    parser["global"] = settings
+    text = io.StringIO()
+    parser.write(text)
+    return text.getvalue()

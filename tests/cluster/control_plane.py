@@ -1,0 +1,154 @@
+"""The control plane: etcd, API server, controllers and scheduler, in the machine's own network namespace."""
+
+from tests.cluster import addresses, certificates, cgroups, kubeconfigs, layout, processes, progress, tools, waiting
+from tests.cluster.commands import run
+from tests.cluster.errors import ClusterError
+from tests.cluster.processes import Program
+
+# Half a minute until a silent node counts as lost, and again until its pods are moved: node loss is something tests
+# do, and Kubernetes' own defaults (50 s and 300 s) are for networks that stutter.
+_NODE_GRACE_SECONDS = 30
+_EVICTION_SECONDS = 30
+
+
+def start() -> None:
+    """Start etcd and the API server if they do not run, without waiting for them."""
+    with progress.step("control plane") as step:
+        certificates.ensure_authority()
+        certificates.ensure(
+            [
+                certificates.ADMIN,
+                certificates.API_SERVER,
+                certificates.API_SERVER_TO_KUBELETS,
+                certificates.CONTROLLER_MANAGER,
+                certificates.SCHEDULER,
+                certificates.PROXY,
+            ]
+        )
+        kubeconfigs.ensure_admin()
+        cgroups.ensure(cgroups.CONTROL_PLANE)
+        started = [program.name for program in (_etcd(), _api_server()) if processes.ensure(program)]
+        step.result = f"started {' and '.join(started)}" if started else "running already"
+
+
+def wait_until_ready() -> None:
+    """Wait for the API server, then start what needs it."""
+    with progress.step("API server") as step:
+        api_server = _api_server()
+
+        def ready() -> bool:
+            processes.require(_etcd())
+            processes.require(api_server)
+            return is_ready()
+
+        waiting.wait_for("API server ready", ready, 120, logs=[api_server.log])
+        step.result = f"ready at {addresses.api_server_url()}"
+    with progress.step("controllers and scheduler") as step:
+        started = [program.name for program in (_controller_manager(), _scheduler()) if processes.ensure(program)]
+        step.result = f"started {' and '.join(started)}" if started else "running already"
+
+
+def is_ready() -> bool:
+    """Whether the API server says that it is ready."""
+    try:
+        # Not `kubectl`'s retries: the caller has its own.
+        kubectl("get", "--raw", "/readyz", timeout=5)
+    except ClusterError:
+        return False
+    return True
+
+
+def kubectl(*arguments: str, stdin: str | None = None, timeout: float = 60) -> str:
+    """Run kubectl against this cluster, whatever the environment says."""
+    return run(tools.path("kubectl"), "--kubeconfig", layout.KUBECONFIG, *arguments, stdin=stdin, timeout=timeout)
+
+
+def _program(name: str, *arguments: str) -> Program:
+    return Program(
+        name=name,
+        argv=(str(tools.path(name)), *arguments),
+        cgroup_procs=cgroups.procs_files(cgroups.CONTROL_PLANE),
+    )
+
+
+def _etcd() -> Program:
+    client = f"http://127.0.0.1:{addresses.ETCD_CLIENT_PORT}"
+    peer = f"http://127.0.0.1:{addresses.ETCD_PEER_PORT}"
+    return Program(
+        name="etcd",
+        argv=(
+            "/usr/bin/etcd",
+            "--name=local",
+            f"--data-dir={layout.DATA / 'etcd'}",
+            # Loopback only, so that no pod reaches it.
+            f"--listen-client-urls={client}",
+            f"--advertise-client-urls={client}",
+            f"--listen-peer-urls={peer}",
+            f"--initial-advertise-peer-urls={peer}",
+            f"--initial-cluster=local={peer}",
+            # What a power cut would lose is thrown away anyway.
+            "--unsafe-no-fsync",
+        ),
+        cgroup_procs=cgroups.procs_files(cgroups.CONTROL_PLANE),
+    )
+
+
+def _api_server() -> Program:
+    server, client = certificates.API_SERVER, certificates.API_SERVER_TO_KUBELETS
+    return _program(
+        "kube-apiserver",
+        f"--etcd-servers=http://127.0.0.1:{addresses.ETCD_CLIENT_PORT}",
+        f"--bind-address={addresses.HOST}",
+        f"--advertise-address={addresses.HOST}",
+        f"--secure-port={addresses.API_SERVER_PORT}",
+        f"--tls-cert-file={server.certificate}",
+        f"--tls-private-key-file={server.key}",
+        f"--client-ca-file={certificates.CA}",
+        f"--kubelet-certificate-authority={certificates.CA}",
+        f"--kubelet-client-certificate={client.certificate}",
+        f"--kubelet-client-key={client.key}",
+        f"--service-account-issuer=https://kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}",
+        f"--service-account-key-file={certificates.SERVICE_ACCOUNT_PUBLIC_KEY}",
+        f"--service-account-signing-key-file={certificates.SERVICE_ACCOUNT_KEY}",
+        f"--service-cluster-ip-range={addresses.SERVICES}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged",
+        # Webhooks are called at their pods: the machine's way to service addresses leads through one node.
+        "--enable-aggregator-routing",
+        f"--default-not-ready-toleration-seconds={_EVICTION_SECONDS}",
+        f"--default-unreachable-toleration-seconds={_EVICTION_SECONDS}",
+    )
+
+
+def _controller_manager() -> Program:
+    kubeconfig = kubeconfigs.ensure(certificates.CONTROLLER_MANAGER)
+    return _program(
+        "kube-controller-manager",
+        f"--kubeconfig={kubeconfig}",
+        f"--authentication-kubeconfig={kubeconfig}",
+        f"--authorization-kubeconfig={kubeconfig}",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+        "--use-service-account-credentials",
+        f"--root-ca-file={certificates.CA}",
+        f"--service-account-private-key-file={certificates.SERVICE_ACCOUNT_KEY}",
+        f"--cluster-signing-cert-file={certificates.CA}",
+        f"--cluster-signing-key-file={certificates.CA_KEY}",
+        f"--cluster-cidr={addresses.PODS}",
+        # A node's share follows from its number instead, so that routes stand before the node registers.
+        "--allocate-node-cidrs=false",
+        f"--node-monitor-grace-period={_NODE_GRACE_SECONDS}s",
+    )
+
+
+def _scheduler() -> Program:
+    kubeconfig = kubeconfigs.ensure(certificates.SCHEDULER)
+    return _program(
+        "kube-scheduler",
+        f"--kubeconfig={kubeconfig}",
+        f"--authentication-kubeconfig={kubeconfig}",
+        f"--authorization-kubeconfig={kubeconfig}",
+        "--bind-address=127.0.0.1",
+        "--leader-elect=false",
+    )

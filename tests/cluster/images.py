@@ -1,0 +1,160 @@
+"""The images the cluster runs, and how each is built without asking a registry.
+
+Every reference carries a digest of what the image is made of, so an unchanged image is neither built nor imported
+again. Built images lie side by side in one OCI layout in the cache, where they share their layers.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.cluster import base_image, build_context, buildah, layout, locking, oci_layout, progress, tools
+from tests.cluster.errors import ClusterError
+
+_CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+
+
+@dataclass(frozen=True)
+class ComposedImage:
+    """An image made of a few files of this machine, its Dockerfile written here."""
+
+    name: str
+    repository: str
+    dockerfile: str
+    key: Callable[[], str]
+    files: Callable[[], Mapping[str, Path]]
+    version: Callable[[], str] | None = None
+
+    def digest(self) -> str:
+        """Changes when the image must be built anew."""
+        return tools.digest([self.dockerfile, self.key()], [])
+
+    def reference(self) -> str:
+        """What a pod names it by."""
+        return f"{self.repository}:{self.version() if self.version else f'dev-{self.digest()}'}"
+
+    def build(self) -> None:
+        """Build it into buildah's storage."""
+        with tempfile.TemporaryDirectory(prefix=f"{self.name}-") as folder:
+            context = Path(folder)
+            (context / "Dockerfile").write_text(self.dockerfile)
+            for name, source in self.files().items():
+                shutil.copy(source, context / name)
+            buildah.build(self.name, self.reference(), context / "Dockerfile", context)
+
+
+@dataclass(frozen=True)
+class ProjectImage:
+    """An image of this repository, built from its Dockerfile on the base."""
+
+    name: str
+    repository: str
+    dockerfile: Path
+    context: Path
+
+    def digest(self) -> str:
+        """Changes when the image must be built anew."""
+        text = self._text()
+        return tools.digest([text, BASE.reference()], build_context.files(self.context, text))
+
+    def reference(self) -> str:
+        """What a pod names it by."""
+        return f"{self.repository}:dev-{self.digest()}"
+
+    def build(self) -> None:
+        """Build it into buildah's storage."""
+        if not buildah.has(BASE.reference()):
+            BASE.build()
+        arguments = {"BASE_IMAGE": buildah.local_name(BASE.reference())}
+        buildah.build(self.name, self.reference(), self.dockerfile, self.context, arguments)
+
+    def _text(self) -> str:
+        try:
+            return self.dockerfile.read_text()
+        except FileNotFoundError as error:
+            raise ClusterError(f"image {self.name}: there is no {self.dockerfile}") from error
+
+
+Image = ComposedImage | ProjectImage
+
+
+def _of_tool(name: str, repository: str, module: tools.Module, binary: str, *, version: str = "") -> ComposedImage:
+    """An image with nothing but one static binary, and the certificates it may verify others by."""
+    return ComposedImage(
+        name=name,
+        repository=repository,
+        dockerfile=(
+            f'FROM scratch\nCOPY ca-certificates.crt {_CA_BUNDLE}\nCOPY {binary} /{binary}\nENTRYPOINT ["/{binary}"]\n'
+        ),
+        key=lambda: tools.key(module),
+        files=lambda: {binary: tools.path(binary), "ca-certificates.crt": _CA_BUNDLE},
+        version=(lambda: version) if version else None,
+    )
+
+
+BASE = ComposedImage(
+    name="base",
+    repository="livekit-operator-test/base",
+    dockerfile=(
+        "FROM scratch\nADD rootfs.tar /\n"
+        "ENV PATH=/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin LANG=C.UTF-8\n"
+        'CMD ["python3"]\n'
+    ),
+    key=base_image.key,
+    files=lambda: {"rootfs.tar": base_image.ensure_archive()},
+)
+PAUSE = _of_tool("pause", "livekit-operator-test/pause", tools.PAUSE, "pause")
+COREDNS = _of_tool("coredns", "livekit-operator-test/coredns", tools.COREDNS, "coredns")
+LIVEKIT_SERVER = _of_tool(
+    "livekit-server",
+    "livekit/livekit-server",
+    tools.LIVEKIT,
+    "livekit-server",
+    version=tools.LIVEKIT.version_of("github.com/livekit/livekit-server"),
+)
+OPERATOR = ProjectImage(
+    "operator", "livekit-operator/operator", layout.REPOSITORY / "operator" / "Dockerfile", layout.REPOSITORY
+)
+AGENT = ProjectImage(
+    "agent",
+    "livekit-operator/agent",
+    layout.REPOSITORY / "agent_image" / "Dockerfile",
+    layout.REPOSITORY / "agent_image",
+)
+PROVIDERS = ProjectImage(
+    "providers",
+    "livekit-operator-test/providers",
+    layout.REPOSITORY / "tests" / "providers" / "Dockerfile",
+    layout.REPOSITORY / "tests" / "providers",
+)
+
+# What the cluster itself needs to run any pod.
+OF_THE_CLUSTER: tuple[Image, ...] = (PAUSE, COREDNS)
+ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS)
+
+
+def ensure_built(wanted: Iterable[Image]) -> list[str]:
+    """Have these images in the OCI layout; tell which had to be built."""
+    return [image.name for image in wanted if _ensure_built(image)]
+
+
+def layout_tag(image: Image) -> str:
+    """What the OCI layout knows an image by."""
+    return f"{image.name}-{image.digest()}"
+
+
+def _ensure_built(image: Image) -> bool:
+    tag = layout_tag(image)
+    if oci_layout.manifest_digest(tag):
+        return False
+    with locking.exclusive("images"):
+        if oci_layout.manifest_digest(tag):
+            return False
+        with progress.step(f"image {image.name}") as step:
+            image.build()
+            buildah.push(image.reference(), tag)
+            oci_layout.forget_others(image.name, tag)
+            step.result = f"built {image.reference()}"
+    return True

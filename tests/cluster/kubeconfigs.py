@@ -1,0 +1,65 @@
+"""Kubeconfig files, each with its certificates inside so that it may be copied anywhere."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from tests.cluster import addresses, certificates, layout
+
+CONTEXT = "livekit-operator-local"
+
+
+def build(identity: certificates.Identity) -> dict[str, Any]:
+    """The kubeconfig of one client."""
+    user = identity.common_name
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [
+            {
+                "name": CONTEXT,
+                "cluster": {
+                    "server": addresses.api_server_url(),
+                    "certificate-authority-data": _base64(certificates.CA),
+                },
+            }
+        ],
+        "users": [
+            {
+                "name": user,
+                "user": {
+                    "client-certificate-data": _base64(identity.certificate),
+                    "client-key-data": _base64(identity.key),
+                },
+            }
+        ],
+        "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user}}],
+        "current-context": CONTEXT,
+    }
+
+
+def ensure(identity: certificates.Identity) -> Path:
+    """Write the kubeconfig of a component next to its certificate."""
+    return _write(layout.PKI / f"{identity.file}.kubeconfig", identity)
+
+
+def ensure_admin() -> Path:
+    """Write the kubeconfig that people and tests use."""
+    layout.STATE.mkdir(parents=True, exist_ok=True)
+    return _write(layout.KUBECONFIG, certificates.ADMIN)
+
+
+def _write(path: Path, identity: certificates.Identity) -> Path:
+    text = yaml.safe_dump(build(identity), sort_keys=False)
+    if not path.exists() or path.read_text() != text:
+        new = path.with_name(path.name + ".new")
+        new.touch(mode=0o600)
+        new.write_text(text)
+        new.replace(path)
+    return path
+
+
+def _base64(path: Path) -> str:
+    return base64.b64encode(path.read_bytes()).decode()

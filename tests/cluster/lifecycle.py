@@ -1,0 +1,146 @@
+"""The cluster as a whole: up, down, its images and its status."""
+
+import json
+import os
+import shutil
+
+from tests.cluster import (
+    addresses,
+    base_image,
+    cgroups,
+    control_plane,
+    dns,
+    image_import,
+    images,
+    layout,
+    locking,
+    machine,
+    network,
+    nodes,
+    packages,
+    processes,
+    progress,
+    tools,
+)
+from tests.cluster.errors import ClusterError
+from tests.cluster.machine import Node
+
+_LOCK = "cluster"
+
+
+def up(node_count: int) -> None:
+    """Bring the cluster to this many nodes, from nothing or from whatever state it is in."""
+    if not 1 <= node_count <= addresses.MAX_NODES:
+        raise ClusterError(f"NODES must be 1 to {addresses.MAX_NODES}, not {node_count}")
+    packages.ensure()
+    tools.ensure_all()
+    images.ensure_built(images.OF_THE_CLUSTER)
+    with locking.exclusive(_LOCK):
+        _clear_leftovers()
+        wanted = [Node(index) for index in range(1, node_count + 1)]
+        network.ensure_bridge()
+        control_plane.start()
+        _start_runtimes(wanted)
+        control_plane.wait_until_ready()
+        _remove_surplus(wanted)
+        _start_kubelets(wanted)
+        dns.ensure(node_count)
+    progress.say(f"the cluster is up: export KUBECONFIG={layout.KUBECONFIG}")
+
+
+def _start_runtimes(wanted: list[Node]) -> None:
+    with progress.step("container runtimes") as step:
+        started = [node.name for node in wanted if nodes.ensure_runtime(node)]
+        network.ensure_routes(wanted)
+        imported = image_import.ensure(wanted, images.OF_THE_CLUSTER)
+        step.result = f"started on {', '.join(started)}" if started else "running already"
+        if imported:
+            step.result += f"; imported {', '.join(imported)}"
+
+
+def _start_kubelets(wanted: list[Node]) -> None:
+    with progress.step("nodes") as step:
+        started = [name for node in wanted for name in nodes.ensure_kubelet(node)]
+        nodes.wait_until_ready(wanted)
+        step.result = f"{', '.join(node.name for node in wanted)} ready" + ("" if started else ", as before")
+
+
+def _remove_surplus(wanted: list[Node]) -> None:
+    for node in nodes.known():
+        if node not in wanted:
+            nodes.remove(node)
+
+
+def down() -> None:
+    """Take away every trace of the cluster, whatever state it is in; caches and logs stay."""
+    with locking.exclusive(_LOCK), progress.step("cluster") as step:
+        _remove_everything()
+        step.result = "gone"
+
+
+def _clear_leftovers() -> None:
+    """Take away what cannot be healed: a cluster of another checkout, or one of which no process is left."""
+    owner = layout.OWNER.read_text() if layout.OWNER.exists() else None
+    ours = owner == str(layout.REPOSITORY)
+    if ours and processes.alive():
+        return
+    with progress.step("leftovers") as step:
+        step.result = f"removed the cluster of {owner}" if owner and not ours else "none"
+        if ours:
+            step.result = "removed what a killed run left"
+        _remove_everything()
+    layout.DATA.mkdir(parents=True, exist_ok=True)
+    layout.OWNER.write_text(str(layout.REPOSITORY))
+
+
+def _remove_everything() -> None:
+    # Processes first: what lives in our cgroups, and what has a record, should it have missed its group.
+    cgroups.remove(cgroups.ROOT)
+    for name in processes.recorded():
+        processes.stop(name, grace=0)
+    network.remove()
+    for folder in (layout.RUN, layout.DATA):
+        for mount in machine.mounts_below(folder):
+            machine.unmount(mount)
+        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+    base_image.clean()
+    nodes.remove_empty_folders()
+    for file in (layout.KUBECONFIG, layout.IMAGES):
+        file.unlink(missing_ok=True)
+
+
+def load_images() -> None:
+    """Build what has changed and have all images on all nodes."""
+    if not nodes.known():
+        raise ClusterError("the cluster is not up: `python -m tests.cluster up` first")
+    packages.ensure()
+    built = images.ensure_built(images.ALL)
+    with locking.exclusive(_LOCK), progress.step("images") as step:
+        step.doing = "importing"
+        imported = image_import.ensure(nodes.known(), images.ALL)
+        references = {image.name: image.reference() for image in images.ALL}
+        layout.IMAGES.write_text(json.dumps(references, indent=2) + "\n")
+        step.result = f"built {', '.join(built) or 'none'}; imported {', '.join(imported) or 'none'}"
+
+
+def status() -> bool:
+    """Show what runs; tell whether the cluster is up as a whole."""
+    names = processes.recorded()
+    for name in names:
+        print(f"{'running' if processes.is_alive(name) else 'ENDED':8} {name}")
+    if not names or not layout.KUBECONFIG.exists() or not control_plane.is_ready():
+        print("the cluster is not up")
+        return False
+    ready = nodes.ready_names()
+    for node in nodes.known():
+        print(f"{'ready' if node.name in ready else 'LOST':8} {node.name} {node.address} pods {node.pod_network}")
+    print(f"export KUBECONFIG={layout.KUBECONFIG}")
+    return all(map(processes.is_alive, names)) and {node.name for node in nodes.known()} <= ready
+
+
+def node_count_from_environment() -> int:
+    """How many nodes NODES asks for."""
+    asked = os.environ.get("NODES") or "2"
+    if not asked.isdecimal():
+        raise ClusterError(f"NODES must be a number, not {asked!r}")
+    return int(asked)

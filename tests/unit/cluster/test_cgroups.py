@@ -1,0 +1,49 @@
+"""Cgroup hierarchies are read off the mount table, of either version."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.cluster.cgroups import Hierarchy, parse_mounts
+
+_V1 = """\
+tmpfs /sys/fs/cgroup tmpfs rw,relatime,mode=755 0 0
+cgroup /sys/fs/cgroup/cpu,cpuacct cgroup rw,nosuid,nodev,noexec,relatime,cpu,cpuacct 0 0
+cgroup /sys/fs/cgroup/memory cgroup rw,relatime,memory 0 0
+cgroup /sys/fs/cgroup/systemd cgroup rw,relatime,xattr,release_agent=/lib/agent,name=systemd 0 0
+"""
+_V2 = "cgroup2 /sys/fs/cgroup cgroup2 rw,nosuid,nodev,noexec,relatime,nsdelegate,memory_recursiveprot 0 0\n"
+
+
+@pytest.mark.parametrize(
+    ("mounts", "expected"),
+    [
+        ("", []),
+        ("proc /proc proc rw 0 0\n", []),
+        (_V2, [Hierarchy(Path("/sys/fs/cgroup"), 2, frozenset())]),
+        (
+            _V1,
+            [
+                Hierarchy(Path("/sys/fs/cgroup/cpu,cpuacct"), 1, frozenset({"cpu", "cpuacct"})),
+                Hierarchy(Path("/sys/fs/cgroup/memory"), 1, frozenset({"memory"})),
+                Hierarchy(Path("/sys/fs/cgroup/systemd"), 1, frozenset({"name=systemd"})),
+            ],
+        ),
+    ],
+)
+def test_hierarchies_in_a_mount_table(mounts: str, expected: list[Hierarchy]) -> None:
+    assert parse_mounts(mounts) == expected
+
+
+def test_both_versions_at_once() -> None:
+    hybrid = _V1 + "cgroup2 /sys/fs/cgroup/unified cgroup2 rw 0 0\n"
+    assert [hierarchy.version for hierarchy in parse_mounts(hybrid)] == [1, 1, 1, 2]
+
+
+def test_a_hierarchy_mounted_twice_counts_once() -> None:
+    again = "cgroup /mnt/again cgroup rw,memory 0 0\n"
+    assert [hierarchy.mount for hierarchy in parse_mounts(_V1 + again)].count(Path("/mnt/again")) == 0
+
+
+def test_a_mount_point_with_a_blank() -> None:
+    assert parse_mounts(r"cgroup2 /sys/a\040b cgroup2 rw 0 0")[0].mount == Path("/sys/a b")
