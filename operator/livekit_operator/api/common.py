@@ -1,0 +1,122 @@
+"""Parts that more than one resource uses: references, durations, names, compute resources, conditions."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from livekit_operator.api.base import ApiModel
+
+NAME_PATTERN = r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$"
+
+Port = Annotated[int, Field(ge=1, le=65535)]
+ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
+NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+SecretKeyName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+
+
+class SecretRef(ApiModel):
+    """A Secret in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+
+
+class SecretKeyRef(ApiModel):
+    """One key of a Secret in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the Secret.")
+    key: SecretKeyName = Field(description="Key inside the Secret.")
+
+
+class ObjectRef(ApiModel):
+    """Another resource of this API group."""
+
+    name: ObjectName = Field(description="Name of the resource.")
+    namespace: NamespaceName | None = Field(
+        default=None,
+        description="Namespace of the resource; this resource's own when left out. Another namespace works only when "
+        "the LiveKitServer's `allowedNamespaces` lists this one.",
+    )
+
+
+class PortRange(ApiModel):
+    """An inclusive range of ports."""
+
+    start: Port = Field(description="First port.")
+    end: Port = Field(description="Last port, itself included.")
+
+
+Quantity = Annotated[
+    str,
+    Field(
+        json_schema_extra={
+            "type": None,
+            "anyOf": [{"type": "integer"}, {"type": "string"}],
+            "x-kubernetes-int-or-string": True,
+            "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$",
+        }
+    ),
+]
+
+
+class Resources(ApiModel):
+    """CPU and memory of a container, as in a Pod."""
+
+    model_config = ConfigDict(
+        alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", coerce_numbers_to_str=True
+    )
+
+    requests: dict[str, Quantity] = Field(default_factory=dict, description="What the scheduler sets aside.")
+    limits: dict[str, Quantity] = Field(default_factory=dict, description="What the container may use at most.")
+
+
+class Condition(ApiModel):
+    """One observation of the resource, in the form of `metav1.Condition`."""
+
+    type: str = Field(description="What is observed, for example `Ready`.")
+    status: Literal["True", "False", "Unknown"] = Field(description="Whether it holds.")
+    reason: str = Field(description="One CamelCase word that programs may match.")
+    message: str = Field(description="What happened and what to do, for people.")
+    last_transition_time: str = Field(
+        description="When the status last changed.", json_schema_extra={"format": "date-time"}
+    )
+    observed_generation: int | None = Field(default=None, description="Generation of the spec this was observed for.")
+
+
+class Status(ApiModel):
+    """What every resource reports."""
+
+    observed_generation: int | None = Field(
+        default=None, description="Generation of the spec that this status is about; -1 before the first look."
+    )
+    conditions: list[Condition] = Field(
+        default_factory=list,
+        description="Conditions; `Ready` is always among them.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["type"]},
+    )
+
+
+class Metadata(ApiModel):
+    """The part of an object's metadata that deciding needs."""
+
+    name: str
+    namespace: str
+    uid: str
+    generation: int = 0
+    resource_version: str = ""
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    finalizers: tuple[str, ...] = ()
+    annotations: dict[str, str] = Field(default_factory=dict)
+
+
+class Resource(ApiModel):
+    """A custom resource: metadata, spec and the status last written, the latter as plain values."""
+
+    metadata: Metadata
+    status: dict[str, Any] = Field(default_factory=dict)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """Return (namespace, name)."""
+        return self.metadata.namespace, self.metadata.name

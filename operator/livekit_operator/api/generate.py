@@ -1,0 +1,54 @@
+"""`python -m livekit_operator.api.generate`: writes everything that follows from the models.
+
+With `--verify` nothing is written; a stale file is named and the exit code is 1.
+"""
+
+import sys
+from pathlib import Path
+
+import yaml
+
+from livekit_operator.api.crd import build_crd
+from livekit_operator.api.kinds import KINDS
+from livekit_operator.api.reference import build_reference
+from livekit_operator.constants import GROUP
+
+HEADER = "# Generated from operator/livekit_operator/api by `make generate`. Do not edit.\n"
+
+
+class _PlainDumper(yaml.SafeDumper):
+    """A dumper without anchors: two equal parts of a schema stay two parts."""
+
+    def ignore_aliases(self, data: object) -> bool:  # noqa: ARG002 - PyYAML's signature
+        return True
+
+
+def generated_files() -> dict[Path, str]:
+    """Return path (relative to the repository) -> content of every generated file."""
+    files = {Path("docs/api.md"): build_reference()}
+    for kind in KINDS:
+        content = HEADER + yaml.dump(
+            build_crd(kind), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True
+        )
+        for folder in (Path("crds"), Path("charts/livekit-operator/files/crds")):
+            files[folder / f"{GROUP}_{kind.plural}.yaml"] = content
+    return files
+
+
+def main(arguments: list[str]) -> int:
+    """Write the generated files below the current folder, or verify them."""
+    stale = []
+    for path, content in generated_files().items():
+        if path.exists() and path.read_text() == content:
+            continue
+        stale.append(str(path))
+        if "--verify" not in arguments:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+    for path_name in stale:
+        print(f"{'stale' if '--verify' in arguments else 'wrote'}: {path_name}")
+    return 1 if stale and "--verify" in arguments else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

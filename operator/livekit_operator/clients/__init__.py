@@ -1,0 +1,1 @@
+"""Doors to the outside: a Protocol and its implementation for each."""

@@ -1,0 +1,259 @@
+"""The API server, as plain dicts over one session.
+
+`kubernetes.aio` gives credentials, TLS and the connection pool; its typed models are left out because building them
+took half of a reconcile's time. Requests that change something name the one field manager.
+"""
+
+import json
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+from urllib.parse import urlencode
+
+import aiohttp
+from kubernetes.aio import config as kubernetes_config
+from kubernetes.aio.client import ApiClient, Configuration
+
+from livekit_operator.api.kinds import KINDS
+from livekit_operator.constants import API_VERSION, FIELD_MANAGER
+from livekit_operator.errors import Conflict, KubernetesError, NotFound
+from livekit_operator.metrics import Metrics
+
+Manifest = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class ApiResource:
+    """A kind of object and where the API server serves it."""
+
+    api_version: str
+    plural: str
+    kind: str
+
+    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
+        """Return the URL path of a collection or an object."""
+        prefix = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
+        parts = [prefix]
+        if namespace:
+            parts += ["namespaces", namespace]
+        parts += [self.plural, *([name] if name else []), *([subresource] if subresource else [])]
+        return "/".join(parts)
+
+
+RESOURCES: Mapping[str, ApiResource] = {
+    resource.kind: resource
+    for resource in (
+        ApiResource("v1", "pods", "Pod"),
+        ApiResource("v1", "secrets", "Secret"),
+        ApiResource("v1", "services", "Service"),
+        ApiResource("v1", "configmaps", "ConfigMap"),
+        ApiResource("v1", "events", "Event"),
+        ApiResource("apps/v1", "deployments", "Deployment"),
+        *(ApiResource(API_VERSION, kind.plural, kind.kind) for kind in KINDS),
+    )
+}
+
+
+@dataclass(frozen=True)
+class WatchEvent:
+    """A change: type ADDED, MODIFIED or DELETED, and the object after it."""
+
+    type: str
+    object: Manifest
+
+
+class WatchExpired(Exception):
+    """The watch cannot go on from its resource version; list again."""
+
+
+class Kubernetes(Protocol):
+    """What the operator asks of the API server. All raise KubernetesError or its NotFound and Conflict."""
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return one object."""
+        ...
+
+    async def list(self, kind: str, selector: str | None = None) -> tuple[list[Manifest], str]:
+        """Return the objects of all namespaces and the resource version to watch from."""
+        ...
+
+    def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
+        """Yield changes until the server ends the stream; raises WatchExpired when a listing is needed."""
+        ...
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object; raises Conflict when it exists."""
+        ...
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply a whole object, taking fields over from other managers."""
+        ...
+
+    async def merge(
+        self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
+    ) -> Manifest:
+        """Merge-patch an object or its subresource (RFC 7396: None removes a field)."""
+        ...
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+        """Delete an object in the background; one that is gone already is fine."""
+        ...
+
+
+class KubernetesClient:
+    """The implementation over HTTPS."""
+
+    def __init__(self, configuration: Configuration, metrics: Metrics) -> None:
+        # Without this aiohttp reads netrc in a thread for every request.
+        configuration.client_session_kwargs = {"trust_env": False}
+        configuration.connection_pool_maxsize = 64
+        self._configuration = configuration
+        self._client = ApiClient(configuration)
+        self._metrics = metrics
+
+    @classmethod
+    async def from_environment(cls, metrics: Metrics) -> "KubernetesClient":
+        """Return a client for the cluster this pod runs in, or else for the current kubeconfig context."""
+        configuration = Configuration()
+        try:
+            kubernetes_config.load_incluster_config(client_configuration=configuration)
+        except kubernetes_config.ConfigException:
+            await kubernetes_config.load_kube_config(client_configuration=configuration)
+        return cls(configuration, metrics)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._client.close()
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return one object."""
+        return await self._json("GET", RESOURCES[kind], RESOURCES[kind].path(namespace, name))
+
+    async def list(self, kind: str, selector: str | None = None) -> tuple[list[Manifest], str]:
+        """Return the objects of all namespaces, page by page, and the resource version to watch from."""
+        resource = RESOURCES[kind]
+        items: list[Manifest] = []
+        query: dict[str, str] = {"limit": "500", **({"labelSelector": selector} if selector else {})}
+        while True:
+            page = await self._json("GET", resource, f"{resource.path()}?{urlencode(query)}")
+            items += page.get("items") or []
+            metadata = page["metadata"]
+            if not metadata.get("continue"):
+                return items, str(metadata["resourceVersion"])
+            query["continue"] = metadata["continue"]
+
+    async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
+        """Yield changes until the server ends the stream; raises WatchExpired when a listing is needed."""
+        resource = RESOURCES[kind]
+        query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
+        query |= {"timeoutSeconds": "300", **({"labelSelector": selector} if selector else {})}
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=310)
+        response = await self._request("GET", resource, f"{resource.path()}?{urlencode(query)}", limits=limits)
+        try:
+            async with response:
+                async for line in response.content:
+                    event = json.loads(line)
+                    if event["type"] == "ERROR":
+                        raise WatchExpired(event["object"].get("message", ""))
+                    yield WatchEvent(event["type"], event["object"])
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise KubernetesError(0, type(error).__name__, f"watch of {resource.plural}: {error}") from error
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object; raises Conflict when it exists."""
+        resource = RESOURCES[manifest["kind"]]
+        path = resource.path(manifest["metadata"]["namespace"])
+        return await self._json("POST", resource, f"{path}?fieldManager={FIELD_MANAGER}", manifest)
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Server-side apply a whole object, taking fields over from other managers."""
+        resource = RESOURCES[manifest["kind"]]
+        path = resource.path(manifest["metadata"]["namespace"], manifest["metadata"]["name"])
+        return await self._json(
+            "PATCH",
+            resource,
+            f"{path}?fieldManager={FIELD_MANAGER}&force=true",
+            manifest,
+            content_type="application/apply-patch+yaml",  # JSON is YAML
+        )
+
+    async def merge(
+        self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
+    ) -> Manifest:
+        """Merge-patch an object or its subresource (RFC 7396: None removes a field)."""
+        path = RESOURCES[kind].path(namespace, name, subresource)
+        return await self._json(
+            "PATCH",
+            RESOURCES[kind],
+            f"{path}?fieldManager={FIELD_MANAGER}",
+            patch,
+            content_type="application/merge-patch+json",
+        )
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+        """Delete an object in the background; one that is gone already is fine."""
+        options: Manifest = {"propagationPolicy": "Background"}
+        if uid:
+            options["preconditions"] = {"uid": uid}
+        try:
+            await self._json("DELETE", RESOURCES[kind], RESOURCES[kind].path(namespace, name), options)
+        except NotFound:
+            return
+        except Conflict:
+            # The uid changed: another object of that name, which is not ours to delete.
+            return
+
+    async def _json(
+        self,
+        verb: str,
+        resource: ApiResource,
+        path: str,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+    ) -> Manifest:
+        response = await self._request(verb, resource, path, body, content_type)
+        async with response:
+            payload: Manifest = json.loads(await response.read())
+            return payload
+
+    async def _request(
+        self,
+        verb: str,
+        resource: ApiResource,
+        path: str,
+        body: Manifest | None = None,
+        content_type: str = "application/json",
+        limits: aiohttp.ClientTimeout | None = None,
+    ) -> aiohttp.ClientResponse:
+        headers = {"Accept": "application/json", "Content-Type": content_type}
+        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, verb, body)
+        try:
+            answer = await self._client.rest_client.request(
+                verb,
+                self._configuration.host + path,
+                headers=headers,
+                body=body,
+                _request_timeout=limits or aiohttp.ClientTimeout(total=30),
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            self._metrics.api_requests.labels(verb, resource.plural, "none").inc()
+            raise KubernetesError(0, type(error).__name__, f"{verb} {path.partition('?')[0]}: {error}") from error
+        response: aiohttp.ClientResponse = answer.response
+        self._metrics.api_requests.labels(verb, resource.plural, str(response.status)).inc()
+        if response.status >= 400:
+            await _raise(response)
+        return response
+
+
+async def _raise(response: aiohttp.ClientResponse) -> None:
+    async with response:
+        raw = await response.read()
+    try:
+        status = json.loads(raw)
+        reason, message = status.get("reason", ""), status.get("message", "")
+    except ValueError:
+        reason, message = response.reason or "", raw[:500].decode(errors="replace")
+    if response.status == 410:
+        raise WatchExpired(message)
+    error = {404: NotFound, 409: Conflict}.get(response.status, KubernetesError)
+    raise error(response.status, reason, message)

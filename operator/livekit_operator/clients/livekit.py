@@ -1,0 +1,167 @@
+"""One LiveKit server's HTTP API, reduced to what reconciling needs: plain values in, plain values out."""
+
+import time
+from collections.abc import Awaitable
+from typing import Protocol, TypeVar
+
+import aiohttp
+from livekit import api
+from livekit.protocol.models import ParticipantInfo
+
+from livekit_operator.errors import ServerRefused, ServerUnreachable
+from livekit_operator.views import DispatchView, ParticipantView, RoomSettings, RoomView
+
+T = TypeVar("T")
+
+# livekit-agents names the agent in this participant attribute (livekit-protocol, agent/constants).
+ATTRIBUTE_AGENT_NAME = "lk.agent.name"
+
+# Twirp errors that speak of the server's condition, not of the request.
+_UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", "unknown", "canceled"})
+
+
+class LiveKit(Protocol):
+    """What the operator asks of a server. All raise ServerUnreachable or ServerRefused."""
+
+    async def list_rooms(self) -> list[RoomView]:
+        """Return all rooms."""
+        ...
+
+    async def create_room(self, settings: RoomSettings) -> RoomView:
+        """Create a room, or return the one of that name as it is."""
+        ...
+
+    async def delete_room(self, name: str) -> None:
+        """Delete a room and disconnect everybody; one that is gone already is fine."""
+        ...
+
+    async def update_metadata(self, name: str, metadata: str) -> None:
+        """Change the metadata of a live room."""
+        ...
+
+    async def list_participants(self, room: str) -> list[ParticipantView]:
+        """Return everybody in a room, agents included; nobody when there is no such room."""
+        ...
+
+    async def list_dispatches(self, room: str) -> list[DispatchView]:
+        """Return the requests for agents in a room."""
+        ...
+
+    async def create_dispatch(self, room: str, agent_name: str, metadata: str) -> DispatchView:
+        """Ask for an agent in a room."""
+        ...
+
+    async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
+        """Take a request back; one that is gone already is fine."""
+        ...
+
+    async def remove_participant(self, room: str, identity: str) -> None:
+        """Disconnect a participant; one that is gone already is fine."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class LiveKitClient:
+    """The implementation over HTTP; signs every request with the server's API key."""
+
+    def __init__(self, url: str, api_key: str, api_secret: str) -> None:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
+        # No failover: that is for LiveKit Cloud's regions.
+        self._api = api.LiveKitAPI(url, api_key, api_secret, session=self._session, failover=False)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def list_rooms(self) -> list[RoomView]:
+        """Return all rooms."""
+        answer = await _call(self._api.room.list_rooms(api.ListRoomsRequest()))
+        return [room_view(room) for room in answer.rooms]
+
+    async def create_room(self, settings: RoomSettings) -> RoomView:
+        """Create a room, or return the one of that name as it is."""
+        request = api.CreateRoomRequest(
+            name=settings.name,
+            max_participants=settings.max_participants,
+            empty_timeout=settings.empty_timeout,
+            departure_timeout=settings.departure_timeout,
+            metadata=settings.metadata,
+        )
+        return room_view(await _call(self._api.room.create_room(request)))
+
+    async def delete_room(self, name: str) -> None:
+        """Delete a room and disconnect everybody; one that is gone already is fine."""
+        await _absent_is_fine(self._api.room.delete_room(api.DeleteRoomRequest(room=name)))
+
+    async def update_metadata(self, name: str, metadata: str) -> None:
+        """Change the metadata of a live room."""
+        request = api.UpdateRoomMetadataRequest(room=name, metadata=metadata)
+        await _call(self._api.room.update_room_metadata(request))
+
+    async def list_participants(self, room: str) -> list[ParticipantView]:
+        """Return everybody in a room, agents included; nobody when there is no such room."""
+        answer = await _absent_is_fine(self._api.room.list_participants(api.ListParticipantsRequest(room=room)))
+        return [_participant_view(participant) for participant in answer.participants] if answer else []
+
+    async def list_dispatches(self, room: str) -> list[DispatchView]:
+        """Return the requests for agents in a room."""
+        answer = await _absent_is_fine(self._api.agent_dispatch.list_dispatch(room))
+        return [_dispatch_view(dispatch) for dispatch in answer or ()]
+
+    async def create_dispatch(self, room: str, agent_name: str, metadata: str) -> DispatchView:
+        """Ask for an agent in a room."""
+        request = api.CreateAgentDispatchRequest(agent_name=agent_name, room=room, metadata=metadata)
+        return _dispatch_view(await _call(self._api.agent_dispatch.create_dispatch(request)))
+
+    async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
+        """Take a request back; one that is gone already is fine."""
+        await _absent_is_fine(self._api.agent_dispatch.delete_dispatch(dispatch_id, room))
+
+    async def remove_participant(self, room: str, identity: str) -> None:
+        """Disconnect a participant; one that is gone already is fine."""
+        request = api.RoomParticipantIdentity(room=room, identity=identity)
+        await _absent_is_fine(self._api.room.remove_participant(request))
+
+
+def room_view(room: api.Room) -> RoomView:
+    """Return the part of a protocol Room that counts here."""
+    # The server's num_participants leaves agents and other dependents out (livekit pkg/rtc/room.go).
+    settings = RoomSettings(room.name, room.max_participants, room.empty_timeout, room.departure_timeout, room.metadata)
+    return RoomView(sid=room.sid, settings=settings, participants=room.num_participants)
+
+
+def _participant_view(participant: ParticipantInfo) -> ParticipantView:
+    attributes = dict(participant.attributes)
+    is_agent = participant.kind == ParticipantInfo.Kind.AGENT
+    return ParticipantView(
+        identity=participant.identity,
+        agent_name=attributes.get(ATTRIBUTE_AGENT_NAME, "") if is_agent else None,
+    )
+
+
+def _dispatch_view(dispatch: api.AgentDispatch) -> DispatchView:
+    created = dispatch.state.created_at / 1e9  # nanoseconds
+    return DispatchView(dispatch.id, dispatch.agent_name, max(0.0, time.time() - created) if created else 0.0)
+
+
+async def _absent_is_fine(call: Awaitable[T]) -> T | None:
+    try:
+        return await _call(call)
+    except ServerRefused as error:
+        if error.code == "not_found":
+            return None
+        raise
+
+
+async def _call(call: Awaitable[T]) -> T:
+    try:
+        return await call
+    except api.ServerError as error:
+        if error.code in _UNAVAILABLE_CODES:
+            raise ServerUnreachable(f"{error.code}: {error.message}") from error
+        raise ServerRefused(error.code, error.message) from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise ServerUnreachable(str(error) or type(error).__name__) from error

@@ -1,0 +1,99 @@
+"""Conditions: how one observation becomes part of a status, and when people are told of it.
+
+A condition is a sentence about now. `lastTransitionTime` moves only when the status value moves.
+Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from livekit_operator.constants import CONDITION_READY
+
+
+@dataclass(frozen=True)
+class Observed:
+    """One condition as decided now; `status` None means Unknown."""
+
+    type: str
+    status: bool | None
+    reason: str
+    message: str
+
+    @classmethod
+    def ready(cls, message: str) -> "Observed":
+        """Return `Ready=True`."""
+        return cls(CONDITION_READY, True, "Ready", message)
+
+    @classmethod
+    def not_ready(cls, reason: str, message: str) -> "Observed":
+        """Return `Ready=False` with the reason."""
+        return cls(CONDITION_READY, False, reason, message)
+
+
+@dataclass(frozen=True)
+class Transition:
+    """A change of `Ready` that people should hear of; `type` is the Event's type, Normal or Warning."""
+
+    type: str
+    reason: str
+    message: str
+
+
+# Reasons of Ready=False that are a step on the way, not a problem.
+PROGRESS_REASONS = frozenset({"Progressing", "Deleting"})
+
+_STATUS = {True: "True", False: "False", None: "Unknown"}
+
+
+def timestamp(moment: datetime) -> str:
+    """Return the moment as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Return the moment of an RFC 3339 text; raises ValueError for anything else."""
+    return datetime.fromisoformat(text)
+
+
+def merge(
+    old: Sequence[dict[str, Any]], observed: Sequence[Observed], *, generation: int, now: datetime
+) -> list[dict[str, Any]]:
+    """Return the conditions to write: the observed ones, each keeping its transition time while its status stays."""
+    previous = {condition["type"]: condition for condition in old}
+    merged = []
+    for item in observed:
+        before = previous.get(item.type)
+        status = _STATUS[item.status]
+        kept = before is not None and before.get("status") == status and "lastTransitionTime" in before
+        merged.append(
+            {
+                "type": item.type,
+                "status": status,
+                "reason": item.reason,
+                "message": item.message,
+                "lastTransitionTime": before["lastTransitionTime"] if kept and before else timestamp(now),
+                "observedGeneration": generation,
+            }
+        )
+    return merged
+
+
+def transition(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> Transition | None:
+    """Return the Event that a change of `Ready` deserves, or None.
+
+    Told: a problem that appears or changes its reason, and readiness that comes after anything else was seen.
+    Not told: a resource that is ready at the first look (10,000 rooms would mean 10,000 Events), and progress.
+    """
+    before = next((condition for condition in old if condition["type"] == CONDITION_READY), None)
+    after = next((item for item in observed if item.type == CONDITION_READY), None)
+    if after is None:
+        return None
+    if after.status:
+        if before is None or before.get("status") == "True":
+            return None
+        return Transition("Normal", after.reason, after.message)
+    if after.reason in PROGRESS_REASONS or (before is not None and before.get("reason") == after.reason):
+        return None
+    return Transition("Warning", after.reason, after.message)

@@ -1,0 +1,90 @@
+"""What is known of the cluster: objects by name, and children by the uid of their owner."""
+
+from collections import defaultdict
+from collections.abc import Iterator
+from typing import Any
+
+Manifest = dict[str, Any]
+Key = tuple[str, str]
+
+
+def key_of(manifest: Manifest) -> Key:
+    """Return (namespace, name)."""
+    metadata = manifest["metadata"]
+    return metadata["namespace"], metadata["name"]
+
+
+def owner_of(manifest: Manifest) -> dict[str, Any] | None:
+    """Return the owner reference marked as controller."""
+    for reference in manifest["metadata"].get("ownerReferences") or ():
+        if reference.get("controller"):
+            found: dict[str, Any] = reference
+            return found
+    return None
+
+
+def newer(candidate: Manifest, known: Manifest) -> bool:
+    """Return whether one version of an object came after another.
+
+    Resource versions of one kind are ordered since Kubernetes 1.35 says so (KEP-5504), and always were in practice.
+    """
+    after = str(candidate["metadata"].get("resourceVersion", ""))
+    before = str(known["metadata"].get("resourceVersion", ""))
+    if after.isdigit() and before.isdigit():
+        return int(after) > int(before)
+    return after != before
+
+
+class ObjectCache:
+    """Objects of one kind. A write's answer goes in at once, so that the next pass does not repeat it."""
+
+    def __init__(self) -> None:
+        self._objects: dict[Key, Manifest] = {}
+        self._by_owner: defaultdict[str, set[Key]] = defaultdict(set)
+
+    def __len__(self) -> int:
+        return len(self._objects)
+
+    def __iter__(self) -> Iterator[Manifest]:
+        return iter(self._objects.values())
+
+    def get(self, key: Key) -> Manifest | None:
+        """Return an object, or None."""
+        return self._objects.get(key)
+
+    def owned_by(self, uid: str) -> list[Manifest]:
+        """Return the objects whose controller has this uid, by name."""
+        return [self._objects[key] for key in sorted(self._by_owner.get(uid, ()))]
+
+    def put(self, manifest: Manifest) -> bool:
+        """Remember an object unless a newer version is known; return whether it was news."""
+        key = key_of(manifest)
+        known = self._objects.get(key)
+        if known is not None:
+            same_object = known["metadata"].get("uid") == manifest["metadata"].get("uid")
+            if same_object and not newer(manifest, known):
+                return False
+            self.remove(key)
+        manifest["metadata"].pop("managedFields", None)
+        self._objects[key] = manifest
+        if owner := owner_of(manifest):
+            self._by_owner[owner["uid"]].add(key)
+        return True
+
+    def remove(self, key: Key) -> Manifest | None:
+        """Forget an object and return what was known of it."""
+        manifest = self._objects.pop(key, None)
+        if manifest is not None and (owner := owner_of(manifest)):
+            keys = self._by_owner[owner["uid"]]
+            keys.discard(key)
+            if not keys:
+                del self._by_owner[owner["uid"]]
+        return manifest
+
+    def replace(self, manifests: list[Manifest]) -> list[Manifest]:
+        """Take over a full listing; return what changed, the objects that are gone included."""
+        listed = {key_of(manifest): manifest for manifest in manifests}
+        gone = [self._objects[key] for key in self._objects if key not in listed]
+        for manifest in gone:
+            self.remove(key_of(manifest))
+        return [*gone, *(manifest for manifest in manifests if self.put(manifest))]

@@ -1,0 +1,68 @@
+"""A controller reconciles the objects of one kind: a queue, some workers, and what to do with each outcome."""
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+
+from livekit_operator.engine.cache import Key
+from livekit_operator.engine.queue import WorkQueue
+from livekit_operator.errors import Conflict
+from livekit_operator.logs import ObjectLogger
+from livekit_operator.metrics import Metrics
+
+logger = logging.getLogger(__name__)
+
+# Reconciles one object by key; returns the seconds until it wants to be looked at again, or None.
+Reconcile = Callable[[Key], Awaitable[float | None]]
+
+
+class Controller:
+    """Works off one queue. An error never ends a worker: the key comes back after a backoff."""
+
+    def __init__(self, kind: str, reconcile: Reconcile, metrics: Metrics, workers: int) -> None:
+        self.kind = kind
+        self.queue: WorkQueue[Key] = WorkQueue()
+        self._reconcile = reconcile
+        self._metrics = metrics
+        self._workers = workers
+
+    async def run(self) -> None:
+        """Reconcile until cancelled."""
+        self._metrics.queued.labels(self.kind).set_function(lambda: len(self.queue))
+        async with asyncio.TaskGroup() as group:
+            for _ in range(self._workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._pass(key)
+            finally:
+                self.queue.done(key)
+
+    async def _pass(self, key: Key) -> None:
+        started = time.perf_counter()
+        try:
+            again = await self._reconcile(key)
+        except Conflict as error:
+            # Somebody wrote in between: an ordinary event, the next look decides anew.
+            self._failed(key, error, logging.DEBUG)
+        except Exception as error:  # noqa: BLE001 - one object's failure must not stop the others
+            self._failed(key, error, logging.ERROR)
+        else:
+            self._metrics.reconciles.labels(self.kind, "ok").inc()
+            self.queue.forget_failures(key)
+            if again is not None:
+                self.queue.add_after(key, again)
+        finally:
+            self._metrics.duration.labels(self.kind).observe(time.perf_counter() - started)
+
+    def _failed(self, key: Key, error: Exception, level: int) -> None:
+        self._metrics.reconciles.labels(self.kind, "error").inc()
+        self._metrics.errors.labels(self.kind, type(error).__name__).inc()
+        delay = self.queue.add_failed(key)
+        ObjectLogger(self.kind, *key).log(
+            level, "reconcile failed, next try in %.1f s: %s", delay, error, exc_info=level >= logging.ERROR
+        )

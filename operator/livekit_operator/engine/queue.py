@@ -1,0 +1,108 @@
+"""A de-duplicating work queue with delays and backoff.
+
+A key is in one of four states: absent, waiting for its time, ready, or being worked on. Adding a key that is being
+worked on marks it dirty: it becomes ready again when the work is done. So no key is ever worked on twice at once, a
+thousand events for a key cost one pass, and no event is lost.
+"""
+
+import asyncio
+import heapq
+from collections import deque
+from collections.abc import Callable, Hashable
+from typing import Generic, TypeVar
+
+K = TypeVar("K", bound=Hashable)
+
+FIRST_BACKOFF_SECONDS = 0.2
+LONGEST_BACKOFF_SECONDS = 60.0
+
+
+class WorkQueue(Generic[K]):
+    """Keys to work on, for one event loop."""
+
+    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+        self._clock = clock
+        self._ready: deque[K] = deque()
+        self._queued: set[K] = set()
+        self._working: set[K] = set()
+        self._dirty: set[K] = set()
+        self._due: dict[K, float] = {}
+        self._heap: list[tuple[float, int, K]] = []
+        self._order = 0
+        self._failures: dict[K, int] = {}
+        self._wakeup = asyncio.Event()
+
+    def __len__(self) -> int:
+        """Return how many keys are ready to be worked on."""
+        return len(self._ready)
+
+    def add(self, key: K) -> None:
+        """Make a key ready now; nothing happens when it is ready already."""
+        self._due.pop(key, None)
+        if key in self._working:
+            self._dirty.add(key)
+        elif key not in self._queued:
+            self._queued.add(key)
+            self._ready.append(key)
+            self._wakeup.set()
+
+    def add_after(self, key: K, seconds: float) -> None:
+        """Make a key ready in `seconds`, unless it is due before that anyway."""
+        due = self._now() + seconds
+        if key in self._queued or key in self._dirty or self._due.get(key, float("inf")) <= due:
+            return
+        self._due[key] = due
+        self._order += 1
+        heapq.heappush(self._heap, (due, self._order, key))
+        self._wakeup.set()
+
+    def add_failed(self, key: K) -> float:
+        """Make a key ready after a backoff that doubles with each failure in a row; return the delay in seconds."""
+        failures = self._failures.get(key, 0)
+        self._failures[key] = failures + 1
+        delay = min(FIRST_BACKOFF_SECONDS * 2.0 ** min(failures, 16), LONGEST_BACKOFF_SECONDS)
+        self.add_after(key, delay)
+        return delay
+
+    def forget_failures(self, key: K) -> None:
+        """Start the backoff of a key anew."""
+        self._failures.pop(key, None)
+
+    def drop(self, key: K) -> None:
+        """Forget the delays and failures of a key whose object is gone."""
+        self._due.pop(key, None)
+        self._failures.pop(key, None)
+
+    async def get(self) -> K:
+        """Wait for the next ready key and mark it as being worked on."""
+        while True:
+            self._promote()
+            if self._ready:
+                key = self._ready.popleft()
+                self._queued.discard(key)
+                self._working.add(key)
+                return key
+            self._wakeup.clear()
+            timeout = max(0.0, self._heap[0][0] - self._now()) if self._heap else None
+            try:
+                async with asyncio.timeout(timeout):
+                    await self._wakeup.wait()
+            except TimeoutError:
+                continue
+
+    def done(self, key: K) -> None:
+        """Say that the work on a key is over."""
+        self._working.discard(key)
+        if key in self._dirty:
+            self._dirty.discard(key)
+            self.add(key)
+
+    def _promote(self) -> None:
+        now = self._now()
+        while self._heap and self._heap[0][0] <= now:
+            due, _, key = heapq.heappop(self._heap)
+            if self._due.get(key) == due:
+                self.add(key)
+
+    def _now(self) -> float:
+        return self._clock() if self._clock else asyncio.get_running_loop().time()

@@ -1,0 +1,60 @@
+"""Errors that reconcilers raise and the engine understands."""
+
+
+class OperatorError(Exception):
+    """Base of every error of this package."""
+
+
+class Blocked(OperatorError):
+    """The desired state cannot be reached until something outside this object changes.
+
+    Becomes the condition `Ready=False` with `reason` and the message. `retry_after` is in seconds; None means that a
+    watch will bring the change (an object of a kind that is watched).
+    """
+
+    def __init__(self, reason: str, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+        self.retry_after = retry_after
+
+
+class NotOwned(Blocked):
+    """An object with the name of a wanted child exists and belongs to somebody else: it is left alone."""
+
+    def __init__(self, kind: str, namespace: str, name: str) -> None:
+        super().__init__(
+            "NotOwned",
+            f"{kind} {namespace}/{name} exists and is not owned by this resource; it is left untouched. "
+            f"Remove it or choose another name.",
+            retry_after=5.0,
+        )
+
+
+class ServerUnreachable(OperatorError):
+    """The LiveKit server did not answer, or answered with a failure of its own."""
+
+
+class ServerRefused(OperatorError):
+    """The LiveKit server refused a request; `code` is its twirp error code (https://twitchtv.github.io/twirp/docs/spec_v7.html)."""
+
+    def __init__(self, code: str, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class KubernetesError(OperatorError):
+    """The API server answered with an error; `status` is the HTTP status, `reason` the Status object's reason."""
+
+    def __init__(self, status: int, reason: str, message: str) -> None:
+        super().__init__(f"{status} {reason}: {message}")
+        self.status = status
+        self.reason = reason
+
+
+class NotFound(KubernetesError):
+    """The object does not exist."""
+
+
+class Conflict(KubernetesError):
+    """The object changed in between, or exists already."""

@@ -1,0 +1,1 @@
+"""The door: kopf's decorators and the HTTP endpoints. They hand over and decide nothing."""

@@ -1,0 +1,86 @@
+"""The operator's own HTTP endpoints: metrics, readiness, and webhooks from LiveKit servers.
+
+Webhooks are hints: they make a room looked at within milliseconds. Whatever they say is asked of the server again, and
+nothing depends on their arriving.
+"""
+
+import asyncio
+
+from aiohttp import web
+from livekit import api
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.context import ServerAccess
+from livekit_operator.reconcilers.runtime import Runtime
+
+# livekit-server sends one event a request; room metadata is at most 64 KiB.
+_MAX_BODY_BYTES = 256 * 1024
+
+
+class HttpServer:
+    """Serves on one port of all interfaces."""
+
+    def __init__(self, runtime: Runtime, metrics: Metrics, port: int) -> None:
+        self._runtime = runtime
+        self._metrics = metrics
+        self._port = port
+        application = web.Application(client_max_size=_MAX_BODY_BYTES)
+        application.add_routes(
+            [
+                web.get("/metrics", self._serve_metrics),
+                web.get("/readyz", self._serve_ready),
+                web.post("/webhooks/{namespace}/{name}", self._receive_webhook),
+            ]
+        )
+        self._runner = web.AppRunner(application, access_log=None)
+
+    async def start(self) -> None:
+        """Begin to serve; raises OSError when the port is taken."""
+        await self._runner.setup()
+        await web.TCPSite(self._runner, port=self._port).start()
+
+    async def stop(self) -> None:
+        """Stop serving."""
+        await self._runner.cleanup()
+
+    async def _serve_metrics(self, _: web.Request) -> web.Response:
+        text = await asyncio.to_thread(generate_latest, self._metrics.registry)
+        return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _serve_ready(self, _: web.Request) -> web.Response:
+        if self._runtime.alive:
+            return web.Response(text="ok\n")
+        return web.Response(status=503, text="the caches are not filled yet\n")
+
+    async def _receive_webhook(self, request: web.Request) -> web.Response:
+        server = (request.match_info["namespace"], request.match_info["name"])
+        access = self._runtime.context.servers.get(server)
+        event = _verified(access, await request.text(), request.headers.get("Authorization", "")) if access else None
+        if access is None or event is None:
+            self._metrics.webhooks.labels("refused").inc()
+            return web.Response(status=401, text="not signed with this server's key\n")
+        self._metrics.webhooks.labels("accepted").inc()
+        if event.room.name:
+            _take_over(access, event)
+            self._runtime.context.wake_room(server, event.room.name)
+        return web.Response(text="ok\n")
+
+
+def _verified(access: ServerAccess, body: str, authorization: str) -> api.WebhookEvent | None:
+    """Return the event of a request that was signed with the server's key, else None."""
+    verifier = api.TokenVerifier(access.keys.api_key, access.keys.api_secret)
+    try:
+        return api.WebhookReceiver(verifier).receive(body, authorization.removeprefix("Bearer "))
+    except Exception:  # noqa: BLE001 - the receiver raises bare Exceptions; whatever is wrong, it is refused
+        return None
+
+
+def _take_over(access: ServerAccess, event: api.WebhookEvent) -> None:
+    known = access.rooms.get(event.room.name)
+    if event.event == "room_finished":
+        # An older room of that name may end after a new one was made.
+        if known is not None and known.sid == event.room.sid:
+            access.rooms.remove(event.room.name)
+    elif event.event.startswith("participant_"):
+        access.rooms.lively.add(event.room.name)

@@ -1,0 +1,74 @@
+"""Children: whole desired objects are applied, drift is put back, what is no longer desired is deleted."""
+
+from typing import Any
+
+from livekit_operator.api.common import Resource
+from livekit_operator.constants import ANNOTATION_APPLIED
+from livekit_operator.engine.cache import Manifest, key_of, owner_of
+from livekit_operator.errors import NotFound, NotOwned
+from livekit_operator.reconcilers.context import Context
+from livekit_operator.resources.metadata import digest
+
+
+async def ensure(context: Context, owner: Resource, desired: Manifest) -> Manifest:
+    """Make a child as desired and return it; writes nothing when it is so already.
+
+    Raises NotOwned when an object of that name belongs to somebody else, KubernetesError.
+    """
+    kind, key = desired["kind"], key_of(desired)
+    known = context.children[kind].get(key)
+    if known is None:
+        # Not in the cache can also mean: there without our label.
+        known = await find(context, kind, *key)
+    if known is not None and not is_owned(owner, known):
+        raise NotOwned(kind, *key)
+    marked = _marked(desired)
+    # The values alone cannot show that a field is no longer wanted; the digest in the annotation can.
+    if known is not None and contains(known, marked):
+        return known
+    applied = await context.kubernetes.apply(marked)
+    context.children[kind].put(applied)
+    return applied
+
+
+async def remove(context: Context, kind: str, manifest: Manifest) -> None:
+    """Delete a child, and only this one: an object that took its name meanwhile is spared."""
+    namespace, name = key_of(manifest)
+    await context.kubernetes.delete(kind, namespace, name, uid=manifest["metadata"]["uid"])
+    if kind != "Pod":  # a pod stays until it has ended; the watch tells
+        context.children[kind].remove((namespace, name))
+
+
+async def find(context: Context, kind: str, namespace: str, name: str) -> Manifest | None:
+    """Return an object from the API server, or None."""
+    try:
+        return await context.kubernetes.get(kind, namespace, name)
+    except NotFound:
+        return None
+
+
+def is_owned(owner: Resource, manifest: Manifest) -> bool:
+    """Return whether this very owner, not a former one of the same name, controls the object."""
+    reference = owner_of(manifest)
+    return reference is not None and reference["uid"] == owner.metadata.uid
+
+
+def contains(actual: Any, desired: Any) -> bool:
+    """Return whether `actual` has everything of `desired`; what the API server adds as defaults is ignored."""
+    if isinstance(desired, dict):
+        return isinstance(actual, dict) and all(contains(actual.get(key), value) for key, value in desired.items())
+    if isinstance(desired, list):
+        return (
+            isinstance(actual, list)
+            and len(actual) == len(desired)
+            and all(contains(a, d) for a, d in zip(actual, desired, strict=True))
+        )
+    if desired in ({}, [], None):
+        return actual in ({}, [], None)
+    return bool(actual == desired)
+
+
+def _marked(desired: Manifest) -> Manifest:
+    metadata = desired["metadata"]
+    annotations = {**(metadata.get("annotations") or {}), ANNOTATION_APPLIED: digest(desired)}
+    return {**desired, "metadata": {**metadata, "annotations": annotations}}

@@ -1,0 +1,122 @@
+"""What every reconciler is given: clients, caches and the servers known so far. No module globals."""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from livekit_operator.clients.kubernetes import Kubernetes
+from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.clients.worker import Worker
+from livekit_operator.engine.cache import Key, ObjectCache
+from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.users import Users
+from livekit_operator.resources.meetingroom import ServerKeys
+from livekit_operator.settings import Settings
+from livekit_operator.views import RoomView
+
+CHILD_KINDS = ("Pod", "Secret", "Service", "ConfigMap", "Deployment")
+
+
+class RoomListing:
+    """The rooms of one server: a listing every few seconds, kept fresh by our own writes and by webhooks."""
+
+    def __init__(self) -> None:
+        self._rooms: dict[str, RoomView] = {}
+        self._touched: set[str] = set()
+        self.listed = False
+        self.lively: set[str] = set()
+        """Names of rooms where somebody came or went: their participants are worth a look."""
+
+    def __len__(self) -> int:
+        return len(self._rooms)
+
+    def get(self, name: str) -> RoomView | None:
+        """Return a room, None when the server has none of that name."""
+        return self._rooms.get(name)
+
+    def start_listing(self) -> None:
+        """Begin a listing: what is put from now on is newer than what it brings."""
+        self._touched.clear()
+
+    def finish_listing(self, rooms: Iterable[RoomView]) -> set[str] | None:
+        """Take over a listing; return the names of rooms that changed, None for the first one: all may have."""
+        listed = {room.name: room for room in rooms}
+        for name in self._touched:
+            listed.pop(name, None)
+            if name in self._rooms:
+                listed[name] = self._rooms[name]
+        names = listed.keys() | self._rooms.keys()
+        changed = {name for name in names if listed.get(name) != self._rooms.get(name)}
+        self._rooms = listed
+        self.lively |= changed & listed.keys()
+        first, self.listed = not self.listed, True
+        return None if first else changed
+
+    def put(self, room: RoomView) -> None:
+        """Remember what the server just said of a room."""
+        self._rooms[room.name] = room
+        self._touched.add(room.name)
+
+    def remove(self, name: str) -> None:
+        """Remember that a room is gone."""
+        self._rooms.pop(name, None)
+        self._touched.add(name)
+
+    def forget(self) -> None:
+        """Forget everything: the server does not answer."""
+        self._rooms.clear()
+        self._touched.clear()
+        self.lively.clear()
+        self.listed = False
+
+
+@dataclass
+class ServerAccess:
+    """A LiveKitServer as others use it: its client, its keys and URLs, its rooms."""
+
+    client: LiveKit
+    keys: ServerKeys
+    rooms: RoomListing = field(default_factory=RoomListing)
+
+
+def utc_now() -> datetime:
+    """Return the time now."""
+    return datetime.now(UTC)
+
+
+@dataclass
+class Context:
+    """Everything that reconciling needs from outside."""
+
+    kubernetes: Kubernetes
+    worker: Worker
+    connect: Callable[[str, str, str], LiveKit]
+    """Makes a LiveKit client from a URL, an API key and its secret."""
+    settings: Settings
+    metrics: Metrics
+    wake: Callable[[str, Key], None]
+    """Makes a key of a kind ready to be reconciled."""
+    now: Callable[[], datetime] = utc_now
+    resources: dict[str, ObjectCache] = field(default_factory=dict)
+    """Kind -> our own resources."""
+    children: dict[str, ObjectCache] = field(default_factory=lambda: {kind: ObjectCache() for kind in CHILD_KINDS})
+    """Kind -> objects that carry our label."""
+    servers: dict[Key, ServerAccess] = field(default_factory=dict)
+    """LiveKitServers whose keys and URL are known."""
+    users: Users = field(default_factory=Users)
+    """Who refers to whom."""
+
+    def wake_users(self, server: Key) -> None:
+        """Have every pool and room of a server looked at."""
+        for kind, key in self.users.of_server(server):
+            self.wake(kind, key)
+
+    def wake_room(self, server: Key, room_name: str) -> None:
+        """Have the resources of a room on a server looked at."""
+        for key in self.users.of_room(server, room_name):
+            self.wake("MeetingRoom", key)
+
+    def wake_rooms_of_pool(self, pool: Key) -> None:
+        """Have every room that a pool serves looked at."""
+        for key in self.users.of_pool(pool):
+            self.wake("MeetingRoom", key)

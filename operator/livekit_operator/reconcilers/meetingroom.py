@@ -1,0 +1,246 @@
+"""MeetingRoom: the room on its server, the token Secrets, the agents that serve it; and its end."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent, Token
+from livekit_operator.conditions import Observed, parse_timestamp, timestamp
+from livekit_operator.constants import ROOM_FINALIZER
+from livekit_operator.dispatching import Decision, WantedAgent, decide_dispatch
+from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
+from livekit_operator.reconcilers import children, status
+from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.reconcile import reconcile
+from livekit_operator.reconcilers.references import find_access, find_pool, find_server, is_ready, target
+from livekit_operator.reconcilers.status import Outcome
+from livekit_operator.resources import meetingroom as build
+from livekit_operator.resources.meetingroom import ServerKeys
+from livekit_operator.resources.voiceagentpool import agent_name
+from livekit_operator.views import RoomSettings, RoomView
+
+# A server that does not answer holds up the deletion of its rooms for this long at most.
+DELETION_PATIENCE = timedelta(seconds=60)
+_DELETION_RETRY_SECONDS = 2.0
+CONDITION_AGENTS = "AgentsReady"
+CONDITION_SETTINGS = "SettingsApplied"
+
+
+@dataclass(frozen=True)
+class AgentObservation:
+    """One pool of the room: what was decided for it, or why it cannot serve."""
+
+    pool: str
+    agent_name: str
+    decision: Decision
+    problem: tuple[str, str] | None = None
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The room as the server has it, its token Secrets and its agents."""
+
+    room: RoomView
+    secrets: Sequence[tuple[Token, Manifest]]
+    agents: Sequence[AgentObservation]
+
+
+async def reconcile_room(context: Context, key: Key) -> float | None:
+    """Reconcile one MeetingRoom."""
+    return await reconcile(context, MeetingRoom, key, _pass)
+
+
+async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
+    if room.metadata.deletion_timestamp:
+        return await _finalize(context, room)
+    server = find_server(context, room, room.spec.server_ref)
+    access = find_access(context, room, server)
+    if access is None:
+        return None
+    if not access.rooms.listed or not access.keys.external_url:
+        if is_ready(server.status):
+            return None  # the server's first listing wakes us
+        raise Blocked("ServerNotReady", f"LiveKitServer {room.spec.server_ref.name} is not ready.")
+    await _ensure_finalizer(context, room)
+    observed = await apply(context, room, access)
+    return decide(context, room, observed)
+
+
+async def apply(context: Context, room: MeetingRoom, access: ServerAccess) -> Observation:
+    """Make room, Secrets and dispatches as desired and return them."""
+    view = await _ensure_room(access, build.room_settings(room))
+    secrets = await _ensure_secrets(context, room, access.keys)
+    view, agents = await _ensure_agents(context, room, access, view)
+    return Observation(view, secrets, agents)
+
+
+def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:
+    """Return the status of what was observed."""
+    fields: dict[str, Any] = {
+        "roomName": observed.room.name,
+        "sid": observed.room.sid,
+        "participants": observed.room.participants,
+        "tokens": [
+            {
+                "identity": token.identity,
+                "secretName": secret["metadata"]["name"],
+                "expiresAt": timestamp(build.expiry(secret)),
+            }
+            for token, secret in observed.secrets
+        ],
+        "agents": [
+            {"pool": agent.pool, "agentName": agent.agent_name, "state": agent.decision.state}
+            for agent in observed.agents
+        ],
+        "agentsJoined": sum(agent.decision.state == "Joined" for agent in observed.agents),
+    }
+    now = context.now()
+    looks = [(build.renewal_time(build.expiry(s), token) - now).total_seconds() for token, s in observed.secrets]
+    looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]
+    return Outcome(_conditions(room, observed), fields, max(0.1, min(looks)) if looks else None)
+
+
+def _conditions(room: MeetingRoom, observed: Observation) -> list[Observed]:
+    problem = next((agent.problem for agent in observed.agents if agent.problem), None)
+    ready = Observed.not_ready(*problem) if problem else Observed.ready(f"Room {observed.room.name} is open.")
+    conditions = [ready]
+    if room.spec.agents:
+        agents = problem or ("PoolsReady", "Every pool has agents for this room.")
+        conditions.append(Observed(CONDITION_AGENTS, problem is None, *agents))
+    if _unapplied(observed.room.settings, build.room_settings(room)):
+        message = "The server cannot change a room in use; it is made anew when everybody has left."
+        conditions.append(Observed(CONDITION_SETTINGS, False, "PendingRecreate", message))
+    return conditions
+
+
+async def _ensure_room(access: ServerAccess, settings: RoomSettings) -> RoomView:
+    """Return the room, made when the server has none, and anew when an empty one has other settings."""
+    view = access.rooms.get(settings.name)
+    outdated = view is not None and _unapplied(view.settings, settings) and view.participants == 0
+    if outdated and not await access.client.list_participants(settings.name):
+        await access.client.delete_room(settings.name)
+        view = None
+    if view is None:
+        view = await access.client.create_room(settings)
+    if view.settings.metadata != settings.metadata:
+        await access.client.update_metadata(settings.name, settings.metadata)
+        view = replace(view, settings=replace(view.settings, metadata=settings.metadata))
+    access.rooms.put(view)
+    return view
+
+
+def _unapplied(actual: RoomSettings, wanted: RoomSettings) -> bool:
+    """Return whether settings differ that the server cannot change on a live room (roommanager.go getOrCreateRoom)."""
+    return replace(actual, metadata="") != replace(wanted, metadata="")
+
+
+async def _ensure_secrets(context: Context, room: MeetingRoom, keys: ServerKeys) -> list[tuple[Token, Manifest]]:
+    """Return the token Secret of each identity; delete those of identities that are gone."""
+    found = []
+    for token in room.spec.tokens:
+        key = (room.metadata.namespace, build.secret_name(room, token))
+        known = context.children["Secret"].get(key)
+        if known is not None and not build.token_is_due(known, room, token, keys, context.now()):
+            desired = build.keep_token_secret(room, token, keys, known)
+        else:
+            desired = build.build_token_secret(room, token, keys, now=context.now())
+        found.append((token, await children.ensure(context, room, desired)))
+    wanted = {secret["metadata"]["name"] for _, secret in found}
+    for secret in context.children["Secret"].owned_by(room.metadata.uid):
+        if secret["metadata"]["name"] not in wanted:
+            await children.remove(context, "Secret", secret)
+    return found
+
+
+async def _ensure_agents(
+    context: Context, room: MeetingRoom, access: ServerAccess, view: RoomView
+) -> tuple[RoomView, list[AgentObservation]]:
+    """Ask for the agents that are needed now; return the room with its people counted anew."""
+    wanted = [_wanted(context, room, agent) for agent in room.spec.agents]
+    on_create = any(agent.policy == "OnCreate" for agent, _, _ in wanted)
+    if not (view.participants or view.name in access.rooms.lively or on_create):
+        decisions = [Decision("Waiting" if agent.available else "Unavailable") for agent, _, _ in wanted]
+    else:
+        access.rooms.lively.discard(view.name)
+        participants = await access.client.list_participants(view.name)
+        view = replace(view, participants=sum(p.agent_name is None for p in participants))
+        access.rooms.put(view)
+        dispatches = await access.client.list_dispatches(view.name) if wanted else []
+        decisions = [decide_dispatch(agent, participants, dispatches) for agent, _, _ in wanted]
+    for (agent, reference, _), decision in zip(wanted, decisions, strict=True):
+        for dispatch_id in decision.delete:
+            await access.client.delete_dispatch(view.name, dispatch_id)
+        if decision.create:
+            await access.client.create_dispatch(view.name, agent.agent_name, reference.metadata or "")
+    return view, [
+        AgentObservation("/".join(_shown(room, reference)), agent.agent_name, decision, problem)
+        for (agent, reference, problem), decision in zip(wanted, decisions, strict=True)
+    ]
+
+
+def _wanted(
+    context: Context, room: MeetingRoom, agent: RoomAgent
+) -> tuple[WantedAgent, RoomAgent, tuple[str, str] | None]:
+    """Return what a pool offers the room, and the reason and message when it cannot serve it."""
+    shown = "/".join(_shown(room, agent))
+    pool = find_pool(context, room, agent.pool_ref)
+    if pool is None:
+        missing = WantedAgent("", agent.dispatch, available=False)
+        return missing, agent, ("PoolNotFound", f"VoiceAgentPool {shown} does not exist.")
+    if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
+        elsewhere = WantedAgent(agent_name(pool), agent.dispatch, available=False)
+        return elsewhere, agent, ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
+    available = bool(pool.status.get("readyReplicas"))
+    wanted = WantedAgent(agent_name(pool), agent.dispatch, available)
+    for condition in pool.status.get("conditions") or ():
+        if condition["type"] == "Ready" and condition["reason"] == "ProviderRejected":
+            return wanted, agent, ("ProviderRejected", f"VoiceAgentPool {shown}: {condition['message']}")
+    if not available:
+        return wanted, agent, ("PoolNotReady", f"VoiceAgentPool {shown} has no agent that is warm and registered.")
+    return wanted, agent, None
+
+
+def _shown(room: MeetingRoom, agent: RoomAgent) -> tuple[str, ...]:
+    namespace, name = target(room, agent.pool_ref)
+    return (name,) if namespace == room.metadata.namespace else (namespace, name)
+
+
+async def _ensure_finalizer(context: Context, room: MeetingRoom) -> None:
+    if ROOM_FINALIZER not in room.metadata.finalizers:
+        await _write_finalizers(context, room, [*room.metadata.finalizers, ROOM_FINALIZER])
+
+
+async def _write_finalizers(context: Context, room: MeetingRoom, finalizers: list[str]) -> None:
+    # The version guards the list against a finalizer that somebody else adds meanwhile.
+    metadata = {"finalizers": finalizers, "resourceVersion": room.metadata.resource_version}
+    written = await context.kubernetes.merge("MeetingRoom", *room.key, {"metadata": metadata})
+    context.resources["MeetingRoom"].put(written)
+
+
+async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
+    """Delete the room on the server, then let the resource go; Kubernetes deletes its Secrets."""
+    if ROOM_FINALIZER not in room.metadata.finalizers:
+        return None
+    server = context.resources["LiveKitServer"].get(target(room, room.spec.server_ref))
+    if server is not None and (problem := await _delete_room(context, room)):
+        deleted_at = parse_timestamp(room.metadata.deletion_timestamp or "")
+        if "deletionTimestamp" not in server["metadata"] and context.now() - deleted_at < DELETION_PATIENCE:
+            return Outcome([Observed.not_ready("Deleting", problem)], None, _DELETION_RETRY_SECONDS)
+        await status.emit(context, room, "Warning", "RoomNotDeleted", f"Let go without the server: {problem}")
+    await _write_finalizers(context, room, [name for name in room.metadata.finalizers if name != ROOM_FINALIZER])
+    return None
+
+
+async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
+    """Delete the room on its server; return why that is not possible now."""
+    access = context.servers.get(target(room, room.spec.server_ref))
+    if access is None:
+        return "The LiveKit server is not ready."
+    try:
+        await access.client.delete_room(build.room_name(room))
+    except (ServerUnreachable, ServerRefused) as error:
+        return f"The LiveKit server does not delete the room: {error}."
+    access.rooms.remove(build.room_name(room))
+    return None

@@ -1,0 +1,57 @@
+"""The frame of every reconcile: parse at the door, run the kind's own pass, write the status whatever came out."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from pydantic import ValidationError
+
+from livekit_operator.api.common import Resource
+from livekit_operator.conditions import Observed
+from livekit_operator.engine.cache import Key
+from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
+from livekit_operator.logs import ObjectLogger
+from livekit_operator.reconcilers import status
+from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.status import Outcome
+
+R = TypeVar("R", bound=Resource)
+
+# A server that does not answer is asked again after this many seconds; its own watch usually comes first.
+_UNREACHABLE_RETRY_SECONDS = 5.0
+
+
+async def reconcile(
+    context: Context,
+    model: type[R],
+    key: Key,
+    one_pass: Callable[[Context, R], Awaitable[Outcome | None]],
+) -> float | None:
+    """Reconcile one object by key; return the seconds until the next look, None when a change will bring it.
+
+    Raises KubernetesError and whatever is a bug; the engine backs off and tries again.
+    """
+    manifest = context.resources[model.__name__].get(key)
+    if manifest is None:
+        return None
+    try:
+        resource = model.model_validate(manifest)
+    except ValidationError as error:
+        # The API server has validated it, so operator and CRD are of different versions: nothing to retry.
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"])
+        ObjectLogger(model.__name__, *key).error("not understood: %s: %s", path, first["msg"])
+        return None
+    try:
+        outcome = await one_pass(context, resource)
+    except Blocked as blocked:
+        outcome = Outcome([Observed.not_ready(blocked.reason, blocked.message)], None, blocked.retry_after)
+    except ServerUnreachable as error:
+        condition = Observed.not_ready("ServerUnreachable", f"The LiveKit server does not answer: {error}.")
+        outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)
+    except ServerRefused as error:
+        condition = Observed.not_ready("ServerRefused", f"The LiveKit server refused: {error.code}: {error}.")
+        outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)
+    if outcome is None:
+        return None
+    await status.write(context, resource, outcome)
+    return outcome.again

@@ -1,0 +1,57 @@
+"""References between resources: who may use whom, and what to say when it does not work."""
+
+from livekit_operator.api.common import ObjectRef, Resource
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.engine.cache import Key
+from livekit_operator.errors import Blocked
+from livekit_operator.reconcilers.context import Context, ServerAccess
+
+
+def target(resource: Resource, reference: ObjectRef) -> Key:
+    """Return the key a reference of this resource points to."""
+    return reference.namespace or resource.metadata.namespace, reference.name
+
+
+def is_ready(manifest_status: dict[str, object]) -> bool:
+    """Return whether a status says `Ready=True`."""
+    conditions = manifest_status.get("conditions")
+    return isinstance(conditions, list) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+
+
+def find_server(context: Context, resource: Resource, reference: ObjectRef) -> LiveKitServer:
+    """Return the LiveKitServer of a reference; raises Blocked naming it when it is missing or does not allow us."""
+    key = target(resource, reference)
+    manifest = context.resources["LiveKitServer"].get(key)
+    if manifest is None:
+        raise Blocked("ServerNotFound", f"LiveKitServer {_shown(resource, key)} does not exist.")
+    server = LiveKitServer.model_validate(manifest)
+    allowed = server.spec.allowed_namespaces
+    namespace = resource.metadata.namespace
+    if key[0] != namespace and namespace not in allowed and "*" not in allowed:
+        raise Blocked(
+            "ServerNotAllowed",
+            f"LiveKitServer {_shown(resource, key)} does not allow namespace {namespace}: "
+            f"add it to its spec.allowedNamespaces.",
+        )
+    return server
+
+
+def find_access(context: Context, resource: Resource, server: LiveKitServer) -> ServerAccess | None:
+    """Return the server's keys and client; raises Blocked when it has a problem, None when it was not looked at yet."""
+    access = context.servers.get(server.key)
+    if access is not None:
+        return access
+    if is_ready(server.status):
+        return None  # just after a start of the operator: its pass comes first and wakes us
+    raise Blocked("ServerNotReady", f"LiveKitServer {_shown(resource, server.key)} is not ready.")
+
+
+def find_pool(context: Context, resource: Resource, reference: ObjectRef) -> VoiceAgentPool | None:
+    """Return the VoiceAgentPool of a reference, None when it does not exist."""
+    manifest = context.resources["VoiceAgentPool"].get(target(resource, reference))
+    return VoiceAgentPool.model_validate(manifest) if manifest else None
+
+
+def _shown(resource: Resource, key: Key) -> str:
+    return key[1] if key[0] == resource.metadata.namespace else "/".join(key)

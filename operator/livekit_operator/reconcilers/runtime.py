@@ -1,0 +1,183 @@
+"""The running operator without a framework: caches, reflectors, controllers, and who wakes whom.
+
+Tests and benchmarks run it against a real API server without kopf.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from livekit_operator.api.kinds import BY_KIND
+from livekit_operator.clients.kubernetes import Kubernetes
+from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.clients.worker import Worker
+from livekit_operator.constants import LABEL_COMPONENT, LABEL_INSTANCE, MANAGED_SELECTOR
+from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
+from livekit_operator.engine.controller import Controller
+from livekit_operator.engine.reflector import Reflector
+from livekit_operator.errors import KubernetesError
+from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.context import CHILD_KINDS, Context
+from livekit_operator.reconcilers.livekitserver import reconcile_server
+from livekit_operator.reconcilers.meetingroom import reconcile_room
+from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
+from livekit_operator.resources.metadata import COMPONENT_SERVER
+from livekit_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+_RECONCILERS = {
+    "LiveKitServer": reconcile_server,
+    "VoiceAgentPool": reconcile_pool,
+    "MeetingRoom": reconcile_room,
+}
+
+
+class Runtime:
+    """Everything that runs between a change in the cluster and the answer to it."""
+
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        worker: Worker,
+        connect: Callable[[str, str, str], LiveKit],
+        settings: Settings,
+        metrics: Metrics,
+    ) -> None:
+        self.context = Context(
+            kubernetes,
+            worker,
+            connect,
+            settings,
+            metrics,
+            self._wake,
+            resources={kind: ObjectCache() for kind in BY_KIND},
+        )
+        self._controllers = {kind: self._controller(kind) for kind in BY_KIND}
+        self._resources = [
+            Reflector(kubernetes, kind, self.context.resources[kind], self._resource_listener(kind)) for kind in BY_KIND
+        ]
+        self._children = [
+            Reflector(kubernetes, kind, self.context.children[kind], self._child_changed, MANAGED_SELECTOR)
+            for kind in CHILD_KINDS
+        ]
+        self._public: dict[tuple[str, Key], Any] = {}
+        self._own: dict[tuple[str, Key], Any] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self.ready = False
+
+    async def start(self) -> None:
+        """Fill the caches, then begin to work; raises KubernetesError when the API server cannot be listed."""
+        await asyncio.gather(*(reflector.sync() for reflector in [*self._children, *self._resources]))
+        runs = [
+            *(reflector.run() for reflector in self._children),
+            *(controller.run() for controller in self._controllers.values()),
+            self._resync(),
+        ]
+        self._tasks = [asyncio.create_task(run) for run in runs]
+        self.ready = True
+
+    async def stop(self) -> None:
+        """End all work and close the connections."""
+        self.ready = False
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*(access.client.close() for access in self.context.servers.values()))
+
+    @property
+    def alive(self) -> bool:
+        """Return whether every part still runs."""
+        return self.ready and not any(task.done() for task in self._tasks)
+
+    def observe(self, kind: str, event_type: str | None, manifest: Manifest) -> None:
+        """Take over one event of a watch of our own resources."""
+        cache = self.context.resources[kind]
+        if event_type == "DELETED":
+            cache.remove(key_of(manifest))
+            self._resource_changed(kind, manifest)
+        elif cache.put(manifest):
+            self._resource_changed(kind, manifest)
+
+    def _controller(self, kind: str) -> Controller:
+        pass_ = _RECONCILERS[kind]
+        return Controller(
+            kind, lambda key: pass_(self.context, key), self.context.metrics, self.context.settings.workers
+        )
+
+    def _wake(self, kind: str, key: Key) -> None:
+        self._controllers[kind].queue.add(key)
+
+    def _resource_listener(self, kind: str) -> Callable[[Manifest], None]:
+        return lambda manifest: self._resource_changed(kind, manifest)
+
+    def _resource_changed(self, kind: str, manifest: Manifest) -> None:
+        key, ident = key_of(manifest), (kind, key_of(manifest))
+        known = self.context.resources[kind].get(key)
+        if known is None:
+            self.context.users.remove(kind, key)
+            self._controllers[kind].queue.drop(key)
+        else:
+            self.context.users.put(kind, known)
+        self.context.metrics.objects.labels(kind).set(len(self.context.resources[kind]))
+        # Our own status write comes back as an event: it is no reason to look at the object again.
+        if _turned(self._own, ident, _own_facts(known)):
+            self._wake(kind, key)
+        if _turned(self._public, ident, _public_facts(kind, known)):
+            if kind == "LiveKitServer":
+                self.context.wake_users(key)
+            elif kind == "VoiceAgentPool":
+                self.context.wake_rooms_of_pool(key)
+
+    def _child_changed(self, manifest: Manifest) -> None:
+        owner = owner_of(manifest)
+        namespace = manifest["metadata"]["namespace"]
+        if owner and owner["kind"] in self._controllers:
+            self._wake(owner["kind"], (namespace, owner["name"]))
+            return
+        labels = manifest["metadata"].get("labels") or {}
+        if labels.get(LABEL_COMPONENT) == COMPONENT_SERVER:  # a pod, owned by a ReplicaSet
+            self._wake("LiveKitServer", (namespace, labels.get(LABEL_INSTANCE, "")))
+
+    async def _resync(self) -> None:
+        """List our own resources anew from time to time: a plain watch does not tell what was deleted in its gaps."""
+        while True:
+            await asyncio.sleep(self.context.settings.resync_seconds)
+            for reflector in self._resources:
+                try:
+                    await reflector.sync()
+                except KubernetesError as error:
+                    logger.warning("listing of %s failed: %s", reflector.kind, error)
+
+
+def _turned(facts: dict[tuple[str, Key], Any], ident: tuple[str, Key], now: Any) -> bool:
+    """Remember facts of an object and return whether they are others than before."""
+    if now is None:
+        return facts.pop(ident, None) is not None
+    before = facts.get(ident)
+    facts[ident] = now
+    return bool(before != now)
+
+
+def _own_facts(manifest: Manifest | None) -> Any:
+    """Return what an object's own pass depends on: the status is its output and does not count."""
+    if manifest is None:
+        return None
+    metadata = manifest["metadata"]
+    annotations = metadata.get("annotations")
+    return metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp"), annotations
+
+
+def _public_facts(kind: str, manifest: Manifest | None) -> Any:
+    """Return what others that refer to an object depend on."""
+    if manifest is None:
+        return None
+    status = manifest.get("status") or {}
+    ready = [(c["status"], c["reason"]) for c in status.get("conditions") or () if c["type"] == "Ready"]
+    if kind == "LiveKitServer":
+        allowed = (manifest.get("spec") or {}).get("allowedNamespaces")
+        return ready, allowed, status.get("externalUrl"), manifest["metadata"].get("deletionTimestamp")
+    if kind == "VoiceAgentPool":
+        return ready, bool(status.get("readyReplicas")), status.get("agentName")
+    return ()

@@ -1,0 +1,213 @@
+"""VoiceAgentPool: configuration, credentials and pods; sessions decide how many."""
+
+import asyncio
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.autoscaling import desired_replicas
+from livekit_operator.conditions import Observed, parse_timestamp
+from livekit_operator.constants import LABEL_REVISION
+from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.errors import Blocked
+from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.reconcile import reconcile
+from livekit_operator.reconcilers.references import find_access, find_server
+from livekit_operator.reconcilers.status import Outcome
+from livekit_operator.resources import voiceagentpool as build
+from livekit_operator.resources.metadata import digest
+from livekit_operator.rollout import Plan, PodView, plan
+from livekit_operator.views import ProviderError, WorkerStatus
+
+_SECRET_RETRY_SECONDS = 3.0
+CONDITION_PROVIDERS = "ProvidersAccepted"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The pool's pods, what their workers say, and why a pod cannot start."""
+
+    pods: Sequence[PodView]
+    providers: Sequence[ProviderError] = ()
+    trouble: str | None = None
+
+    @property
+    def staying(self) -> list[PodView]:
+        """Return the pods that are not leaving."""
+        return [pod for pod in self.pods if not pod.leaving and not pod.finished]
+
+    @property
+    def active_sessions(self) -> int:
+        """Return the calls on pods that stay."""
+        return sum(pod.sessions or 0 for pod in self.staying)
+
+
+async def reconcile_pool(context: Context, key: Key) -> float | None:
+    """Reconcile one VoiceAgentPool."""
+    return await reconcile(context, VoiceAgentPool, key, _pass)
+
+
+async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
+    if pool.metadata.deletion_timestamp:
+        return None  # everything of it is inside Kubernetes: the garbage collector does the rest
+    server = find_server(context, pool, pool.spec.server_ref)
+    access = find_access(context, pool, server)
+    if access is None:
+        return None
+    digests = await _read_provider_secrets(context, pool)
+    config = build.build_agent_config(pool, context.settings.provider_base_urls)
+    inputs = build.PoolInputs(
+        server_url=access.keys.internal_url,
+        server_namespace=server.metadata.namespace,
+        secrets_digest=digest([digests, access.keys.api_key, access.keys.api_secret], 8),
+        agent_image=context.settings.agent_image,
+        provider_base_urls=context.settings.provider_base_urls,
+    )
+    template = build.build_pod(pool, config, inputs, "")
+    revision = template["metadata"]["labels"][LABEL_REVISION]
+    observed = await observe(context, pool)
+    desired = desired_replicas(pool.spec, active_sessions=observed.active_sessions)
+    decided = plan(observed.pods, desired=desired, revision=revision)
+    await apply(context, pool, access, config, inputs, decided)
+    return decide(pool, observed, desired, revision, context.settings.pool_poll_seconds)
+
+
+async def observe(context: Context, pool: VoiceAgentPool) -> Observation:
+    """Look at the pods and ask their workers, all at once."""
+    pods = context.children["Pod"].owned_by(pool.metadata.uid)
+    answers = await asyncio.gather(*(_ask(context, pod) for pod in pods))
+    views = [_view(pod, answer) for pod, answer in zip(pods, answers, strict=True)]
+    errors = {(e.role, e.provider, e.code): e for answer in answers if answer for e in answer.provider_errors}
+    troubles = [text for pod in pods if (text := _trouble(pod))]
+    return Observation(views, tuple(errors[key] for key in sorted(errors)), troubles[0] if troubles else None)
+
+
+async def apply(
+    context: Context,
+    pool: VoiceAgentPool,
+    access: ServerAccess,
+    config: dict[str, Any],
+    inputs: build.PoolInputs,
+    decided: Plan,
+) -> None:
+    """Make configuration and credentials as desired, then create and delete the pods that were decided on."""
+    await children.ensure(context, pool, build.build_config_map(pool, config))
+    await children.ensure(context, pool, build.build_credentials(pool, access.keys.api_key, access.keys.api_secret))
+    for _ in range(decided.create):
+        pod = build.build_pod(pool, config, inputs, secrets.token_hex(3))
+        context.children["Pod"].put(await context.kubernetes.create(pod))
+    for name in decided.delete:
+        manifest = context.children["Pod"].get((pool.metadata.namespace, name))
+        if manifest is not None:
+            await children.remove(context, "Pod", manifest)
+
+
+def decide(pool: VoiceAgentPool, observed: Observation, desired: int, revision: str, poll_seconds: float) -> Outcome:
+    """Return the status of what was observed."""
+    staying = observed.staying
+    ready = [pod for pod in staying if pod.ready]
+    fields: dict[str, Any] = {
+        "agentName": build.agent_name(pool),
+        "selector": build.pod_selector(pool),
+        "revision": revision,
+        "replicas": len(staying),
+        "desiredReplicas": desired,
+        "readyReplicas": len(ready),
+        "updatedReplicas": sum(pod.revision == revision for pod in staying),
+        "drainingReplicas": sum(pod.leaving for pod in observed.pods),
+        "activeSessions": sum(pod.sessions or 0 for pod in observed.pods),
+        "freeSessions": sum(max(0, pool.spec.sessions_per_pod - (pod.sessions or 0)) for pod in ready),
+    }
+    conditions = [_ready(observed, desired, revision), _providers(pool, observed)]
+    return Outcome(conditions, fields, poll_seconds)
+
+
+def _ready(observed: Observation, desired: int, revision: str) -> Observed:
+    if observed.providers:
+        return Observed.not_ready("ProviderRejected", _rejections(observed.providers))
+    ready = sum(pod.ready for pod in observed.staying)
+    updated = sum(pod.ready and pod.revision == revision for pod in observed.staying)
+    if ready < desired:
+        reason, hint = ("PodsFailing", f" {observed.trouble}") if observed.trouble else ("Progressing", "")
+        return Observed.not_ready(reason, f"{ready} of {desired} pods are warm and registered.{hint}")
+    if updated < desired:
+        reason, hint = ("PodsFailing", f" {observed.trouble}") if observed.trouble else ("Progressing", "")
+        return Observed.not_ready(reason, f"{updated} of {desired} pods run the wanted version.{hint}")
+    return Observed.ready(f"{ready} pods are warm and registered.")
+
+
+def _providers(pool: VoiceAgentPool, observed: Observation) -> Observed:
+    if observed.providers:
+        return Observed(CONDITION_PROVIDERS, False, "ProviderRejected", _rejections(observed.providers))
+    if not any(pod.ready for pod in observed.pods):
+        return Observed(CONDITION_PROVIDERS, None, "NotAsked", "No agent is ready to ask the providers.")
+    roles = ", ".join(sorted(build.provider_secrets(pool)))
+    return Observed(CONDITION_PROVIDERS, True, "Accepted", f"No provider refuses its key ({roles}).")
+
+
+def _rejections(errors: Sequence[ProviderError]) -> str:
+    texts = [f"{error.provider} refuses the key for {error.role} (HTTP {error.code})" for error in errors]
+    return f"{'; '.join(texts)}: check spec.agent.*.apiKeySecretRef."
+
+
+async def _ask(context: Context, pod: Manifest) -> WorkerStatus | None:
+    address = (pod.get("status") or {}).get("podIP")
+    if not address or (pod["status"].get("phase") != "Running"):
+        return None
+    return await context.worker.status(address)
+
+
+def _view(pod: Manifest, worker: WorkerStatus | None) -> PodView:
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
+    return PodView(
+        name=metadata["name"],
+        revision=(metadata.get("labels") or {}).get(LABEL_REVISION, ""),
+        ready=ready,
+        leaving="deletionTimestamp" in metadata,
+        finished=status.get("phase") in ("Succeeded", "Failed"),
+        sessions=worker.sessions if worker else None,
+        created=parse_timestamp(metadata["creationTimestamp"]),
+    )
+
+
+def _trouble(pod: Manifest) -> str | None:
+    """Return why a pod does not start, in the kubelet's or the scheduler's words."""
+    status = pod.get("status") or {}
+    name = pod["metadata"]["name"]
+    for container in status.get("containerStatuses") or ():
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+            return f"Pod {name}: {waiting['reason']}: {waiting.get('message', '')}".strip()
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"Pod {name}: {condition.get('reason')}: {condition.get('message', '')}"
+    return None
+
+
+async def _read_provider_secrets(context: Context, pool: VoiceAgentPool) -> dict[str, str]:
+    """Return role -> digest of the provider's key; raises Blocked naming a Secret or key that is missing."""
+    digests = {}
+    found: dict[str, Manifest | None] = {}
+    for role, reference in sorted(build.provider_secrets(pool).items()):
+        if reference.name not in found:
+            found[reference.name] = await children.find(context, "Secret", pool.metadata.namespace, reference.name)
+        secret = found[reference.name]
+        if secret is None:
+            raise Blocked(
+                "SecretNotFound",
+                f"Secret {reference.name} of spec.agent.{role}.apiKeySecretRef does not exist.",
+                retry_after=_SECRET_RETRY_SECONDS,
+            )
+        value = (secret.get("data") or {}).get(reference.key)
+        if not value:
+            raise Blocked(
+                "SecretKeyMissing",
+                f"Secret {reference.name} of spec.agent.{role}.apiKeySecretRef has no key {reference.key}.",
+                retry_after=_SECRET_RETRY_SECONDS,
+            )
+        digests[role] = digest(value, 8)
+    return digests

@@ -1,0 +1,91 @@
+"""Names, labels and digests of children: the only place that makes them."""
+
+import hashlib
+import json
+import re
+from typing import Any
+
+from livekit_operator.api.common import Resource
+from livekit_operator.constants import (
+    API_VERSION,
+    LABEL_COMPONENT,
+    LABEL_INSTANCE,
+    LABEL_MANAGED_BY,
+    LABEL_NAME,
+    MANAGED_BY,
+)
+
+Manifest = dict[str, Any]
+
+COMPONENT_SERVER = "server"
+COMPONENT_AGENT = "agent"
+COMPONENT_ROOM = "room"
+
+_APP_NAMES = {COMPONENT_SERVER: "livekit-server", COMPONENT_AGENT: "voice-agent", COMPONENT_ROOM: "meeting-room"}
+
+
+def labels(resource: Resource, component: str) -> dict[str, str]:
+    """Return the labels of a child of this resource."""
+    return {**selector(resource, component), LABEL_MANAGED_BY: MANAGED_BY}
+
+
+def selector(resource: Resource, component: str) -> dict[str, str]:
+    """Return the labels that select the pods of this resource."""
+    return {
+        LABEL_NAME: _APP_NAMES[component],
+        LABEL_INSTANCE: resource.metadata.name,
+        LABEL_COMPONENT: component,
+    }
+
+
+def owner_reference(resource: Resource, kind: str) -> dict[str, Any]:
+    """Return the reference by which Kubernetes deletes a child when its owner is gone."""
+    return {
+        "apiVersion": API_VERSION,
+        "kind": kind,
+        "name": resource.metadata.name,
+        "uid": resource.metadata.uid,
+        "controller": True,
+        "blockOwnerDeletion": True,
+    }
+
+
+def child(resource: Resource, component: str, kind: str, api_version: str, name: str, **body: Any) -> Manifest:
+    """Return a manifest with the metadata that every child has."""
+    return {
+        "apiVersion": api_version,
+        "kind": kind,
+        "metadata": {
+            "name": name,
+            "namespace": resource.metadata.namespace,
+            "labels": labels(resource, component),
+            "ownerReferences": [owner_reference(resource, type(resource).__name__)],
+        },
+        **body,
+    }
+
+
+def digest(value: Any, length: int = 10) -> str:
+    """Return a short, stable digest of plain values."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()[:length]
+
+
+def qualified_name(namespace: str, name: str, server_namespace: str) -> str:
+    """Return a name on a server that resources of several namespaces share.
+
+    A slash cannot be part of a Kubernetes name, so nobody can choose a name that belongs to another namespace.
+    """
+    return name if namespace == server_namespace else f"{namespace}/{name}"
+
+
+def dns_name(text: str, *, limit: int = 253) -> str:
+    """Return a name that Kubernetes accepts for any text, the same for the same text and another for another.
+
+    A text that is a valid name already stays as it is; otherwise a digest tells apart what looks alike.
+    """
+    if re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text) and len(text) <= limit and ".." not in text:
+        return text
+    suffix = digest(text, 8)
+    slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[: limit - len(suffix) - 1].strip("-")
+    return f"{slug}-{suffix}" if slug else suffix
