@@ -107,6 +107,8 @@ def _api_server() -> Program:
         f"--kubelet-certificate-authority={certificates.CA}",
         f"--kubelet-client-certificate={client.certificate}",
         f"--kubelet-client-key={client.key}",
+        # The machine resolves no node's name.
+        "--kubelet-preferred-address-types=InternalIP",
         f"--service-account-issuer=https://kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}",
         f"--service-account-key-file={certificates.SERVICE_ACCOUNT_PUBLIC_KEY}",
         f"--service-account-signing-key-file={certificates.SERVICE_ACCOUNT_KEY}",

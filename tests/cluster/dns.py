@@ -3,14 +3,15 @@
 import json
 from typing import Any
 
-from tests.cluster import addresses, control_plane, images, progress
+from tests.cluster import addresses, control_plane, images, progress, tools
 
 _NAMESPACE = "kube-system"
 _LABELS = {"k8s-app": "kube-dns"}
 
-# There is no way out of the cluster, so a name outside it does not exist, and whoever asks knows at once.
+# The second zone: there is no way out of the cluster, so whoever asks for a name outside it is told at once that
+# there is none. A zone of its own, because within one CoreDNS asks `template` before `kubernetes`.
 _COREFILE = f"""\
-.:5353 {{
+{addresses.CLUSTER_DOMAIN}:5353 in-addr.arpa:5353 ip6.arpa:5353 {{
     errors
     health :8080
     ready :8181
@@ -18,11 +19,14 @@ _COREFILE = f"""\
         pods insecure
         ttl 5
     }}
+    cache 5
+    loadbalance
+}}
+.:5353 {{
+    errors
     template ANY ANY {{
         rcode NXDOMAIN
     }}
-    cache 5
-    loadbalance
 }}
 """
 
@@ -91,7 +95,8 @@ def _deployment(replicas: int) -> dict[str, Any]:
             # Never two on a node, so that losing one node leaves the others their DNS; hence no surge either.
             "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "template": {
-                "metadata": {"labels": _LABELS},
+                # Pods of its own for every configuration.
+                "metadata": {"labels": _LABELS, "annotations": {"corefile": tools.digest([_COREFILE], [])}},
                 "spec": {
                     "serviceAccountName": "coredns",
                     "priorityClassName": "system-cluster-critical",

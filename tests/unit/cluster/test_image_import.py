@@ -45,7 +45,8 @@ def test_an_archive_holds_only_what_is_missing() -> None:
     archive = io.BytesIO()
     oci_layout.write_archive("app-2", "docker.io/x/app:2", {"sha256:base", "sha256:config"}, archive)
     archive.seek(0)
-    names = tarfile.open(fileobj=archive).getnames()
+    with tarfile.open(fileobj=archive) as written:
+        names = written.getnames()
     assert names == ["oci-layout", "index.json", "blobs/sha256/manifest-app-2", "blobs/sha256/new"]
 
 
