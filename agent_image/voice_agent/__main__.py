@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import os
+
+# Read by libraries when they are imported, here or in the job processes.
+# The local turn model would cost 244 MB and is not used: the detector is always named.
+os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+# All the linear algebra is a small transform; a pool of threads per process only costs memory.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import asyncio
 import functools
 import logging
-import os
 import sys
 from pathlib import Path
 
@@ -41,8 +48,6 @@ def main() -> int:
 async def serve(config: AgentConfig) -> int:
     """Run the worker and its companions."""
     _let_children_import_this_package()
-    # the local turn model would cost 244 MB and is not used: the detector is always named
-    os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 
     server = RunnerServer(
         capacity=config.sessions_per_pod,

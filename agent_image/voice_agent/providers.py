@@ -2,14 +2,30 @@
 
 from __future__ import annotations
 
+import functools
+import os
 from dataclasses import dataclass
 
 from livekit import agents
 from livekit.agents import NOT_GIVEN
 from livekit.plugins import deepgram, openai, silero
 
-from .config import LlmConfig, SttConfig, TtsConfig
+from .config import KEY_VARIABLES, AgentConfig, LlmConfig, SttConfig, TtsConfig
 from .endpoints import deepgram_url, openai_url
+
+VAD_SILENCE = 0.55  # the plugin's own default, in seconds
+
+
+def vad_silence(config: AgentConfig) -> float:
+    """Silence after which speech is over for the voice activity detector.
+
+    Shorter than the provider's endpointing, where that ends the turns: a detector still hearing speech when the
+    turn ends would be reset in the middle of it.
+    """
+    if config.turn_handling.detection != "stt":
+        return VAD_SILENCE
+    return min(VAD_SILENCE, max(config.stt.endpointing_ms / 1000 - 0.1, 0.2))
+
 
 @dataclass(frozen=True)
 class Plugins:
@@ -53,6 +69,17 @@ def build_tts(config: TtsConfig, api_key: str) -> agents.tts.TTS:
     )
 
 
-def build_vad() -> agents.vad.VAD:
+def build_vad(config: AgentConfig) -> agents.vad.VAD:
     """The voice activity detector; its model ships inside the plugin's package."""
-    return silero.VAD.load()
+    return silero.VAD.load(min_silence_duration=vad_silence(config))
+
+
+@functools.cache
+def build(config: AgentConfig) -> Plugins:
+    """All of them, once per process: built in the fork server, every job process finds them here."""
+    return Plugins(
+        vad=build_vad(config),
+        stt=build_stt(config.stt, os.environ[KEY_VARIABLES["stt"]]),
+        llm=build_llm(config.llm, os.environ[KEY_VARIABLES["llm"]]),
+        tts=build_tts(config.tts, os.environ[KEY_VARIABLES["tts"]]),
+    )

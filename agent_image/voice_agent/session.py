@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 
 from livekit import rtc
 from livekit.agents import (
@@ -18,7 +17,7 @@ from livekit.agents import (
 )
 
 from . import providers
-from .config import KEY_VARIABLES, AgentConfig, TurnHandlingConfig
+from .config import AgentConfig
 from .failures import report_failures
 from .presence import leave_with_the_last
 from .providers import Plugins
@@ -29,14 +28,8 @@ logger = logging.getLogger(__name__)
 
 def prewarm(config: AgentConfig, process: JobProcess) -> None:
     """Prepare a process for its one call; runs before the process counts as warm."""
-    plugins = Plugins(
-        vad=providers.build_vad(),
-        stt=providers.build_stt(config.stt, os.environ[KEY_VARIABLES["stt"]]),
-        llm=providers.build_llm(config.llm, os.environ[KEY_VARIABLES["llm"]]),
-        tts=providers.build_tts(config.tts, os.environ[KEY_VARIABLES["tts"]]),
-    )
     _start_media_engine(config.tts.sample_rate)
-    process.userdata.update(config=config, plugins=plugins)
+    process.userdata.update(config=config, plugins=providers.build(config))
 
 
 def _start_media_engine(sample_rate: int) -> None:
@@ -49,22 +42,34 @@ def _start_media_engine(sample_rate: int) -> None:
         loop.close()
 
 
-def turn_handling(config: TurnHandlingConfig) -> TurnHandlingOptions:
+def turn_handling(config: AgentConfig) -> TurnHandlingOptions:
     """The library's options; the detector is always named, its default is a local model the image does not load."""
+    turns = config.turn_handling
     return {
-        "turn_detection": config.detection,
+        "turn_detection": turns.detection,
         "endpointing": {
-            "min_delay": config.min_endpointing_delay_ms / 1000,
-            "max_delay": config.max_endpointing_delay_ms / 1000,
+            "min_delay": endpointing_delay(turns.min_endpointing_delay_ms, config),
+            "max_delay": endpointing_delay(turns.max_endpointing_delay_ms, config),
         },
         "interruption": {
-            "enabled": config.allow_interruptions,
+            "enabled": turns.allow_interruptions,
             "mode": "vad",  # the other mode, "adaptive", asks a hosted service
-            "min_duration": config.min_interruption_ms / 1000,
-            "false_interruption_timeout": config.false_interruption_timeout_ms / 1000,
+            "min_duration": turns.min_interruption_ms / 1000,
+            "false_interruption_timeout": turns.false_interruption_timeout_ms / 1000,
         },
-        "preemptive_generation": {"enabled": config.preemptive_generation},
+        "preemptive_generation": {"enabled": turns.preemptive_generation},
     }
+
+
+def endpointing_delay(since_speech_ms: int, config: AgentConfig) -> float:
+    """Seconds the library has to wait so that a turn ends `since_speech_ms` after the last sound of speech.
+
+    Deepgram says that speech ended after its own endpointing, without saying when it did; the library then counts
+    its delay from the moment it is told (audio_recognition.py, END_OF_SPEECH without speech_end_time), and the
+    caller would wait for the sum of both.
+    """
+    already_waited = config.stt.endpointing_ms if config.turn_handling.detection == "stt" else 0
+    return max(since_speech_ms - already_waited, 0) / 1000
 
 
 async def entrypoint(ctx: JobContext) -> None:
@@ -74,7 +79,7 @@ async def entrypoint(ctx: JobContext) -> None:
     ctx.log_context_fields = {"room": ctx.job.room.name, "job_id": ctx.job.id}
 
     # joining, the session's start and the provider's handshake all take a round trip or more: do them at once
-    joining = asyncio.create_task(ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY))
+    joining = asyncio.create_task(ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY, single_peer_connection=True))
     plugins.tts.prewarm()
     await asyncio.sleep(0)  # session.start() would join too, with other options: let ours be first at the lock
 
@@ -83,7 +88,7 @@ async def entrypoint(ctx: JobContext) -> None:
         stt=plugins.stt,
         llm=plugins.llm,
         tts=plugins.tts,
-        turn_handling=turn_handling(config.turn_handling),
+        turn_handling=turn_handling(config),
         use_tts_aligned_transcript=config.turn_handling.aligned_transcript,
     )
     report_failures(ctx, session, ProviderErrorBoard.default(), config)
