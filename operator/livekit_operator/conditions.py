@@ -41,8 +41,8 @@ class Transition:
     message: str
 
 
-# Reasons of Ready=False that are a step on the way, not a problem.
-PROGRESS_REASONS = frozenset({"Progressing", "Deleting"})
+# Reasons of Ready=False that are a step on the way when a resource is new.
+PROGRESS_REASONS = frozenset({"Progressing", "Deleting", "ServerNotReady", "PoolNotReady"})
 
 _STATUS = {True: "True", False: "False", None: "Unknown"}
 
@@ -94,6 +94,9 @@ def transition(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> T
         if before is None or before.get("status") == "True":
             return None
         return Transition("Normal", after.reason, after.message)
-    if after.reason in PROGRESS_REASONS or (before is not None and before.get("reason") == after.reason):
+    was_ready = before is not None and before.get("status") == "True"
+    if after.reason in PROGRESS_REASONS and not was_ready:
+        return None
+    if after.reason == "Deleting" or (before is not None and before.get("reason") == after.reason):
         return None
     return Transition("Warning", after.reason, after.message)
