@@ -1,0 +1,119 @@
+# Everything a person or a machine does with this project. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+CODE := operator agent_image tests
+COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
+NODES ?= 2
+export PYTHONPATH := operator:agent_image:.
+export NODES
+
+##@ Use
+
+.PHONY: demo
+demo: venv ## Bring up a cluster, install the chart, apply the quickstart and place a call
+	$(BIN)/python -m tests.demo
+
+.PHONY: demo-down
+demo-down: venv ## Remove the demo, and the local cluster with it
+	$(BIN)/python -m tests.demo --down
+
+.PHONY: cluster
+cluster: venv ## Bring up the local cluster (NODES=n) and its images; kubeconfig in .cluster/kubeconfig
+	$(BIN)/python -m tests.cluster up
+	$(BIN)/python -m tests.cluster images
+
+.PHONY: cluster-down
+cluster-down: venv ## Remove the local cluster without a trace
+	$(BIN)/python -m tests.cluster down
+
+##@ Work
+
+.PHONY: check
+check: format-check lint types imports verify unit ## Everything that needs no cluster; seconds
+
+.PHONY: test
+test: check cluster integration e2e ## Everything, on a real cluster; what CI runs
+
+.PHONY: format
+format: venv ## Format the code
+	$(BIN)/ruff format $(CODE)
+	$(BIN)/ruff check --fix $(CODE)
+
+.PHONY: format-check
+format-check: venv
+	$(BIN)/ruff format --check --quiet $(CODE)
+
+.PHONY: lint
+lint: venv
+	$(BIN)/ruff check --quiet $(CODE)
+
+.PHONY: types
+types: venv
+	$(BIN)/mypy
+
+.PHONY: imports
+imports: venv
+	$(BIN)/lint-imports | grep -E 'KEPT|BROKEN|Contracts:|->' ; test $${PIPESTATUS[0]} -eq 0
+
+.PHONY: unit
+unit: venv ## Unit tests
+	$(BIN)/python -m pytest tests/unit
+
+.PHONY: integration
+integration: venv ## Tests against the API server of a cluster that is up
+	$(BIN)/python -m pytest tests/integration
+
+.PHONY: e2e
+e2e: venv ## User stories on a cluster that is up
+	$(BIN)/python -m pytest tests/e2e
+
+.PHONY: bench
+bench: venv ## Measure calls, memory and readiness on a cluster that is up
+	$(BIN)/python -m tests.benchmarks
+
+##@ Generated files
+
+.PHONY: generate
+generate: venv ## Write CRDs, their copy in the chart, docs/api.md and the README's example
+	$(BIN)/python -m livekit_operator.api.generate
+
+.PHONY: verify
+verify: venv ## Fail when a generated file is stale
+	$(BIN)/python -m livekit_operator.api.generate --verify
+
+.PHONY: lock
+lock: venv ## Write the locked dependencies anew
+	$(COMPILE) requirements/tools.in -o requirements/tools.txt
+	$(COMPILE) pyproject.toml -o requirements/operator.txt
+	$(COMPILE) pyproject.toml --extra dev agent_image/requirements.in -o requirements/dev.txt
+	$(COMPILE) agent_image/requirements.in -o agent_image/requirements.txt
+	$(COMPILE) tests/providers/requirements.in -o tests/providers/requirements.txt
+
+##@ Surroundings
+
+# The stamp lies in the environment itself, so a removed one is made anew.
+.PHONY: venv
+venv: $(VENV)/.installed
+
+$(VENV)/.installed: requirements/dev.txt requirements/tools.txt
+	@echo "installing the development environment into $(VENV)"
+	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt
+	@$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt requirements/tools.txt
+	@touch $@
+
+.PHONY: clean
+clean: ## Remove the environment and caches of tools; the cluster stays
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+.PHONY: help
+help: ## Show this help
+	@awk 'BEGIN {FS = ":.*##"} /^##@/ {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z0-9-]+:.*##/ {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
