@@ -104,6 +104,7 @@ venv: $(VENV)/.installed
 $(VENV)/.installed: requirements/dev.txt requirements/tools.txt
 	@echo "installing the development environment into $(VENV)"
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
+	@ldconfig -p | grep -q libespeak-ng.so.1 || { apt-get update -qq && apt-get install -y -qq espeak-ng; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt
 	@$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt requirements/tools.txt

@@ -1,0 +1,1 @@
+"""The demo: from nothing to a spoken conversation, as a user would get there."""
