@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.cluster import layout, oci_layout
+from tests.cluster import layout, oci_layout, progress
 from tests.cluster.commands import run, succeeds
 from tests.cluster.errors import ClusterError, log_tail
 
@@ -51,10 +51,25 @@ def build(
             f"--tag={local_name(reference)}",
             str(context),
         )
-        with log.open("w") as output:
-            done = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, check=False)
-    if done.returncode:
+        code = _run_shown(command, log)
+    if code:
         raise ClusterError(f"build of the image {name} failed{log_tail(log, lines=60)}")
+
+
+def _run_shown(command: list[str], log: Path) -> int:
+    """Run a build into its log, with the Dockerfile's steps as signs of life."""
+    with (
+        log.open("w") as output,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as building,
+    ):
+        assert building.stdout
+        for line in building.stdout:
+            output.write(line)
+            if line.startswith("STEP "):
+                progress.doing(line.removeprefix("STEP ").strip()[:60])
+    return building.returncode
 
 
 def push(reference: str, tag: str) -> None:

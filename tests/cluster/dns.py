@@ -113,7 +113,7 @@ def _deployment(replicas: int) -> dict[str, Any]:
 def _container() -> dict[str, Any]:
     return {
         "name": "coredns",
-        "image": images.COREDNS.reference(),
+        "image": images.pin(images.COREDNS).reference,
         "args": ["-conf", "/etc/coredns/Corefile"],
         "ports": [
             {"name": "dns", "containerPort": 5353, "protocol": "UDP"},

@@ -4,14 +4,14 @@ import subprocess
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 
-from tests.cluster import images, nodes, oci_layout
+from tests.cluster import nodes, oci_layout
 from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError
-from tests.cluster.images import Image
+from tests.cluster.images import Pinned
 from tests.cluster.machine import Node
 
 
-def ensure(targets: Iterable[Node], wanted: Iterable[Image]) -> list[str]:
+def ensure(targets: Iterable[Node], wanted: Iterable[Pinned]) -> list[str]:
     """Have these images on these nodes; tell what had to be imported where."""
     wanted = list(wanted)
     with ThreadPoolExecutor() as pool:
@@ -19,15 +19,15 @@ def ensure(targets: Iterable[Node], wanted: Iterable[Image]) -> list[str]:
     return [name for names in imported for name in names]
 
 
-def _ensure(node: Node, wanted: Iterable[Image]) -> list[str]:
+def _ensure(node: Node, wanted: Iterable[Pinned]) -> list[str]:
     present = dict(parse_images(run(*nodes.ctr(node, "images", "ls"))))
     imported = []
-    for image in wanted:
-        tag = images.layout_tag(image)
-        reference = f"docker.io/{image.reference()}"
-        if present.get(reference) != oci_layout.manifest_digest(tag):
-            _import(node, tag, reference)
-            imported.append(f"{image.name} on {node.name}")
+    for pinned in wanted:
+        # What containerd makes of a reference without a registry.
+        reference = f"docker.io/{pinned.reference}"
+        if present.get(reference) != oci_layout.manifest_digest(pinned.tag):
+            _import(node, pinned.tag, reference)
+            imported.append(f"{pinned.image.name} on {node.name}")
     return imported
 
 

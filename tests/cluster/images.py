@@ -25,24 +25,20 @@ class ComposedImage:
     dockerfile: str
     key: Callable[[], str]
     files: Callable[[], Mapping[str, Path]]
-    version: Callable[[], str] | None = None
+    version: str | None = None
 
     def digest(self) -> str:
         """Changes when the image must be built anew."""
         return tools.digest([self.dockerfile, self.key()], [])
 
-    def reference(self) -> str:
-        """What a pod names it by."""
-        return f"{self.repository}:{self.version() if self.version else f'dev-{self.digest()}'}"
-
-    def build(self) -> None:
+    def build(self, reference: str) -> None:
         """Build it into buildah's storage."""
         with tempfile.TemporaryDirectory(prefix=f"{self.name}-") as folder:
             context = Path(folder)
             (context / "Dockerfile").write_text(self.dockerfile)
             for name, source in self.files().items():
                 shutil.copy(source, context / name)
-            buildah.build(self.name, self.reference(), context / "Dockerfile", context)
+            buildah.build(self.name, reference, context / "Dockerfile", context)
 
 
 @dataclass(frozen=True)
@@ -53,22 +49,20 @@ class ProjectImage:
     repository: str
     dockerfile: Path
     context: Path
+    version: str | None = None
 
     def digest(self) -> str:
         """Changes when the image must be built anew."""
         text = self._text()
-        return tools.digest([text, BASE.reference()], build_context.files(self.context, text))
+        return tools.digest([text, BASE.digest()], build_context.files(self.context, text))
 
-    def reference(self) -> str:
-        """What a pod names it by."""
-        return f"{self.repository}:dev-{self.digest()}"
-
-    def build(self) -> None:
+    def build(self, reference: str) -> None:
         """Build it into buildah's storage."""
-        if not buildah.has(BASE.reference()):
-            BASE.build()
-        arguments = {"BASE_IMAGE": buildah.local_name(BASE.reference())}
-        buildah.build(self.name, self.reference(), self.dockerfile, self.context, arguments)
+        base = pin(BASE).reference
+        if not buildah.has(base):
+            BASE.build(base)
+        arguments = {"BASE_IMAGE": buildah.local_name(base)}
+        buildah.build(self.name, reference, self.dockerfile, self.context, arguments)
 
     def _text(self) -> str:
         try:
@@ -80,7 +74,26 @@ class ProjectImage:
 Image = ComposedImage | ProjectImage
 
 
-def _of_tool(name: str, repository: str, module: tools.Module, binary: str, *, version: str = "") -> ComposedImage:
+@dataclass(frozen=True)
+class Pinned:
+    """An image as it is now: a source that is edited meanwhile makes another one, not this one twice."""
+
+    image: Image
+    # What the OCI layout knows it by.
+    tag: str
+    # What a pod names it by.
+    reference: str
+
+
+def pin(image: Image) -> Pinned:
+    """The image that the sources make at this moment."""
+    digest = image.digest()
+    return Pinned(image, f"{image.name}-{digest}", f"{image.repository}:{image.version or f'dev-{digest}'}")
+
+
+def _of_tool(
+    name: str, repository: str, module: tools.Module, binary: str, version: str | None = None
+) -> ComposedImage:
     """An image with nothing but one static binary, and the certificates it may verify others by."""
     return ComposedImage(
         name=name,
@@ -90,7 +103,7 @@ def _of_tool(name: str, repository: str, module: tools.Module, binary: str, *, v
         ),
         key=lambda: tools.key(module),
         files=lambda: {binary: tools.path(binary), "ca-certificates.crt": _CA_BUNDLE},
-        version=(lambda: version) if version else None,
+        version=version,
     )
 
 
@@ -135,26 +148,20 @@ OF_THE_CLUSTER: tuple[Image, ...] = (PAUSE, COREDNS)
 ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS)
 
 
-def ensure_built(wanted: Iterable[Image]) -> list[str]:
+def ensure_built(wanted: Iterable[Pinned]) -> list[str]:
     """Have these images in the OCI layout; tell which had to be built."""
-    return [image.name for image in wanted if _ensure_built(image)]
+    return [pinned.image.name for pinned in wanted if _ensure_built(pinned)]
 
 
-def layout_tag(image: Image) -> str:
-    """What the OCI layout knows an image by."""
-    return f"{image.name}-{image.digest()}"
-
-
-def _ensure_built(image: Image) -> bool:
-    tag = layout_tag(image)
-    if oci_layout.manifest_digest(tag):
+def _ensure_built(pinned: Pinned) -> bool:
+    if oci_layout.manifest_digest(pinned.tag):
         return False
     with locking.exclusive("images"):
-        if oci_layout.manifest_digest(tag):
+        if oci_layout.manifest_digest(pinned.tag):
             return False
-        with progress.step(f"image {image.name}") as step:
-            image.build()
-            buildah.push(image.reference(), tag)
-            oci_layout.forget_others(image.name, tag)
-            step.result = f"built {image.reference()}"
+        with progress.step(f"image {pinned.image.name}") as step:
+            pinned.image.build(pinned.reference)
+            buildah.push(pinned.reference, pinned.tag)
+            oci_layout.forget_others(pinned.image.name, pinned.tag)
+            step.result = f"built {pinned.reference}"
     return True

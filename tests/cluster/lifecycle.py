@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable
 
 from tests.cluster import (
     addresses,
@@ -23,6 +24,7 @@ from tests.cluster import (
     tools,
 )
 from tests.cluster.errors import ClusterError
+from tests.cluster.images import Image, ProjectImage
 from tests.cluster.machine import Node
 
 _LOCK = "cluster"
@@ -34,11 +36,11 @@ def up(node_count: int) -> None:
         raise ClusterError(f"NODES must be 1 to {addresses.MAX_NODES}, not {node_count}")
     packages.ensure()
     tools.ensure_all()
-    images.ensure_built(images.OF_THE_CLUSTER)
+    images.ensure_built(map(images.pin, images.OF_THE_CLUSTER))
     with locking.exclusive(_LOCK):
         _clear_leftovers()
         wanted = [Node(index) for index in range(1, node_count + 1)]
-        network.ensure_bridge()
+        network.ensure_switch()
         control_plane.start()
         _start_runtimes(wanted)
         control_plane.wait_until_ready()
@@ -52,7 +54,7 @@ def _start_runtimes(wanted: list[Node]) -> None:
     with progress.step("container runtimes") as step:
         started = [node.name for node in wanted if nodes.ensure_runtime(node)]
         network.ensure_routes(wanted)
-        imported = image_import.ensure(wanted, images.OF_THE_CLUSTER)
+        imported = image_import.ensure(wanted, map(images.pin, images.OF_THE_CLUSTER))
         step.result = f"started on {', '.join(started)}" if started else "running already"
         if imported:
             step.result += f"; imported {', '.join(imported)}"
@@ -114,13 +116,21 @@ def load_images() -> None:
     if not nodes.known():
         raise ClusterError("the cluster is not up: `python -m tests.cluster up` first")
     packages.ensure()
-    built = images.ensure_built(images.ALL)
+    wanted = [images.pin(image) for image in _with_dockerfile(images.ALL)]
+    built = images.ensure_built(wanted)
     with locking.exclusive(_LOCK), progress.step("images") as step:
         step.doing = "importing"
-        imported = image_import.ensure(nodes.known(), images.ALL)
-        references = {image.name: image.reference() for image in images.ALL}
+        imported = image_import.ensure(nodes.known(), wanted)
+        references = {pinned.image.name: pinned.reference for pinned in wanted}
         layout.IMAGES.write_text(json.dumps(references, indent=2) + "\n")
         step.result = f"built {', '.join(built) or 'none'}; imported {', '.join(imported) or 'none'}"
+
+
+def _with_dockerfile(candidates: Iterable[Image]) -> list[Image]:
+    missing = [image for image in candidates if isinstance(image, ProjectImage) and not image.dockerfile.exists()]
+    for image in missing:
+        progress.say(f"SKIPPED image {image.name}: there is no {image.dockerfile}")
+    return [image for image in candidates if image not in missing]
 
 
 def status() -> bool:

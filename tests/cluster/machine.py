@@ -28,7 +28,7 @@ class Node:
 
     @property
     def address(self) -> IPv4Address:
-        """Its address on the bridge."""
+        """Its address on the switch."""
         return addresses.node_address(self.index)
 
     @cached_property

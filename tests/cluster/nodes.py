@@ -1,7 +1,7 @@
 """Nodes: a container runtime, kubelet and kube-proxy each, in a network and a mount namespace of their own.
 
-In its mount namespace a node finds its own folders where every Kubernetes node has them (/var/lib/kubelet,
-/var/lib/cni, /var/log), and whatever is mounted for its pods is mounted there only, so it is gone with the node.
+In its mount namespace a node finds its own folders where every Kubernetes node has them, and whatever is mounted for
+its pods is mounted there only, so it is gone with the node.
 """
 
 import json
@@ -29,12 +29,9 @@ from tests.cluster.commands import run, succeeds
 from tests.cluster.machine import Node, is_mounted, unmount
 from tests.cluster.processes import Program
 
-# A node's folder -> where the node sees it.
-_OWN_FOLDERS = {
-    "kubelet": Path("/var/lib/kubelet"),
-    "cni": Path("/var/lib/cni"),
-    "log": Path("/var/log"),
-}
+# Where programs insist on finding a folder, and no two nodes may share it.
+_ON_DISK = (Path("/var/lib/kubelet"), Path("/var/lib/cni"), Path("/var/log"))
+_VOLATILE = (Path("/run/containerd"),)
 _POD_DNS = "# Pods that do not use the cluster's DNS resolve nothing: there is no way out of the cluster.\n"
 
 
@@ -125,24 +122,30 @@ def ctr(node: Node, *arguments: str) -> tuple[str, ...]:
     return (str(tools.path("ctr")), "--address", str(node.containerd_socket), "--namespace", "k8s.io", *arguments)
 
 
+def _own_folders(node: Node) -> dict[Path, Path]:
+    """Where a node sees its folders, and where they lie."""
+    on_disk = {place: node.data / place.name for place in _ON_DISK}
+    return on_disk | {place: node.run / f"{place.name}-shims" for place in _VOLATILE}
+
+
 def _ensure_mounts(node: Node) -> None:
-    for folder, place in _OWN_FOLDERS.items():
-        (node.data / folder).mkdir(parents=True, exist_ok=True)
-        place.mkdir(parents=True, exist_ok=True)
+    folders = _own_folders(node)
+    for folder in (*folders, *folders.values()):
+        folder.mkdir(parents=True, exist_ok=True)
     if is_mounted(node.mount_namespace):
         return
-    node.mount_namespace.parent.mkdir(parents=True, exist_ok=True)
     node.mount_namespace.touch()
-    binds = "".join(f"mount --bind {node.data / folder} {place}\n" for folder, place in _OWN_FOLDERS.items())
     # Without the other namespaces' pins, which would live as long as this node; and shared, as on any node.
+    binds = "".join(f"mount --bind {folder} {place}\n" for place, folder in folders.items())
     script = f"umount --lazy {layout.RUN}\n{binds}mount --make-rshared /\n"
     run("unshare", f"--mount={node.mount_namespace}", "--propagation=private", "sh", "-ec", script)
 
 
 def remove_empty_folders() -> None:
     """Remove the places that nodes see their folders at, as far as nobody else uses them."""
-    for place in (place for place in _OWN_FOLDERS.values() if place.is_dir() and not any(place.iterdir())):
-        place.rmdir()
+    for place in (*_ON_DISK, *_VOLATILE):
+        if place.is_dir() and not any(place.iterdir()):
+            place.rmdir()
 
 
 def _program(node: Node, name: str, *argv: str, configuration: str = "") -> Program:
@@ -185,7 +188,7 @@ address = "{node.containerd_socket}.ttrpc"
 snapshotter = "overlayfs"
 
 [plugins.'io.containerd.cri.v1.images'.pinned_images]
-sandbox = "docker.io/{images.PAUSE.reference()}"
+sandbox = "docker.io/{images.pin(images.PAUSE).reference}"
 
 [plugins.'io.containerd.cri.v1.runtime']
 restrict_oom_score_adj = true
@@ -206,14 +209,21 @@ SystemdCgroup = false
 
 
 def _pod_network(node: Node) -> dict[str, Any]:
-    """A routed link for every pod: no bridge, so nothing depends on bridged packets passing the packet filter."""
+    """A bridge for the node's pods.
+
+    Not a routed link for every pod: each would put the gateway's address on the node once more, and a program that
+    listens on every address of a host, as the LiveKit server does, would find it in use.
+    """
     return {
         "cniVersion": "1.0.0",
         "name": "pods",
         "plugins": [
             {
-                "type": "ptp",
+                "type": "bridge",
+                "bridge": "pods",
+                "isGateway": True,
                 "ipMasq": False,
+                "hairpinMode": True,
                 "ipam": {
                     "type": "host-local",
                     "ranges": [[{"subnet": str(node.pod_network)}]],

@@ -36,6 +36,12 @@ class Step:
         self.result = "done"
 
 
+def doing(text: str) -> None:
+    """Say what the step under way is doing now; its next sign of life shows it."""
+    if _under_way:
+        _under_way[-1].doing = text
+
+
 @contextmanager
 def step(name: str) -> Iterator[Step]:
     """Show a step's end and, every ten seconds, that it is still under way."""
