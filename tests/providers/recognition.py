@@ -44,9 +44,14 @@ class Recognised:
     words: tuple[Word, ...]
     first: int
     """Index in the line of the first word found."""
+    of: int
+    """How many words the line has."""
     distance: float
-    complete: bool
-    """Every word of the line was heard."""
+
+    @property
+    def complete(self) -> bool:
+        """Every word of the line was heard."""
+        return len(self.words) == self.of
 
     @property
     def text(self) -> str:
@@ -128,7 +133,7 @@ class Recogniser:
         spans = np.arange(line.begin, line.end) - origins + 1
         fitting = np.abs(spans / steps - 1.0) <= _STRETCH
         if not fitting.any():
-            return Recognised(line.text, (), 0, 1.0, False)
+            return Recognised(line.text, (), 0, len(line.words), 1.0)
         end = int(np.argmin(np.where(fitting, costs, np.inf)))
         begin_s = (int(origins[end]) - line.begin) * STEP
         end_s = (end + 1) * STEP
@@ -143,8 +148,8 @@ class Recogniser:
             )
             for index in covered
         )
-        complete = len(covered) == len(line.words)
-        return Recognised(line.text, words, covered[0] if covered else 0, float(costs[end]), complete)
+        first = covered[0] if covered else 0
+        return Recognised(line.text, words, first, len(line.words), float(costs[end]))
 
 
 def _is_covered(word: Word, begin: float, end: float) -> bool:

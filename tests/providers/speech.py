@@ -126,12 +126,24 @@ def speak(text: str, rate: int, voice: str = AGENT_VOICE) -> Utterance:
     # Spelled words come with the text's own punctuation, as a provider with punctuate=true writes them.
     starts = {_word_start(text, position): at for position, _, at in reversed(marks)}
     positions = sorted(starts)
-    words = []
+    words: list[Word] = []
     for index, position in enumerate(positions):
         following = positions[index + 1] if index + 1 < len(positions) else len(text)
         end = starts.get(following, seconds)
-        words.append(Word(text[position:following].strip(), starts[position], end))
+        words += _written(text[position:following], starts[position], end)
     return Utterance(text, rate, resample(sound, engine.rate, rate), tuple(words))
+
+
+def _written(text: str, start: float, end: float) -> list[Word]:
+    """The words of a marked piece; espeak-ng speaks some in one breath ("of the"), which share its time."""
+    words = text.split()
+    letters = sum(map(len, words))
+    spoken = []
+    for word in words:
+        until = start + (end - start) * len(word) / letters
+        spoken.append(Word(word, start, until))
+        letters, start = letters - len(word), until
+    return spoken
 
 
 def _word_start(text: str, position: int) -> int:

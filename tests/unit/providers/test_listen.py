@@ -28,9 +28,7 @@ def _stt(stand_in: StandIn, **options: object) -> deepgram.STT:
 
 def _frames(samples: Samples) -> list[rtc.AudioFrame]:
     pcm, step = to_pcm16(samples), 2 * _RATE // 100
-    return [
-        rtc.AudioFrame(pcm[at : at + step], _RATE, 1, step // 2) for at in range(0, len(pcm) - step + 1, step)
-    ]
+    return [rtc.AudioFrame(pcm[at : at + step], _RATE, 1, step // 2) for at in range(0, len(pcm) - step + 1, step)]
 
 
 async def _events(stream: deepgram.SpeechStream) -> AsyncIterator[SpeechEvent]:
@@ -79,28 +77,24 @@ async def test_a_question_is_heard_with_its_interims_and_its_end(stand_in: Stand
 
 async def test_end_of_speech_comes_after_the_silence_asked_for(stand_in: StandIn) -> None:
     stream = _stt(stand_in, endpointing_ms=500).stream(conn_options=_ONCE)
-    received: list[SpeechEvent] = []
+    events = _events(stream)
 
-    async def collect() -> None:
-        async for event in _events(stream):
-            received.append(event)
+    async def until(wanted: SpeechEventType) -> list[SpeechEvent]:
+        received: list[SpeechEvent] = []
+        async with asyncio.timeout(5):
+            async for event in events:
+                received.append(event)
+                if event.type is wanted:
+                    break
+        return received
 
-    collecting = asyncio.create_task(collect())
     for frame in _frames(np.concatenate([_spoken(_QUESTION), _silence(0.35)])):
         stream.push_frame(frame)
-    # Everything before the end of the silence has been dealt with once the interims stop coming: nothing is final.
-    async with asyncio.timeout(5):
-        while not any(event.type is SpeechEventType.INTERIM_TRANSCRIPT for event in received):
-            await asyncio.sleep(0.01)
-    assert _finals(received) == []
+    assert _finals(await until(SpeechEventType.INTERIM_TRANSCRIPT)) == []
     for frame in _frames(_silence(0.3)):
         stream.push_frame(frame)
-    async with asyncio.timeout(5):
-        while not any(event.type is SpeechEventType.END_OF_SPEECH for event in received):
-            await asyncio.sleep(0.01)
-    assert _finals(received) == [_QUESTION]
+    assert _finals(await until(SpeechEventType.END_OF_SPEECH)) == [_QUESTION]
     await stream.aclose()
-    await asyncio.gather(collecting, return_exceptions=True)
     heard = [event for event in stand_in.control.events() if event["event"] == "heard"]
     assert 500 <= heard[0]["detail"]["after_ms"] <= 560
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from tests.providers.audio import Samples, resample
-from tests.providers.recognition import RATE, Recogniser, Recognised, Unrecognised
+from tests.providers.recognition import RATE, Recognised, Recogniser, Unrecognised
 from tests.providers.script import CALLER_LINES
 from tests.providers.speech import CALLER_VOICE, prepare, speak
 from tests.unit.providers.opus import through_opus

@@ -8,7 +8,7 @@ from livekit.agents import APIConnectOptions, APIError, APIStatusError
 from livekit.plugins import deepgram
 
 from tests.providers.audio import Samples, from_pcm16, level_dbfs
-from tests.providers.recognition import RATE, Recogniser, Recognised
+from tests.providers.recognition import RATE, Recognised, Recogniser
 from tests.providers.script import AGENT_LINES, ANSWERS
 from tests.providers.speech import AGENT_VOICE, prepare, speak
 from tests.unit.providers.conftest import StandIn
