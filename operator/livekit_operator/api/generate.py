@@ -26,6 +26,8 @@ class _PlainDumper(yaml.SafeDumper):
 def generated_files() -> dict[Path, str]:
     """Return path (relative to the repository) -> content of every generated file."""
     files = {Path("docs/api.md"): build_reference()}
+    readme = Path("README.md")
+    files[readme] = with_example(readme.read_text(), Path("examples/quickstart.yaml").read_text())
     for kind in KINDS:
         content = HEADER + yaml.dump(
             build_crd(kind), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True
@@ -33,6 +35,15 @@ def generated_files() -> dict[Path, str]:
         for folder in (Path("crds"), Path("charts/livekit-operator/files/crds")):
             files[folder / f"{GROUP}_{kind.plural}.yaml"] = content
     return files
+
+
+def with_example(readme: str, example: str) -> str:
+    """Return the README with the example between its markers; raises ValueError when a marker is missing."""
+    before, begin, rest = readme.partition("<!-- quickstart -->\n")
+    _, end, after = rest.partition("<!-- /quickstart -->")
+    if not begin or not end:
+        raise ValueError("README.md has no quickstart markers")
+    return f"{before}{begin}```yaml\n{example}```\n{end}{after}"
 
 
 def main(arguments: list[str]) -> int:

@@ -1,0 +1,84 @@
+"""A cluster with the chart and the provider stand-ins installed, and a namespace for each story."""
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import pytest
+
+from tests.harness import install
+from tests.harness.kubectl import Kubectl, Manifest, is_ready, until
+from tests.harness.resources import SERVER
+from tests.harness.rooms import Rooms
+from tests.harness.target import Target, find_target
+
+
+@dataclass(frozen=True)
+class Platform:
+    """What is installed once for all stories."""
+
+    target: Target
+    operator: Kubectl
+
+
+@dataclass(frozen=True)
+class Story:
+    """One story's namespace, with the providers' keys in it."""
+
+    platform: Platform
+    kubectl: Kubectl
+
+    async def ready(self, kind: str, *names: str, seconds: float = 90) -> list[Manifest]:
+        """Wait until these objects say `Ready=True` about their current spec, and return them."""
+
+        async def look() -> list[Manifest]:
+            found = {m["metadata"]["name"]: m for m in await self.kubectl.find(kind)}
+            wanted = [found[name] for name in names if name in found]
+            return wanted if len(wanted) == len(names) and all(map(is_ready, wanted)) else []
+
+        manifests: list[Manifest] = await until(f"{kind} {', '.join(names)} to be ready", look, seconds=seconds)
+        return manifests
+
+    async def reason(self, kind: str, name: str, reason: str, *, seconds: float = 60) -> str:
+        """Wait until an object gives this reason for not being ready, and return its message."""
+
+        async def look() -> str:
+            status = (await self.kubectl.get(kind, name)).get("status") or {}
+            for condition in status.get("conditions") or ():
+                if (condition["type"], condition["status"], condition["reason"]) == ("Ready", "False", reason):
+                    return str(condition["message"])
+            return ""
+
+        message: str = await until(f"{kind}/{name} to say {reason}", look, seconds=seconds)
+        return message
+
+    async def rooms(self, server: str = SERVER) -> Rooms:
+        """Return the rooms of this namespace's server, asked of the server itself."""
+        (manifest,) = await self.ready("livekitserver", server)
+        keys = await self.kubectl.secret(manifest["status"]["keysSecretName"])
+        return Rooms(manifest["status"]["externalUrl"], keys["apiKey"], keys["apiSecret"])
+
+
+@pytest.fixture(scope="session")
+def platform() -> Platform:
+    """Install the chart and the stand-ins into the cluster that is up."""
+    target = find_target()
+    images = install.find_images(target)
+
+    async def prepare() -> None:
+        base_urls = await install.install_providers(target, images)
+        await install.install_chart(target, images, base_urls=base_urls)
+
+    asyncio.run(prepare())
+    return Platform(target, Kubectl(target, install.SYSTEM_NAMESPACE))
+
+
+@pytest.fixture
+async def story(platform: Platform) -> AsyncIterator[Story]:
+    """Give a story an empty namespace and take it away afterwards."""
+    kubectl = Kubectl(platform.target, f"story-{secrets.token_hex(3)}")
+    await kubectl.create_namespace()
+    await kubectl.apply(install.provider_secret(install.TEST_KEYS))
+    yield Story(platform, kubectl)
+    await kubectl.delete_namespace()

@@ -1,0 +1,45 @@
+"""A caller with nothing but a token Secret is greeted by an agent, asks, and hears the answer."""
+
+import pytest
+
+from tests.caller.call import place_call
+from tests.caller.report import heard
+from tests.e2e.conftest import Story
+from tests.harness.kubectl import until
+from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER
+from tests.providers.script import ANSWERS, GREETING
+
+QUESTION = "What are your opening hours?"
+
+
+@pytest.mark.timeout(240)
+async def test_a_caller_talks_with_an_agent(story: Story) -> None:
+    await story.kubectl("apply", "--filename", str(QUICKSTART))
+    (server,) = await story.ready("livekitserver", SERVER)
+    (pool,) = await story.ready("voiceagentpool", POOL)
+    (room,) = await story.ready("meetingroom", ROOM)
+    assert pool["status"]["readyReplicas"] == 1
+    assert room["status"]["tokens"][0]["secretName"] == f"{ROOM}-alice"
+
+    secret = await story.kubectl.secret(f"{ROOM}-alice")
+    assert secret["url"] == server["status"]["externalUrl"]
+    assert secret["internalUrl"] == server["status"]["internalUrl"]
+    report = await place_call(secret, say=[QUESTION])
+
+    said = heard(report)
+    assert GREETING in said
+    assert ANSWERS[QUESTION] in said
+    assert report.disconnect_reason is None
+    media = next(port for port in server["status"]["ports"] if port["name"] == "media")
+    assert report.paths, "no transport was reported"
+    for path in report.paths:
+        assert path.protocol == "udp"
+        assert path.lies_in(range(media["port"], media["endPort"] + 1)), str(path)
+
+    async def everybody_left() -> bool:
+        status = (await story.kubectl.get("meetingroom", ROOM))["status"]
+        return bool(status["participants"] == 0 and status["agentsJoined"] == 0)
+
+    await until("the room to be empty again", everybody_left, seconds=30)
+    again = await place_call(secret, say=[QUESTION])
+    assert ANSWERS[QUESTION] in heard(again), "a second caller of the same room gets an agent too"
