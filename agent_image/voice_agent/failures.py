@@ -30,7 +30,9 @@ def status_code(error: BaseException) -> int:
     return max(int(getattr(error, "status_code", 0) or 0), 0)
 
 
-def report_failures(ctx: JobContext, session: AgentSession[Any], board: ProviderErrorBoard, config: AgentConfig) -> None:
+def report_failures(
+    ctx: JobContext, session: AgentSession[Any], board: ProviderErrorBoard, config: AgentConfig
+) -> None:
     """Write errors to the board, wipe them after a success, and leave the room when the session has ended."""
     names = {"stt": config.stt.provider, "llm": config.llm.provider, "tts": config.tts.provider}
     heard_the_caller = False

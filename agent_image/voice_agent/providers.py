@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from livekit import agents
 from livekit.agents import NOT_GIVEN
@@ -12,6 +13,11 @@ from livekit.plugins import deepgram, openai, silero
 
 from .config import KEY_VARIABLES, AgentConfig, LlmConfig, SttConfig, TtsConfig
 from .endpoints import deepgram_url, openai_url
+
+# generic over the events of a particular provider, which nothing here looks at
+SttPlugin: TypeAlias = agents.stt.STT[Any]
+LlmPlugin: TypeAlias = agents.llm.LLM[Any]
+TtsPlugin: TypeAlias = agents.tts.TTS[Any]
 
 VAD_SILENCE = 0.55  # the plugin's own default, in seconds
 
@@ -32,12 +38,12 @@ class Plugins:
     """Everything a session needs, constructed before the first call."""
 
     vad: agents.vad.VAD
-    stt: agents.stt.STT
-    llm: agents.llm.LLM
-    tts: agents.tts.TTS
+    stt: SttPlugin
+    llm: LlmPlugin
+    tts: TtsPlugin
 
 
-def build_stt(config: SttConfig, api_key: str) -> agents.stt.STT:
+def build_stt(config: SttConfig, api_key: str) -> SttPlugin:
     """The speech-to-text plugin."""
     return deepgram.STT(
         model=config.model,
@@ -49,7 +55,7 @@ def build_stt(config: SttConfig, api_key: str) -> agents.stt.STT:
     )
 
 
-def build_llm(config: LlmConfig, api_key: str) -> agents.llm.LLM:
+def build_llm(config: LlmConfig, api_key: str) -> LlmPlugin:
     """The language model plugin."""
     return openai.LLM(
         model=config.model,
@@ -59,7 +65,7 @@ def build_llm(config: LlmConfig, api_key: str) -> agents.llm.LLM:
     )
 
 
-def build_tts(config: TtsConfig, api_key: str) -> agents.tts.TTS:
+def build_tts(config: TtsConfig, api_key: str) -> TtsPlugin:
     """The text-to-speech plugin."""
     return deepgram.TTS(
         model=config.model,

@@ -32,18 +32,17 @@ def _answer(request: httpx2.Request) -> httpx2.Response:
     if request.url.path.endswith("/models"):
         return httpx2.Response(200, json=_MODELS)
     events = "".join(f"data: {json.dumps(chunk)}\n\n" for chunk in _STREAM)
-    return httpx2.Response(
-        200, text=f"{events}data: [DONE]\n\n", headers={"content-type": "text/event-stream"}
-    )
+    return httpx2.Response(200, text=f"{events}data: [DONE]\n\n", headers={"content-type": "text/event-stream"})
 
 
 async def play() -> str:
     """Play one turn of text and return the agent's answer."""
     transport = httpx2.AsyncClient(transport=httpx2.MockTransport(_answer))
     client = AsyncOpenAI(api_key="rehearsal", base_url="http://rehearsal.invalid/v1", http_client=transport)
-    async with client, AgentSession[None](
-        llm=LLM(client=client), vad=None, turn_handling={"turn_detection": None}
-    ) as session:
+    async with (
+        client,
+        AgentSession[None](llm=LLM(client=client), vad=None, turn_handling={"turn_detection": None}) as session,
+    ):
         await client.models.list()  # the session asks for it too, but need not get an answer before the turn ends
         await session.start(Agent(instructions="Answer."), record=False)
         await session.run(user_input="Hello?")

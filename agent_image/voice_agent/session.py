@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 
-from livekit import rtc
 from livekit.agents import (
     Agent,
     AgentSession,
@@ -19,6 +18,7 @@ from livekit.agents import (
 from . import providers
 from .config import AgentConfig
 from .failures import report_failures
+from .pacing import YieldingAudioOutput
 from .presence import leave_with_the_last
 from .providers import Plugins
 from .runner.provider_errors import ProviderErrorBoard
@@ -28,18 +28,7 @@ logger = logging.getLogger(__name__)
 
 def prewarm(config: AgentConfig, process: JobProcess) -> None:
     """Prepare a process for its one call; runs before the process counts as warm."""
-    _start_media_engine(config.tts.sample_rate)
     process.userdata.update(config=config, plugins=providers.build(config))
-
-
-def _start_media_engine(sample_rate: int) -> None:
-    """Let the native library start its threads and its WebRTC engine now instead of while a caller waits."""
-    loop = asyncio.new_event_loop()
-    try:
-        source = rtc.AudioSource(sample_rate, 1, loop=loop)
-        rtc.LocalAudioTrack.create_audio_track("warm-up", source)
-    finally:
-        loop.close()
 
 
 def turn_handling(config: AgentConfig) -> TurnHandlingOptions:
@@ -79,7 +68,7 @@ async def entrypoint(ctx: JobContext) -> None:
     ctx.log_context_fields = {"room": ctx.job.room.name, "job_id": ctx.job.id}
 
     # joining, the session's start and the provider's handshake all take a round trip or more: do them at once
-    joining = asyncio.create_task(ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY, single_peer_connection=True))
+    joining = asyncio.create_task(ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY))
     plugins.tts.prewarm()
     await asyncio.sleep(0)  # session.start() would join too, with other options: let ours be first at the lock
 
@@ -105,6 +94,8 @@ async def entrypoint(ctx: JobContext) -> None:
         record=False,
     )
     await joining
+    if session.output.audio is not None:
+        session.output.audio = YieldingAudioOutput(session.output.audio)
     if config.greeting:
         # Said at once, also into an empty room: the speech waits until somebody has subscribed to the track.
         session.say(config.greeting)

@@ -69,7 +69,7 @@ class ProviderErrorBoard:
         handle, temporary = tempfile.mkstemp(dir=self._directory, prefix=".")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             json.dump(asdict(error), file)
-        os.replace(temporary, self._path(error.role))
+        Path(temporary).replace(self._path(error.role))
 
     def clear(self, role: str) -> None:
         self._path(role).unlink(missing_ok=True)
@@ -85,5 +85,3 @@ class ProviderErrorBoard:
 
     def _path(self, role: str) -> Path:
         return self._directory / f"{role}.json"
-
-
