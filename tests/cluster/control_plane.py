@@ -48,6 +48,18 @@ def wait_until_ready() -> None:
         step.result = f"started {' and '.join(started)}" if started else "running already"
 
 
+def require() -> None:
+    """Fail, with the end of its log, when one of the control plane's programs has ended."""
+    for program in (_etcd(), _api_server(), _controller_manager(), _scheduler()):
+        processes.require(program)
+
+
+def has_strangers() -> bool:
+    """Whether a process runs in the control plane's cgroup that has no record."""
+    recorded = {processes.pid(name) for name in processes.alive()}
+    return not recorded.issuperset(cgroups.members(cgroups.CONTROL_PLANE))
+
+
 def is_ready() -> bool:
     """Whether the API server says that it is ready."""
     try:

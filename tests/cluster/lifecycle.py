@@ -2,8 +2,6 @@
 
 import json
 import os
-import shutil
-from collections.abc import Iterable
 
 from tests.cluster import (
     addresses,
@@ -23,8 +21,8 @@ from tests.cluster import (
     progress,
     tools,
 )
+from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError
-from tests.cluster.images import Image, ProjectImage
 from tests.cluster.machine import Node
 
 _LOCK = "cluster"
@@ -46,6 +44,7 @@ def up(node_count: int) -> None:
         control_plane.wait_until_ready()
         _remove_surplus(wanted)
         _start_kubelets(wanted)
+        control_plane.require()
         dns.ensure(node_count)
     progress.say(f"the cluster is up: export KUBECONFIG={layout.KUBECONFIG}")
 
@@ -81,10 +80,14 @@ def down() -> None:
 
 
 def _clear_leftovers() -> None:
-    """Take away what cannot be healed: a cluster of another checkout, or one of which no process is left."""
+    """Take away what cannot be healed.
+
+    That is a cluster of another checkout, one of which no process is left, and one with a process that has no record:
+    it would hold the port of the one to be started.
+    """
     owner = layout.OWNER.read_text() if layout.OWNER.exists() else None
     ours = owner == str(layout.REPOSITORY)
-    if ours and processes.alive():
+    if ours and processes.alive() and not control_plane.has_strangers():
         return
     with progress.step("leftovers") as step:
         step.result = f"removed the cluster of {owner}" if owner and not ours else "none"
@@ -97,14 +100,16 @@ def _clear_leftovers() -> None:
 
 def _remove_everything() -> None:
     # Processes first: what lives in our cgroups, and what has a record, should it have missed its group.
+    progress.doing("ending processes")
     cgroups.remove(cgroups.ROOT)
     for name in processes.recorded():
         processes.stop(name, grace=0)
+    progress.doing("removing namespaces and files")
     network.remove()
     for folder in (layout.RUN, layout.DATA):
         for mount in machine.mounts_below(folder):
             machine.unmount(mount)
-        shutil.rmtree(folder, ignore_errors=False) if folder.exists() else None
+        run("rm", "-rf", folder)
     base_image.clean()
     nodes.remove_empty_folders()
     for file in (layout.KUBECONFIG, layout.IMAGES):
@@ -116,7 +121,7 @@ def load_images() -> None:
     if not nodes.known():
         raise ClusterError("the cluster is not up: `python -m tests.cluster up` first")
     packages.ensure()
-    wanted = [images.pin(image) for image in _with_dockerfile(images.ALL)]
+    wanted = [images.pin(image) for image in images.ALL]
     built = images.ensure_built(wanted)
     with locking.exclusive(_LOCK), progress.step("images") as step:
         step.doing = "importing"
@@ -124,13 +129,6 @@ def load_images() -> None:
         references = {pinned.image.name: pinned.reference for pinned in wanted}
         layout.IMAGES.write_text(json.dumps(references, indent=2) + "\n")
         step.result = f"built {', '.join(built) or 'none'}; imported {', '.join(imported) or 'none'}"
-
-
-def _with_dockerfile(candidates: Iterable[Image]) -> list[Image]:
-    missing = [image for image in candidates if isinstance(image, ProjectImage) and not image.dockerfile.exists()]
-    for image in missing:
-        progress.say(f"SKIPPED image {image.name}: there is no {image.dockerfile}")
-    return [image for image in candidates if image not in missing]
 
 
 def status() -> bool:

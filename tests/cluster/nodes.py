@@ -37,6 +37,9 @@ _POD_DNS = "# Pods that do not use the cluster's DNS resolve nothing: there is n
 
 def ensure_runtime(node: Node) -> bool:
     """Have the node's namespaces and container runtime; tell whether it had to be started."""
+    if cgroups.members(node.cgroup) and not _has_namespaces(node):
+        # What runs is in namespaces that nobody can enter any more.
+        stop(node)
     network.ensure_node(node)
     _ensure_mounts(node)
     for group in ("system", "pods"):
@@ -120,6 +123,10 @@ def is_ready(node: dict[str, Any]) -> bool:
 def ctr(node: Node, *arguments: str) -> tuple[str, ...]:
     """A command line for the node's container runtime, in the namespace that kubelet uses."""
     return (str(tools.path("ctr")), "--address", str(node.containerd_socket), "--namespace", "k8s.io", *arguments)
+
+
+def _has_namespaces(node: Node) -> bool:
+    return is_mounted(node.network_namespace) and is_mounted(node.mount_namespace)
 
 
 def _own_folders(node: Node) -> dict[Path, Path]:

@@ -124,6 +124,12 @@ def is_alive(name: str) -> bool:
     return record is not None and record.matches(_stat(record.stat.pid))
 
 
+def pid(name: str) -> int | None:
+    """The pid in the record of this name."""
+    record = _read(name)
+    return record.stat.pid if record else None
+
+
 def require(program: Program) -> None:
     """Fail, with the end of its log, when the program has ended: waiting for it would be in vain."""
     if not is_alive(program.name):
