@@ -5,7 +5,7 @@ import json
 import re
 from typing import Any
 
-from livekit_operator.api.common import Resource
+from livekit_operator.api.common import NAME_PATTERN, Resource
 from livekit_operator.constants import (
     API_VERSION,
     LABEL_COMPONENT,
@@ -84,7 +84,7 @@ def dns_name(text: str, *, limit: int = 253) -> str:
 
     A text that is a valid name already stays as it is; otherwise a digest tells apart what looks alike.
     """
-    if re.fullmatch(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?", text) and len(text) <= limit and ".." not in text:
+    if re.fullmatch(NAME_PATTERN, text) and len(text) <= limit:
         return text
     suffix = digest(text, 8)
     slug = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")[: limit - len(suffix) - 1].strip("-")
