@@ -1,0 +1,17 @@
+"""A clock that only tests move."""
+
+from datetime import UTC, datetime, timedelta
+
+
+class Clock:
+    """Called, it says what time it is."""
+
+    def __init__(self, now: datetime = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)) -> None:
+        self.now = now
+
+    def __call__(self) -> datetime:
+        return self.now
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass."""
+        self.now += timedelta(seconds=seconds)

@@ -1,0 +1,334 @@
+"""An API server in memory: enough of its behaviour for reconcilers to run against, and a record of every write.
+
+It keeps what matters to a reconciler: resource versions and generations, 404 and 409, defaults that it adds by itself,
+a status apart from the spec, finalizers, graceful deletion of pods, and the garbage collector. What people and other
+controllers do (`put`, `edit`, `vanish`) is not recorded as a write.
+"""
+
+import asyncio
+import copy
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit_operator.clients.kubernetes import WatchEvent, WatchExpired
+from livekit_operator.conditions import timestamp
+from livekit_operator.constants import API_VERSION
+from livekit_operator.errors import Conflict, KubernetesError, NotFound
+from tests.fakes.clock import Clock
+
+Manifest = dict[str, Any]
+ObjectKey = tuple[str, str, str]
+
+_OWN_KINDS = ("LiveKitServer", "VoiceAgentPool", "MeetingRoom")
+
+
+@dataclass(frozen=True)
+class Write:
+    """One request that changes something; `name` is the generateName of an object that has no name yet."""
+
+    verb: str
+    kind: str
+    namespace: str
+    name: str
+    subresource: str | None = None
+
+    @property
+    def what(self) -> str:
+        """Return it as `verb kind/name[/subresource]`."""
+        return f"{self.verb} {self.kind}/{self.name}" + (f"/{self.subresource}" if self.subresource else "")
+
+
+@dataclass
+class _Watch:
+    kind: str
+    selector: str | None
+    events: "asyncio.Queue[WatchEvent | Exception | None]" = field(default_factory=asyncio.Queue)
+
+
+class FakeKubernetes:
+    """Implements the Protocol `Kubernetes`."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.objects: dict[ObjectKey, Manifest] = {}
+        self.writes: list[Write] = []
+        self.reads: list[str] = []
+        self.listeners: list[Callable[[WatchEvent], None]] = []
+        self._failures: list[tuple[str, str, KubernetesError, bool]] = []
+        self._watches: list[_Watch] = []
+        self._version = 100
+        self._uids = 0
+
+    # What tests do as people, the kubelet or another controller.
+
+    def put(self, manifest: Manifest) -> Manifest:
+        """Store an object as somebody else would create it."""
+        return copy.deepcopy(self._store(copy.deepcopy(manifest)))
+
+    def edit(self, kind: str, namespace: str, name: str, patch: Manifest, *, status: bool = False) -> Manifest:
+        """Merge-patch an object by hand; with `status` its status."""
+        current = self._find(kind, namespace, name)
+        changed = _merged(current, {"status": patch} if status else patch)
+        return copy.deepcopy(self._update(current, changed))
+
+    def vanish(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object at once, as `kubectl delete` or the kubelet does in the end."""
+        self._erase(self._find(kind, namespace, name))
+
+    def ask_to_delete(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object as a user does: one with finalizers only gets its deletionTimestamp."""
+        self._delete(self._find(kind, namespace, name))
+
+    def peek(self, kind: str, namespace: str, name: str) -> Manifest | None:
+        """Return an object, or None."""
+        found = self.objects.get((kind, namespace, name))
+        return copy.deepcopy(found) if found is not None else None
+
+    def names(self, kind: str, namespace: str | None = None) -> list[str]:
+        """Return the names of all objects of a kind."""
+        return sorted(key[2] for key in self.objects if key[0] == kind and namespace in (None, key[1]))
+
+    def fail(self, verb: str, kind: str, error: KubernetesError, *, once: bool = False) -> None:
+        """Let requests fail, all of that verb and kind or only the next."""
+        self._failures.append((verb, kind, error, once))
+
+    def heal(self) -> None:
+        """Let requests succeed again."""
+        self._failures.clear()
+
+    def forget_writes(self) -> None:
+        """Start the record of writes anew."""
+        self.writes.clear()
+        self.reads.clear()
+
+    def end_watches(self, error: Exception | None = None, kind: str | None = None) -> None:
+        """End streams that are watched now, with an error or without."""
+        for watch in self._watches:
+            if kind in (None, watch.kind):
+                watch.events.put_nowait(error)
+
+    @property
+    def watched(self) -> list[str]:
+        """Return the kinds that are watched now."""
+        return sorted(watch.kind for watch in self._watches)
+
+    # The Protocol.
+
+    async def get(self, kind: str, namespace: str, name: str) -> Manifest:
+        """Return one object."""
+        self._begin("get", kind)
+        self.reads.append(f"get {kind}/{name}")
+        return copy.deepcopy(self._find(kind, namespace, name))
+
+    async def list(self, kind: str, selector: str | None = None) -> tuple[list[Manifest], str]:
+        """Return the objects of all namespaces and the resource version to watch from."""
+        self._begin("list", kind)
+        self.reads.append(f"list {kind}")
+        found = [copy.deepcopy(m) for key, m in self.objects.items() if key[0] == kind and _selected(m, selector)]
+        return found, str(self._version)
+
+    async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
+        """Yield changes from now on; what happened since the listing comes first."""
+        self._begin("watch", kind)
+        watch = _Watch(kind, selector)
+        self._watches.append(watch)
+        for key, manifest in list(self.objects.items()):
+            version = int(manifest["metadata"]["resourceVersion"])
+            if key[0] == kind and version > int(resource_version) and _selected(manifest, selector):
+                watch.events.put_nowait(WatchEvent("MODIFIED", copy.deepcopy(manifest)))
+        try:
+            while True:
+                event = await watch.events.get()
+                if event is None:
+                    return
+                if isinstance(event, Exception):
+                    raise event
+                yield event
+        finally:
+            self._watches.remove(watch)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object; raises Conflict when it exists."""
+        self._begin("create", manifest["kind"])
+        metadata = dict(manifest["metadata"])
+        if "name" not in metadata:
+            metadata["name"] = f"{metadata['generateName']}{self._version + 1}"
+        self._record("create", manifest["kind"], metadata["namespace"], metadata["name"])
+        if (manifest["kind"], metadata["namespace"], metadata["name"]) in self.objects:
+            raise Conflict(409, "AlreadyExists", f"{metadata['name']} already exists")
+        return copy.deepcopy(self._store(copy.deepcopy({**manifest, "metadata": metadata})))
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Put an object in place of the one there, with defaults and what the API server itself keeps."""
+        kind, metadata = manifest["kind"], manifest["metadata"]
+        self._begin("apply", kind)
+        self._record("apply", kind, metadata["namespace"], metadata["name"])
+        current = self.objects.get((kind, metadata["namespace"], metadata["name"]))
+        if current is None:
+            return copy.deepcopy(self._store(copy.deepcopy(manifest)))
+        kept = {key: current["metadata"][key] for key in _SERVER_KEYS if key in current["metadata"]}
+        changed = _with_defaults(copy.deepcopy(manifest))
+        changed["metadata"] = {**changed["metadata"], **kept}
+        if "status" in current:
+            changed["status"] = current["status"]
+        return copy.deepcopy(self._update(current, changed))
+
+    async def merge(
+        self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
+    ) -> Manifest:
+        """Merge-patch an object or its status; raises Conflict when the patch names another resource version."""
+        self._begin("merge", kind)
+        self._record("merge", kind, namespace, name, subresource)
+        current = self._find(kind, namespace, name)
+        wanted = (patch.get("metadata") or {}).get("resourceVersion")
+        if wanted is not None and wanted != current["metadata"]["resourceVersion"]:
+            raise Conflict(409, "Conflict", "the object has been modified")
+        # Each door changes only its own part.
+        part = {"status": patch["status"]} if subresource == "status" else {**patch, "status": current.get("status")}
+        return copy.deepcopy(self._update(current, _merged(current, part)))
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+        """Delete an object; one that is gone already, or is another, is fine."""
+        self._begin("delete", kind)
+        self._record("delete", kind, namespace, name)
+        current = self.objects.get((kind, namespace, name))
+        if current is not None and uid in (None, current["metadata"]["uid"]):
+            self._delete(current)
+
+    # Inside.
+
+    def _begin(self, verb: str, kind: str) -> None:
+        for failure in self._failures:
+            if failure[:2] == (verb, kind):
+                if failure[3]:
+                    self._failures.remove(failure)
+                raise failure[2]
+
+    def _record(self, verb: str, kind: str, namespace: str, name: str, subresource: str | None = None) -> None:
+        self.writes.append(Write(verb, kind, namespace, name, subresource))
+
+    def _find(self, kind: str, namespace: str, name: str) -> Manifest:
+        if (found := self.objects.get((kind, namespace, name))) is None:
+            raise NotFound(404, "NotFound", f'{kind} "{name}" not found')
+        return found
+
+    def _store(self, manifest: Manifest) -> Manifest:
+        metadata = manifest["metadata"]
+        self._uids += 1
+        metadata.setdefault("uid", f"uid-{self._uids}")
+        metadata.setdefault("creationTimestamp", timestamp(self.clock()))
+        metadata["generation"] = 1
+        if manifest["kind"] in _OWN_KINDS:
+            manifest.setdefault("apiVersion", API_VERSION)
+            manifest.setdefault("status", {"observedGeneration": -1})
+        return self._take(_with_defaults(manifest), "ADDED")
+
+    def _update(self, current: Manifest, changed: Manifest) -> Manifest:
+        if changed == current:
+            return current  # a write that changes nothing makes no new version
+        if _without(changed, "status", "metadata") != _without(current, "status", "metadata"):
+            changed["metadata"]["generation"] = current["metadata"].get("generation", 1) + 1
+        if changed["metadata"].get("deletionTimestamp") and not changed["metadata"].get("finalizers"):
+            self._erase(changed)
+            return changed
+        return self._take(changed, "MODIFIED")
+
+    def _take(self, manifest: Manifest, event_type: str) -> Manifest:
+        self._version += 1
+        manifest["metadata"]["resourceVersion"] = str(self._version)
+        self.objects[_key(manifest)] = manifest
+        self._tell(event_type, manifest)
+        return manifest
+
+    def _delete(self, manifest: Manifest) -> None:
+        metadata = manifest["metadata"]
+        if not metadata.get("finalizers") and manifest["kind"] != "Pod":
+            self._erase(manifest)
+        elif "deletionTimestamp" not in metadata:
+            leaving = copy.deepcopy(manifest)
+            leaving["metadata"]["deletionTimestamp"] = timestamp(self.clock())
+            self._take(leaving, "MODIFIED")
+
+    def _erase(self, manifest: Manifest) -> None:
+        self.objects.pop(_key(manifest), None)
+        self._version += 1
+        manifest["metadata"]["resourceVersion"] = str(self._version)
+        self._tell("DELETED", manifest)
+        uid = manifest["metadata"]["uid"]
+        for dependent in list(self.objects.values()):
+            if any(owner["uid"] == uid for owner in dependent["metadata"].get("ownerReferences") or ()):
+                self._erase(dependent)
+
+    def _tell(self, event_type: str, manifest: Manifest) -> None:
+        for watch in self._watches:
+            if watch.kind == manifest["kind"] and _selected(manifest, watch.selector):
+                watch.events.put_nowait(WatchEvent(event_type, copy.deepcopy(manifest)))
+        for listener in self.listeners:
+            listener(WatchEvent(event_type, copy.deepcopy(manifest)))
+
+
+_SERVER_KEYS = (
+    "uid",
+    "creationTimestamp",
+    "generation",
+    "resourceVersion",
+    "finalizers",
+    "deletionTimestamp",
+)
+
+
+def gone(kind: str = "watch") -> WatchExpired:
+    """Return what a watch raises whose resource version is too old."""
+    return WatchExpired(f"too old resource version of {kind}")
+
+
+def _key(manifest: Manifest) -> ObjectKey:
+    return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+
+
+def _without(manifest: Manifest, *keys: str) -> Manifest:
+    return {key: value for key, value in manifest.items() if key not in keys}
+
+
+def _selected(manifest: Manifest, selector: str | None) -> bool:
+    labels = manifest["metadata"].get("labels") or {}
+    wanted = (term.partition("=") for term in (selector or "").split(",") if term)
+    return all(labels.get(key) == value for key, _, value in wanted)
+
+
+def _merged(target: Any, patch: Any) -> Any:
+    """Return RFC 7396's MergePatch of copies."""
+    if not isinstance(patch, dict):
+        return copy.deepcopy(patch)
+    result = copy.deepcopy(target) if isinstance(target, dict) else {}
+    for key, value in patch.items():
+        if value is None:
+            result.pop(key, None)
+        else:
+            result[key] = _merged(result.get(key), value)
+    return result
+
+
+def _with_defaults(manifest: Manifest) -> Manifest:
+    """Fill in what an API server fills in: a reconciler must not take its own defaults for a hand's work."""
+    spec = manifest.get("spec")
+    if manifest["kind"] == "Deployment" and spec is not None:
+        spec.setdefault("revisionHistoryLimit", 10)
+        spec.setdefault("progressDeadlineSeconds", 600)
+        _default_pod(spec["template"]["spec"])
+    if manifest["kind"] == "Pod" and spec is not None:
+        _default_pod(spec)
+        manifest.setdefault("status", {"phase": "Pending"})
+    if manifest["kind"] == "Service" and spec is not None:
+        spec.setdefault("clusterIP", "10.96.0.10")
+        spec.setdefault("sessionAffinity", "None")
+    return manifest
+
+
+def _default_pod(spec: Manifest) -> None:
+    spec.setdefault("schedulerName", "default-scheduler")
+    for container in spec["containers"]:
+        container.setdefault("terminationMessagePath", "/dev/termination-log")
+        if not container.get("resources"):
+            container["resources"] = {}

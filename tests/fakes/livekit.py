@@ -1,0 +1,151 @@
+"""LiveKit servers in memory: rooms, participants and dispatches, and a record of every request."""
+
+from dataclasses import dataclass, field, replace
+
+from livekit_operator.errors import ServerRefused, ServerUnreachable
+from livekit_operator.views import DispatchView, ParticipantView, RoomSettings, RoomView
+from tests.fakes.clock import Clock
+
+_READS = frozenset({"list_rooms", "list_participants", "list_dispatches", "close"})
+
+
+@dataclass
+class _Dispatch:
+    id: str
+    agent_name: str
+    metadata: str
+    made_at: float
+
+
+@dataclass
+class _Room:
+    sid: str
+    settings: RoomSettings
+    participants: dict[str, ParticipantView] = field(default_factory=dict)
+    dispatches: list[_Dispatch] = field(default_factory=list)
+
+
+class FakeLiveKit:
+    """Implements the Protocol `LiveKit`; `connect` stands in for the client's constructor."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock = clock or Clock()
+        self.rooms: dict[str, _Room] = {}
+        self.requests: list[tuple[str, ...]] = []
+        self.connections: list[tuple[str, str, str]] = []
+        self.closed = 0
+        self.problem: ServerUnreachable | ServerRefused | None = None
+        self._made = 0
+
+    def connect(self, url: str, api_key: str, api_secret: str) -> "FakeLiveKit":
+        """Note a connection and return the server."""
+        self.connections.append((url, api_key, api_secret))
+        return self
+
+    # What tests do as callers, agents, or the server itself.
+
+    def join(self, room: str, identity: str, *, agent_name: str | None = None) -> None:
+        """Let somebody enter a room."""
+        self.rooms[room].participants[identity] = ParticipantView(identity, agent_name)
+
+    def leave(self, room: str, identity: str) -> None:
+        """Let somebody leave a room."""
+        del self.rooms[room].participants[identity]
+
+    def close_room(self, name: str) -> None:
+        """Let the server close a room by itself."""
+        del self.rooms[name]
+
+    def restart(self) -> None:
+        """Lose everything."""
+        self.rooms.clear()
+
+    def dispatched(self, room: str) -> list[str]:
+        """Return the agent names of the requests in a room."""
+        return [dispatch.agent_name for dispatch in self.rooms[room].dispatches]
+
+    @property
+    def writes(self) -> list[tuple[str, ...]]:
+        """Return the requests that change something."""
+        return [request for request in self.requests if request[0] not in _READS]
+
+    def asked(self, verb: str) -> int:
+        """Return how often something was asked."""
+        return sum(request[0] == verb for request in self.requests)
+
+    # The Protocol.
+
+    async def list_rooms(self) -> list[RoomView]:
+        """Return all rooms."""
+        self._begin("list_rooms")
+        return [_view(room) for room in self.rooms.values()]
+
+    async def create_room(self, settings: RoomSettings) -> RoomView:
+        """Create a room, or return the one of that name as it is."""
+        self._begin("create_room", settings.name)
+        if settings.name not in self.rooms:
+            self._made += 1
+            self.rooms[settings.name] = _Room(f"RM_{self._made}", settings)
+        return _view(self.rooms[settings.name])
+
+    async def delete_room(self, name: str) -> None:
+        """Delete a room; one that is gone already is fine."""
+        self._begin("delete_room", name)
+        self.rooms.pop(name, None)
+
+    async def update_metadata(self, name: str, metadata: str) -> None:
+        """Change the metadata of a live room."""
+        self._begin("update_metadata", name, metadata)
+        room = self._room(name)
+        room.settings = replace(room.settings, metadata=metadata)
+
+    async def list_participants(self, room: str) -> list[ParticipantView]:
+        """Return everybody in a room; nobody when there is no such room."""
+        self._begin("list_participants", room)
+        return list(self.rooms[room].participants.values()) if room in self.rooms else []
+
+    async def list_dispatches(self, room: str) -> list[DispatchView]:
+        """Return the requests for agents in a room."""
+        self._begin("list_dispatches", room)
+        now = self.clock().timestamp()
+        found = self.rooms[room].dispatches if room in self.rooms else []
+        return [DispatchView(d.id, d.agent_name, now - d.made_at) for d in found]
+
+    async def create_dispatch(self, room: str, agent_name: str, metadata: str) -> DispatchView:
+        """Ask for an agent in a room."""
+        self._begin("create_dispatch", room, agent_name, metadata)
+        self._made += 1
+        dispatch = _Dispatch(f"AD_{self._made}", agent_name, metadata, self.clock().timestamp())
+        self._room(room).dispatches.append(dispatch)
+        return DispatchView(dispatch.id, agent_name, 0.0)
+
+    async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
+        """Take a request back; one that is gone already is fine."""
+        self._begin("delete_dispatch", room, dispatch_id)
+        if room in self.rooms:
+            self.rooms[room].dispatches = [d for d in self.rooms[room].dispatches if d.id != dispatch_id]
+
+    async def remove_participant(self, room: str, identity: str) -> None:
+        """Disconnect a participant; one that is gone already is fine."""
+        self._begin("remove_participant", room, identity)
+        if room in self.rooms:
+            self.rooms[room].participants.pop(identity, None)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self.closed += 1
+
+    def _begin(self, *request: str) -> None:
+        self.requests.append(request)
+        if self.problem is not None:
+            raise self.problem
+
+    def _room(self, name: str) -> _Room:
+        if name not in self.rooms:
+            raise ServerRefused("not_found", f"room {name} does not exist")
+        return self.rooms[name]
+
+
+def _view(room: _Room) -> RoomView:
+    people = sum(participant.agent_name is None for participant in room.participants.values())
+    return RoomView(room.sid, room.settings, people)

@@ -1,0 +1,210 @@
+"""A whole cluster in memory with the operator's reconcilers on top, run pass by pass at a test's own pace."""
+
+from typing import Any
+
+from livekit_operator.api.kinds import BY_KIND
+from livekit_operator.clients.kubernetes import WatchEvent
+from livekit_operator.constants import LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY
+from livekit_operator.engine.cache import Key, ObjectCache, key_of
+from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.livekitserver import reconcile_server
+from livekit_operator.reconcilers.meetingroom import reconcile_room
+from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
+from livekit_operator.settings import Settings
+from livekit_operator.views import ProviderError, WorkerStatus
+from tests.fakes import manifests
+from tests.fakes.clock import Clock
+from tests.fakes.kubernetes import FakeKubernetes
+from tests.fakes.livekit import FakeLiveKit
+from tests.fakes.manifests import NAMESPACE, Manifest
+from tests.fakes.worker import FakeWorker
+
+_RECONCILERS = {
+    "LiveKitServer": reconcile_server,
+    "VoiceAgentPool": reconcile_pool,
+    "MeetingRoom": reconcile_room,
+}
+_MOST_ROUNDS = 10
+
+
+class World:
+    """Caches follow the fake API server at once, as a perfect watch would let them."""
+
+    def __init__(self, settings: Settings | None = None) -> None:
+        self.clock = Clock()
+        self.kubernetes = FakeKubernetes(self.clock)
+        self.livekit = FakeLiveKit(self.clock)
+        self.worker = FakeWorker()
+        self.woken: set[tuple[str, Key]] = set()
+        self.context = Context(
+            self.kubernetes,
+            self.worker,
+            self.livekit.connect,
+            settings or Settings(agent_image="agent:1", webhook_url="http://operator:8080"),
+            Metrics(),
+            lambda kind, key: self.woken.add((kind, key)),
+            now=self.clock,
+            resources={kind: ObjectCache() for kind in BY_KIND},
+        )
+        self.kubernetes.listeners.append(self._follow)
+        self._pods = 0
+
+    # Passes.
+
+    async def reconcile(self, kind: str, name: str, namespace: str = NAMESPACE) -> float | None:
+        """Run one pass of one object; return when it wants to be looked at again."""
+        self.woken.discard((kind, (namespace, name)))
+        return await _RECONCILERS[kind](self.context, (namespace, name))
+
+    async def round(self) -> None:
+        """Run one pass of every object there is, servers first."""
+        for kind in _RECONCILERS:
+            for key in sorted(key_of(manifest) for manifest in self.context.resources[kind]):
+                await self.reconcile(kind, key[1], key[0])
+
+    async def settle(self) -> None:
+        """Run rounds until one writes nothing; fails when that does not come about."""
+        for _ in range(_MOST_ROUNDS):
+            before = len(self.kubernetes.writes) + len(self.livekit.writes)
+            await self.round()
+            if len(self.kubernetes.writes) + len(self.livekit.writes) == before:
+                return
+        raise AssertionError(f"does not settle: {[write.what for write in self.kubernetes.writes[-10:]]}")
+
+    async def writes_of_another_round(self) -> list[str]:
+        """Run one more round; return what it wrote. Nothing, when reconciling is idempotent."""
+        before = len(self.kubernetes.writes), len(self.livekit.writes)
+        await self.round()
+        return [
+            *(write.what for write in self.kubernetes.writes[before[0] :]),
+            *(" ".join(request) for request in self.livekit.writes[before[1] :]),
+        ]
+
+    def forget(self) -> None:
+        """Start all records anew."""
+        self.kubernetes.forget_writes()
+        self.livekit.requests.clear()
+        self.woken.clear()
+
+    def written(self) -> list[str]:
+        """Return what was written to the API server, Events left out."""
+        return [write.what for write in self.kubernetes.writes if write.kind != "Event"]
+
+    # What is there.
+
+    def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> Manifest:
+        """Return an object; fails when there is none."""
+        found = self.kubernetes.peek(kind, namespace, name)
+        assert found is not None, f"there is no {kind} {namespace}/{name}, only {self.kubernetes.names(kind)}"
+        return found
+
+    def ready(self, kind: str, name: str, namespace: str = NAMESPACE) -> tuple[str, str]:
+        """Return status and reason of the condition `Ready`."""
+        condition = manifests.ready_condition(self.get(kind, name, namespace))
+        return condition["status"], condition["reason"]
+
+    def message(self, kind: str, name: str, namespace: str = NAMESPACE) -> str:
+        """Return the message of the condition `Ready`."""
+        return str(manifests.ready_condition(self.get(kind, name, namespace))["message"])
+
+    def events(self) -> list[tuple[str, str, str]]:
+        """Return type, reason and message of the Events."""
+        found = [m for key, m in self.kubernetes.objects.items() if key[0] == "Event"]
+        return [(event["type"], event["reason"], event["message"]) for event in found]
+
+    # What others do.
+
+    async def with_server(self, **spec: Any) -> Manifest:
+        """Put a LiveKitServer there that is Ready."""
+        self.kubernetes.put(manifests.server(**spec))
+        await self.settle()
+        self.run_server()
+        await self.settle()
+        assert self.ready("LiveKitServer", "voice") == ("True", "Ready")
+        return self.get("LiveKitServer", "voice")
+
+    async def with_pool(self, **spec: Any) -> Manifest:
+        """Put a VoiceAgentPool there that is Ready, beside the server that must be there."""
+        if self.kubernetes.peek("Secret", NAMESPACE, "providers") is None:
+            self.kubernetes.put(manifests.providers_secret())
+        self.kubernetes.put(manifests.pool(**spec))
+        await self.settle()
+        self.run_pods()
+        await self.settle()
+        return self.get("VoiceAgentPool", "front-desk")
+
+    def run_server(self, name: str = "voice", namespace: str = NAMESPACE, *, address: str = "192.0.2.1") -> None:
+        """Do what the Deployment controller and the kubelet do for a server."""
+        deployment = self.get("Deployment", f"{name}-livekit", namespace)
+        replicas = deployment["spec"]["replicas"]
+        status = {
+            "observedGeneration": deployment["metadata"]["generation"],
+            "replicas": replicas,
+            "readyReplicas": replicas,
+            "updatedReplicas": replicas,
+        }
+        self.kubernetes.edit("Deployment", namespace, f"{name}-livekit", status, status=True)
+        pod = f"{name}-livekit-abc"
+        if replicas and self.kubernetes.peek("Pod", namespace, pod) is None:
+            labels = deployment["spec"]["template"]["metadata"]["labels"]
+            self.kubernetes.put(
+                {
+                    "apiVersion": "v1",
+                    "kind": "Pod",
+                    "metadata": {"name": pod, "namespace": namespace, "labels": labels},
+                    "status": {"phase": "Running", "hostIP": address, "conditions": [_READY_CONDITION]},
+                }
+            )
+
+    def stop_server(self, name: str = "voice", namespace: str = NAMESPACE) -> None:
+        """Let the server's pod fail its probe."""
+        self.kubernetes.edit("Deployment", namespace, f"{name}-livekit", {"readyReplicas": None}, status=True)
+        pod = f"{name}-livekit-abc"
+        unready = {"conditions": [{**_READY_CONDITION, "status": "False"}]}
+        self.kubernetes.edit("Pod", namespace, pod, unready, status=True)
+
+    def agent_pods(self, *, leaving: bool | None = False) -> list[Manifest]:
+        """Return the agent pods by name; those that leave as well when `leaving` is None, only those when True."""
+        pods = [m for key, m in sorted(self.kubernetes.objects.items()) if key[0] == "Pod"]
+        ours = [pod for pod in pods if LABEL_REVISION in (pod["metadata"].get("labels") or {})]
+        return [pod for pod in ours if leaving in (None, "deletionTimestamp" in pod["metadata"])]
+
+    def run_pods(self, *, sessions: int = 0, errors: tuple[ProviderError, ...] = ()) -> None:
+        """Make every agent pod that has not started yet warm and registered."""
+        for pod in self.agent_pods():
+            if pod["status"].get("podIP") is None:
+                self._pods += 1
+                address = f"10.244.1.{self._pods}"
+                status = {"phase": "Running", "podIP": address, "conditions": [_READY_CONDITION]}
+                self.kubernetes.edit("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], status, status=True)
+                self.worker.answers[address] = WorkerStatus(True, sessions, errors)
+
+    def say(self, pod: Manifest, *, sessions: int = 0, errors: tuple[ProviderError, ...] = ()) -> None:
+        """Let a running agent pod hold calls, or be refused by providers."""
+        self.worker.answers[pod["status"]["podIP"]] = WorkerStatus(True, sessions, errors)
+
+    def end_pods(self) -> None:
+        """Let the pods that leave end."""
+        for pod in self.agent_pods(leaving=True):
+            self.kubernetes.vanish("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+
+    def _follow(self, event: WatchEvent) -> None:
+        manifest, kind = event.object, event.object["kind"]
+        key = key_of(manifest)
+        if kind in self.context.resources:
+            cache = self.context.resources[kind]
+            if event.type == "DELETED":
+                cache.remove(key)
+                self.context.users.remove(kind, key)
+            elif cache.put(manifest):
+                self.context.users.put(kind, manifest)
+        elif kind in self.context.children:
+            managed = (manifest["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY
+            if event.type == "DELETED" or not managed:
+                self.context.children[kind].remove(key)
+            else:
+                self.context.children[kind].put(manifest)
+
+
+_READY_CONDITION = {"type": "Ready", "status": "True"}

@@ -1,0 +1,112 @@
+"""What a user writes is understood, defaults included, and what is wrong is not."""
+
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from livekit_operator.api.kinds import BY_KIND
+from livekit_operator.api.livekitserver import LiveKitServer, LiveKitServerSpec
+from livekit_operator.api.meetingroom import MeetingRoom, MeetingRoomSpec
+from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
+from tests.fakes import manifests
+
+# The three together, nothing else needed.
+EXAMPLE = """
+kind: LiveKitServer
+metadata: {name: voice, namespace: team, uid: a}
+spec:
+  version: v1.13.5
+  replicas: 1
+  media:
+    exposure: HostNetwork
+    udp: {portRange: {start: 50100, end: 50200}}
+    tcpPort: 7881
+  signal: {port: 7880, externalUrl: wss://voice.example.com}
+---
+kind: VoiceAgentPool
+metadata: {name: front-desk, namespace: team, uid: b}
+spec:
+  serverRef: {name: voice}
+  agent:
+    instructions: You answer the phone of a dental practice. Be brief.
+    greeting: Hello, how can I help?
+    stt: {provider: deepgram, model: nova-3, language: en-US, endpointingMs: 500,
+          apiKeySecretRef: {name: providers, key: deepgram}}
+    llm: {provider: openai, model: gpt-4o-mini, apiKeySecretRef: {name: providers, key: openai}}
+    tts: {provider: deepgram, model: aura-2-andromeda-en, sampleRate: 24000,
+          apiKeySecretRef: {name: providers, key: deepgram}}
+  sessionsPerPod: 4
+  idleProcesses: 3
+  autoscaling: {minReplicas: 1, maxReplicas: 10, bufferSessions: 4}
+---
+kind: MeetingRoom
+metadata: {name: support-42, namespace: team, uid: c}
+spec:
+  serverRef: {name: voice}
+  maxParticipants: 10
+  agents: [{poolRef: {name: front-desk}, dispatch: OnFirstParticipant}]
+  tokens:
+    - {identity: alice, role: Participant}
+    - {identity: lobby, role: Viewer, ttlSeconds: 3600, secretName: lobby-token}
+"""
+
+
+def test_the_example_is_understood() -> None:
+    parsed = [BY_KIND[doc["kind"]].model.model_validate(doc) for doc in yaml.safe_load_all(EXAMPLE)]
+    server, pool, room = parsed
+    assert isinstance(server, LiveKitServer)
+    assert isinstance(pool, VoiceAgentPool)
+    assert isinstance(room, MeetingRoom)
+    assert server.spec.media.udp.port_range is not None
+    assert server.spec.media.udp.port_range.end == 50200
+    assert server.spec.signal.external_url == "wss://voice.example.com"
+    assert pool.spec.agent.stt.api_key_secret_ref.key == "deepgram"
+    assert pool.spec.autoscaling is not None
+    assert [token.role for token in room.spec.tokens] == ["Participant", "Viewer"]
+    assert room.key == ("team", "support-42")
+
+
+def test_only_numbers_that_matter_differ_from_the_defaults() -> None:
+    """The example spells out the defaults: leaving them out means the same."""
+    _, written, _ = yaml.safe_load_all(EXAMPLE)
+    short = VoiceAgentPoolSpec.model_validate({**manifests.pool()["spec"], "autoscaling": {}})
+    assert VoiceAgentPoolSpec.model_validate(written["spec"]) == short
+
+
+def test_the_least_a_user_must_write() -> None:
+    assert LiveKitServerSpec.model_validate({}).media.tcp_port == 7881
+    room = MeetingRoomSpec.model_validate({"serverRef": {"name": "voice"}})
+    assert (room.max_participants, room.tokens, room.agents) == (10, [], [])
+
+
+def test_a_newer_crds_fields_do_not_stop_an_older_operator() -> None:
+    assert LiveKitServerSpec.model_validate({"fromTheFuture": {"a": 1}}) == LiveKitServerSpec()
+
+
+@pytest.mark.parametrize(
+    ("model", "spec", "field"),
+    [
+        pytest.param(MeetingRoomSpec, {}, "serverRef", id="no server"),
+        pytest.param(
+            MeetingRoomSpec, {"serverRef": {"name": "v"}, "tokens": [{"identity": ""}]}, "identity", id="empty identity"
+        ),
+        pytest.param(
+            MeetingRoomSpec, {"serverRef": {"name": "v"}, "tokens": [{"identity": "a", "role": "Boss"}]}, "role",
+            id="unknown role",
+        ),
+        pytest.param(
+            MeetingRoomSpec, {"serverRef": {"name": "v"}, "emptyTimeoutSeconds": -1}, "emptyTimeoutSeconds",
+            id="negative timeout",
+        ),
+        pytest.param(MeetingRoomSpec, {"serverRef": {"name": "V_V"}}, "serverRef", id="a name that none can have"),
+        pytest.param(LiveKitServerSpec, {"signal": {"externalUrl": "https://x"}}, "externalUrl", id="not a WebSocket"),
+        pytest.param(LiveKitServerSpec, {"replicas": 2}, "replicas", id="more than one server"),
+        pytest.param(LiveKitServerSpec, {"version": "latest"}, "version", id="a version that moves"),
+        pytest.param(LiveKitServerSpec, {"media": {"tcpPort": 0}}, "tcpPort", id="no port"),
+    ],
+)  # fmt: skip
+def test_a_wrong_value_is_named(model: Any, spec: dict[str, Any], field: str) -> None:
+    with pytest.raises(ValidationError, match=field):
+        model.model_validate(spec)

@@ -1,0 +1,86 @@
+"""Conditions keep their transition time while they hold, and people hear only of what matters."""
+
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from livekit_operator.conditions import Observed, Transition, merge, parse_timestamp, timestamp, transition
+
+NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
+EARLIER = "2026-03-01T11:00:00Z"
+
+
+def before(status: str, reason: str = "Ready") -> list[dict[str, str]]:
+    return [{"type": "Ready", "status": status, "reason": reason, "message": "m", "lastTransitionTime": EARLIER}]
+
+
+@pytest.mark.parametrize(
+    ("old", "observed", "expected_time"),
+    [
+        pytest.param([], Observed.ready("m"), timestamp(NOW), id="new"),
+        pytest.param(before("True"), Observed.ready("other words"), EARLIER, id="same status, other message"),
+        pytest.param(before("False", "A"), Observed.not_ready("B", "m"), EARLIER, id="same status, other reason"),
+        pytest.param(before("True"), Observed.not_ready("A", "m"), timestamp(NOW), id="turned False"),
+        pytest.param(before("False"), Observed.ready("m"), timestamp(NOW), id="turned True"),
+        pytest.param(before("True"), Observed("Ready", None, "A", "m"), timestamp(NOW), id="turned Unknown"),
+        pytest.param([{"type": "Ready", "status": "True"}], Observed.ready("m"), timestamp(NOW), id="time was missing"),
+    ],
+)
+def test_transition_time_moves_only_with_the_status(
+    old: list[dict[str, str]], observed: Observed, expected_time: str
+) -> None:
+    [merged] = merge(old, [observed], generation=3, now=NOW)
+    assert merged["lastTransitionTime"] == expected_time
+    assert merged["observedGeneration"] == 3
+    assert (merged["reason"], merged["message"]) == (observed.reason, observed.message)
+
+
+def test_merging_drops_what_is_no_longer_observed() -> None:
+    old = [*before("True"), {"type": "SettingsApplied", "status": "False", "lastTransitionTime": EARLIER}]
+    merged = merge(old, [Observed.ready("m")], generation=1, now=NOW)
+    assert [condition["type"] for condition in merged] == ["Ready"]
+
+
+def test_merging_twice_changes_nothing() -> None:
+    observed = [Observed.ready("m"), Observed("AgentsReady", None, "NotAsked", "m")]
+    once = merge([], observed, generation=1, now=NOW)
+    assert merge(once, observed, generation=1, now=NOW + timedelta(hours=1)) == once
+
+
+@pytest.mark.parametrize(
+    ("old", "observed", "told"),
+    [
+        pytest.param([], Observed.ready("m"), None, id="ready at the first look"),
+        pytest.param(before("False", "Progressing"), Observed.ready("m"), "Normal", id="ready after progress"),
+        pytest.param(before("False", "SecretNotFound"), Observed.ready("m"), "Normal", id="healed"),
+        pytest.param(before("Unknown"), Observed.ready("m"), "Normal", id="ready after unknown"),
+        pytest.param(before("True"), Observed.ready("other"), None, id="still ready"),
+        pytest.param([], Observed.not_ready("Progressing", "m"), None, id="progress of a new one"),
+        pytest.param(before("True"), Observed.not_ready("Progressing", "m"), "Warning", id="lost its readiness"),
+        pytest.param([], Observed.not_ready("SecretNotFound", "m"), "Warning", id="a problem from the start"),
+        pytest.param(
+            before("False", "SecretNotFound"), Observed.not_ready("SecretNotFound", "other"), None, id="same problem"
+        ),
+        pytest.param(
+            before("False", "SecretNotFound"), Observed.not_ready("KeysInvalid", "m"), "Warning", id="other problem"
+        ),
+        pytest.param(before("True"), Observed.not_ready("Deleting", "m"), None, id="deleted by somebody who knows it"),
+        pytest.param(before("True"), Observed("AgentsReady", False, "A", "m"), None, id="another condition"),
+    ],
+)
+def test_people_hear_of_problems_and_of_recovery(
+    old: list[dict[str, str]], observed: Observed, told: str | None
+) -> None:
+    expected = Transition(told, observed.reason, observed.message) if told else None
+    assert transition(old, [observed]) == expected
+
+
+def test_timestamps_are_utc_in_whole_seconds() -> None:
+    moment = datetime(2026, 3, 1, 13, 0, 0, 999_999, tzinfo=timezone(timedelta(hours=1)))
+    assert timestamp(moment) == "2026-03-01T12:00:00Z"
+    assert parse_timestamp("2026-03-01T12:00:00Z") == NOW
+
+
+def test_a_wrong_timestamp_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="yesterday"):
+        parse_timestamp("yesterday")

@@ -1,0 +1,64 @@
+"""Settings come from the environment, and a wrong one is named."""
+
+import pytest
+from pydantic import ValidationError
+
+from livekit_operator.settings import Settings, load_settings
+
+
+def test_defaults() -> None:
+    settings = load_settings({"LIVEKIT_OPERATOR_AGENT_IMAGE": "agent:1", "PATH": "/bin"})
+    assert settings == Settings(agent_image="agent:1")
+    assert (settings.http_port, settings.liveness_port, settings.webhook_url) == (8080, 8090, None)
+
+
+def test_every_setting_has_a_variable() -> None:
+    settings = load_settings(
+        {
+            "LIVEKIT_OPERATOR_AGENT_IMAGE": "agent:1",
+            "LIVEKIT_OPERATOR_SERVER_IMAGE": "mirror/livekit-server",
+            "LIVEKIT_OPERATOR_WEBHOOK_URL": "http://operator.svc:8080",
+            "LIVEKIT_OPERATOR_PROVIDER_BASE_URLS": '{"openai": "http://gateway/v1"}',
+            "LIVEKIT_OPERATOR_HTTP_PORT": "18080",
+            "LIVEKIT_OPERATOR_LIVENESS_PORT": "18090",
+            "LIVEKIT_OPERATOR_WORKERS": "8",
+            "LIVEKIT_OPERATOR_SERVER_POLL_SECONDS": "2.5",
+            "LIVEKIT_OPERATOR_POOL_POLL_SECONDS": "1",
+            "LIVEKIT_OPERATOR_RESYNC_SECONDS": "60",
+        }
+    )
+    assert settings.model_dump() == {
+        "agent_image": "agent:1",
+        "server_image": "mirror/livekit-server",
+        "webhook_url": "http://operator.svc:8080",
+        "provider_base_urls": {"openai": "http://gateway/v1"},
+        "http_port": 18080,
+        "liveness_port": 18090,
+        "workers": 8,
+        "server_poll_seconds": 2.5,
+        "pool_poll_seconds": 1.0,
+        "resync_seconds": 60.0,
+    }
+
+
+def test_an_empty_variable_is_none() -> None:
+    settings = load_settings({"LIVEKIT_OPERATOR_AGENT_IMAGE": "agent:1", "LIVEKIT_OPERATOR_WEBHOOK_URL": ""})
+    assert settings.webhook_url is None
+
+
+@pytest.mark.parametrize(
+    ("environment", "named"),
+    [
+        pytest.param({}, "agent_image", id="the only one without a default"),
+        pytest.param({"WORKERS": "0"}, "workers", id="no workers"),
+        pytest.param({"WORKERS": "many"}, "workers", id="not a number"),
+        pytest.param({"SERVER_POLL_SECONDS": "0"}, "server_poll_seconds", id="asked without a pause"),
+        pytest.param({"RESYNC_SECONDS": "-1"}, "resync_seconds", id="negative"),
+        pytest.param({"PROVIDER_BASE_URLS": "http://gateway"}, "Invalid JSON", id="not JSON"),
+        pytest.param({"PROVIDER_BASE_URLS": "[]"}, "dict", id="not an object"),
+    ],
+)
+def test_a_wrong_setting_is_named(environment: dict[str, str], named: str) -> None:
+    given = {"AGENT_IMAGE": "agent:1", **environment} if environment else {}
+    with pytest.raises(ValidationError, match=named):
+        load_settings({f"LIVEKIT_OPERATOR_{key}": value for key, value in given.items()})
