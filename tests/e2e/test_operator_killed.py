@@ -3,8 +3,8 @@
 import pytest
 
 from tests.e2e.conftest import Story
-from tests.harness.killing import sigkill
 from tests.harness.kubectl import is_ready, until
+from tests.harness.processes import sigkill
 from tests.harness.resources import SERVER, quickstart, room
 
 COUNT = 20

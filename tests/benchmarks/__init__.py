@@ -1,0 +1,1 @@
+"""Measurements on a real cluster; figures for people, never a test."""
