@@ -1,0 +1,23 @@
+"""When a worker is ready, and what it says when it is not."""
+
+import pytest
+
+from voice_agent.runner.readiness import WorkerState, reasons_not_ready
+
+
+@pytest.mark.parametrize(
+    ("state", "reasons"),
+    [
+        (WorkerState(True, True, False), []),
+        (WorkerState(False, True, False), ["idle processes are not warm yet"]),
+        (WorkerState(True, False, False), ["not registered with the LiveKit server"]),
+        (WorkerState(True, True, True), ["draining"]),
+        (
+            WorkerState(False, False, False),
+            ["idle processes are not warm yet", "not registered with the LiveKit server"],
+        ),
+        (WorkerState(True, True, False, "it broke"), ["failed: it broke"]),
+    ],
+)
+def test_reasons(state: WorkerState, reasons: list[str]) -> None:
+    assert reasons_not_ready(state) == reasons
