@@ -7,7 +7,7 @@ took half of a reconcile's time. Requests that change something name the one fie
 import json
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
@@ -135,7 +135,14 @@ class KubernetesClient:
         items: list[Manifest] = []
         query: dict[str, str] = {"limit": "500", **({"labelSelector": selector} if selector else {})}
         while True:
-            page = await self._json("GET", resource, f"{resource.path()}?{urlencode(query)}")
+            try:
+                page = await self._json("GET", resource, f"{resource.path()}?{urlencode(query)}")
+            except WatchExpired as error:
+                if "continue" not in query:
+                    raise KubernetesError(410, "Expired", str(error)) from error
+                # The pages left belong to a state that the API server has forgotten: all of it anew, in one page.
+                items, query = [], {"labelSelector": selector} if selector else {}
+                continue
             items += page.get("items") or []
             metadata = page["metadata"]
             if not metadata.get("continue"):
@@ -154,9 +161,9 @@ class KubernetesClient:
                 async for line in response.content:
                     event = json.loads(line)
                     if event["type"] == "ERROR":
-                        raise WatchExpired(event["object"].get("message", ""))
+                        _raise_status(event["object"].get("code", 0), event["object"])
                     yield WatchEvent(event["type"], event["object"])
-        except (aiohttp.ClientError, TimeoutError) as error:
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
             raise KubernetesError(0, type(error).__name__, f"watch of {resource.plural}: {error}") from error
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -212,9 +219,13 @@ class KubernetesClient:
         content_type: str = "application/json",
     ) -> Manifest:
         response = await self._request(verb, resource, path, body, content_type)
-        async with response:
-            payload: Manifest = json.loads(await response.read())
-            return payload
+        try:
+            async with response:
+                payload: Manifest = json.loads(await response.read())
+        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            message = f"answer to {verb} {path.partition('?')[0]}: {error}"
+            raise KubernetesError(0, type(error).__name__, message) from error
+        return payload
 
     async def _request(
         self,
@@ -245,15 +256,23 @@ class KubernetesClient:
         return response
 
 
-async def _raise(response: aiohttp.ClientResponse) -> None:
-    async with response:
-        raw = await response.read()
+async def _raise(response: aiohttp.ClientResponse) -> NoReturn:
+    raw = b""
     try:
+        async with response:
+            raw = await response.read()
         status = json.loads(raw)
-        reason, message = status.get("reason", ""), status.get("message", "")
-    except ValueError:
-        reason, message = response.reason or "", raw[:500].decode(errors="replace")
-    if response.status == 410:
+    except (aiohttp.ClientError, TimeoutError, ValueError):
+        status = None
+    if not isinstance(status, dict):  # not from the API server itself: a proxy in front of it
+        status = {"reason": response.reason, "message": raw[:500].decode(errors="replace")}
+    _raise_status(response.status, status)
+
+
+def _raise_status(code: int, status: Manifest) -> NoReturn:
+    """Raise the error of a `Status` object."""
+    reason, message = status.get("reason") or "", status.get("message") or ""
+    if code == 410:
         raise WatchExpired(message)
-    error = {404: NotFound, 409: Conflict}.get(response.status, KubernetesError)
-    raise error(response.status, reason, message)
+    error = {404: NotFound, 409: Conflict}.get(code, KubernetesError)
+    raise error(code, reason, message)

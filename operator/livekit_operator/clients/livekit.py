@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from typing import Protocol, TypeVar
 
 import aiohttp
+from google.protobuf.message import DecodeError
 from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
@@ -165,3 +166,6 @@ async def _call(call: Awaitable[T]) -> T:
         raise ServerRefused(error.code, error.message) from error
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise ServerUnreachable(str(error) or type(error).__name__) from error
+    except (DecodeError, AttributeError) as error:
+        # What answers is not a LiveKit server; livekit-api takes every error to be a JSON object (twirp_client.py).
+        raise ServerUnreachable(f"the answer is not a LiveKit server's: {error}") from error

@@ -81,10 +81,14 @@ class ObjectCache:
                 del self._by_owner[owner["uid"]]
         return manifest
 
-    def replace(self, manifests: list[Manifest]) -> list[Manifest]:
-        """Take over a full listing; return what changed, the objects that are gone included."""
-        listed = {key_of(manifest): manifest for manifest in manifests}
-        gone = [self._objects[key] for key in self._objects if key not in listed]
+    def replace(self, manifests: list[Manifest], version: str) -> list[Manifest]:
+        """Take over a full listing of a resource version; return what changed, the objects that are gone included.
+
+        What is not listed but newer than the listing was made while it was on its way, and stays.
+        """
+        listed = {key_of(manifest) for manifest in manifests}
+        listing: Manifest = {"metadata": {"resourceVersion": version}}
+        gone = [known for key, known in self._objects.items() if key not in listed and not newer(known, listing)]
         for manifest in gone:
             self.remove(key_of(manifest))
         return [*gone, *(manifest for manifest in manifests if self.put(manifest))]

@@ -27,18 +27,21 @@ class Reflector:
         cache: ObjectCache,
         on_change: Callable[[Manifest], None],
         selector: str | None = None,
+        *,
+        retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
         self._kubernetes = kubernetes
         self.kind = kind
         self._cache = cache
         self._on_change = on_change
         self._selector = selector
+        self._retry_seconds = retry_seconds
         self._version = ""
 
     async def sync(self) -> None:
         """Take over a full listing and report what changed; raises KubernetesError."""
         manifests, self._version = await self._kubernetes.list(self.kind, self._selector)
-        for manifest in self._cache.replace(manifests):
+        for manifest in self._cache.replace(manifests, self._version):
             self._on_change(manifest)
 
     async def run(self) -> None:
@@ -54,7 +57,7 @@ class Reflector:
                 logger.warning("watch of %s interrupted: %s", self.kind, error)
                 if error.status in (401, 403, 404):
                     self._version = ""
-                await asyncio.sleep(_RETRY_SECONDS * (1 + random.random()))  # noqa: S311 - spreading, not secrecy
+                await asyncio.sleep(self._retry_seconds * (1 + random.random()))  # noqa: S311 - spreading, not secrecy
 
     async def _watch(self) -> None:
         async for event in self._kubernetes.watch(self.kind, self._version, self._selector):
