@@ -54,6 +54,7 @@ class FakeKubernetes:
         self.objects: dict[ObjectKey, Manifest] = {}
         self.writes: list[Write] = []
         self.reads: list[str] = []
+        self.watched_from: list[str] = []
         self.listeners: list[Callable[[WatchEvent], None]] = []
         self._failures: list[tuple[str, str, KubernetesError, bool]] = []
         self._watches: list[_Watch] = []
@@ -108,6 +109,13 @@ class FakeKubernetes:
             if kind in (None, watch.kind):
                 watch.events.put_nowait(error)
 
+    def bookmark(self, kind: str, version: str) -> None:
+        """Tell the watches of a kind how far they are."""
+        for watch in self._watches:
+            if watch.kind == kind:
+                event = WatchEvent("BOOKMARK", {"kind": kind, "metadata": {"resourceVersion": version}})
+                watch.events.put_nowait(event)
+
     @property
     def watched(self) -> list[str]:
         """Return the kinds that are watched now."""
@@ -131,6 +139,7 @@ class FakeKubernetes:
     async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
         """Yield changes from now on; what happened since the listing comes first."""
         self._begin("watch", kind)
+        self.watched_from.append(resource_version)
         watch = _Watch(kind, selector)
         self._watches.append(watch)
         for key, manifest in list(self.objects.items()):

@@ -1,0 +1,355 @@
+"""The client against the bytes of an API server: what it sends, and what it makes of each answer."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from kubernetes.aio.client import Configuration
+
+from livekit_operator.clients.kubernetes import KubernetesClient, WatchEvent, WatchExpired
+from livekit_operator.errors import Conflict, KubernetesError, NotFound
+from livekit_operator.metrics import Metrics
+from tests.fakes import manifests
+
+Answer = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+@dataclass
+class Seen:
+    """One request as it arrived."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+
+
+@dataclass
+class ApiServer:
+    """Answers what a test tells it to, and notes what it was asked."""
+
+    client: KubernetesClient
+    metrics: Metrics
+    server: TestServer
+    seen: list[Seen] = field(default_factory=list)
+    answers: list[Answer] = field(default_factory=list)
+
+    def answer(self, body: object, status: int = 200) -> None:
+        """Answer the next request with JSON."""
+        self.raw(json.dumps(body).encode(), status)
+
+    def raw(self, body: bytes, status: int = 200) -> None:
+        """Answer the next request with bytes."""
+
+        async def handler(_: web.Request) -> web.StreamResponse:
+            return web.Response(body=body, status=status, content_type="application/json")
+
+        self.answers.append(handler)
+
+    def refuse(self, status: int, reason: str, message: str = "refused") -> None:
+        """Answer the next request with a Status object."""
+        self.answer({"kind": "Status", "code": status, "reason": reason, "message": message}, status)
+
+    def stream(self, *chunks: bytes, drop: bool = False) -> None:
+        """Answer the next request with a stream, cut off in its middle when `drop`."""
+
+        async def handler(request: web.Request) -> web.StreamResponse:
+            response = web.StreamResponse()
+            await response.prepare(request)
+            for chunk in chunks:
+                await response.write(chunk)
+            if drop:
+                assert request.transport is not None
+                request.transport.abort()
+            return response
+
+        self.answers.append(handler)
+
+    def requests_counted(self, verb: str, resource: str, code: str) -> float | None:
+        """Return the metric of requests."""
+        labels = {"verb": verb, "resource": resource, "code": code}
+        return self.metrics.registry.get_sample_value("livekit_operator_kubernetes_requests_total", labels)
+
+    async def handle(self, request: web.Request) -> web.StreamResponse:
+        """Note a request and give the next answer."""
+        body = await request.read()
+        self.seen.append(
+            Seen(
+                request.method,
+                request.path,
+                dict(request.query),
+                dict(request.headers),
+                json.loads(body) if body else None,
+            )
+        )
+        return await self.answers.pop(0)(request)
+
+
+@pytest.fixture
+async def api() -> AsyncIterator[ApiServer]:
+    application = web.Application()
+    server = TestServer(application, host="127.0.0.1")
+    configuration = Configuration(host="")
+    configuration.api_key = {"BearerToken": "operator-token"}
+    configuration.api_key_prefix = {"BearerToken": "Bearer"}
+    metrics = Metrics()
+    client = KubernetesClient(configuration, metrics)
+    fake = ApiServer(client, metrics, server)
+    application.router.add_route("*", "/{path:.*}", fake.handle)
+    await server.start_server()
+    configuration.host = str(server.make_url("")).rstrip("/")
+    yield fake
+    await client.close()
+    await server.close()
+
+
+def watch_line(kind: str, name: str, version: str) -> bytes:
+    manifest = {"metadata": {"namespace": "team", "name": name, "resourceVersion": version}}
+    return json.dumps({"type": kind, "object": manifest}).encode() + b"\n"
+
+
+async def watched(api: ApiServer) -> list[WatchEvent]:
+    return [event async for event in api.client.watch("Secret", "7", "a=b")]
+
+
+ROOM = manifests.room()
+
+
+async def test_get(api: ApiServer) -> None:
+    api.answer(ROOM)
+    assert await api.client.get("MeetingRoom", "team", "support-42") == ROOM
+    [request] = api.seen
+    assert request.method == "GET"
+    assert request.path == "/apis/livekit-operator.dev/v1alpha1/namespaces/team/meetingrooms/support-42"
+    assert request.headers["Authorization"] == "Bearer operator-token"
+    assert request.headers["Accept"] == "application/json"
+    assert api.requests_counted("GET", "meetingrooms", "200") == 1
+
+
+@pytest.mark.parametrize(
+    ("kind", "prefix"),
+    [
+        ("Pod", "/api/v1/namespaces/n/pods/x"),
+        ("Deployment", "/apis/apps/v1/namespaces/n/deployments/x"),
+        ("LiveKitServer", "/apis/livekit-operator.dev/v1alpha1/namespaces/n/livekitservers/x"),
+    ],
+)
+async def test_each_kind_has_its_place(api: ApiServer, kind: str, prefix: str) -> None:
+    api.answer({})
+    await api.client.get(kind, "n", "x")
+    assert api.seen[0].path == prefix
+
+
+async def test_create(api: ApiServer) -> None:
+    api.answer(ROOM, 201)
+    await api.client.create(ROOM)
+    [request] = api.seen
+    assert (request.method, request.path) == (
+        "POST",
+        "/apis/livekit-operator.dev/v1alpha1/namespaces/team/meetingrooms",
+    )
+    assert request.query == {"fieldManager": "livekit-operator"}
+    assert request.headers["Content-Type"] == "application/json"
+    assert request.body == ROOM
+
+
+async def test_apply_is_server_side_and_takes_fields_over(api: ApiServer) -> None:
+    secret = manifests.secret("s", a="b")
+    api.answer(secret)
+    assert await api.client.apply(secret) == secret
+    [request] = api.seen
+    assert (request.method, request.path) == ("PATCH", "/api/v1/namespaces/team/secrets/s")
+    assert request.query == {"fieldManager": "livekit-operator", "force": "true"}
+    assert request.headers["Content-Type"] == "application/apply-patch+yaml"
+    assert request.body == secret
+
+
+async def test_merge_of_a_status(api: ApiServer) -> None:
+    api.answer(ROOM)
+    await api.client.merge("MeetingRoom", "team", "support-42", {"status": {"sid": None}}, subresource="status")
+    [request] = api.seen
+    assert request.method == "PATCH"
+    assert request.path.endswith("/meetingrooms/support-42/status")
+    assert request.headers["Content-Type"] == "application/merge-patch+json"
+    assert request.body == {"status": {"sid": None}}
+
+
+async def test_delete_names_the_very_object(api: ApiServer) -> None:
+    api.answer({})
+    await api.client.delete("Pod", "team", "p", uid="u-1")
+    [request] = api.seen
+    assert (request.method, request.path) == ("DELETE", "/api/v1/namespaces/team/pods/p")
+    assert request.body == {"propagationPolicy": "Background", "preconditions": {"uid": "u-1"}}
+
+
+@pytest.mark.parametrize(("status", "reason"), [(404, "NotFound"), (409, "Conflict")])
+async def test_deleting_what_is_gone_or_another_is_fine(api: ApiServer, status: int, reason: str) -> None:
+    api.refuse(status, reason)
+    await api.client.delete("Pod", "team", "p", uid="u-1")
+
+
+@pytest.mark.parametrize(
+    ("status", "reason", "error"),
+    [
+        (404, "NotFound", NotFound),
+        (409, "AlreadyExists", Conflict),
+        (403, "Forbidden", KubernetesError),
+        (422, "Invalid", KubernetesError),
+        (429, "TooManyRequests", KubernetesError),
+        (500, "InternalError", KubernetesError),
+    ],
+)
+async def test_errors_of_the_api_server(api: ApiServer, status: int, reason: str, error: type[KubernetesError]) -> None:
+    api.refuse(status, reason, "the words of the API server")
+    with pytest.raises(error, match="the words of the API server") as caught:
+        await api.client.create(ROOM)
+    assert (type(caught.value), caught.value.status, caught.value.reason) == (error, status, reason)
+    assert api.requests_counted("POST", "meetingrooms", str(status)) == 1
+
+
+@pytest.mark.parametrize("body", [b"<html>502 Bad Gateway</html>", b"[]", b"\xff", b""])
+async def test_an_answer_of_a_proxy_is_an_error(api: ApiServer, body: bytes) -> None:
+    api.raw(body, 502)
+    with pytest.raises(KubernetesError) as caught:
+        await api.client.get("Pod", "team", "p")
+    assert caught.value.status == 502
+
+
+async def test_an_answer_that_is_no_json_is_an_error(api: ApiServer) -> None:
+    api.raw(b"<html>")
+    with pytest.raises(KubernetesError, match="GET /api/v1/namespaces/team/pods/p"):
+        await api.client.get("Pod", "team", "p")
+
+
+@pytest.mark.parametrize("verb", ["get", "list"])
+async def test_an_answer_that_is_cut_off_is_an_error(api: ApiServer, verb: str) -> None:
+    api.stream(b'{"metadata": {', drop=True)
+    with pytest.raises(KubernetesError):
+        await (api.client.get("Pod", "team", "p") if verb == "get" else api.client.list("Pod"))
+
+
+async def test_a_server_that_is_gone_is_an_error(api: ApiServer) -> None:
+    await api.server.close()
+    for call in (api.client.get("Pod", "team", "p"), api.client.list("Pod"), api.client.create(ROOM)):
+        with pytest.raises(KubernetesError) as caught:
+            await call
+        assert caught.value.status == 0
+    assert api.requests_counted("GET", "pods", "none") == 2
+
+
+async def test_a_list_goes_on_page_by_page(api: ApiServer) -> None:
+    api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"a": 1}, {"a": 2}]})
+    api.answer({"metadata": {"resourceVersion": "9", "continue": ""}, "items": [{"a": 3}]})
+    items, version = await api.client.list("Secret", "app=x")
+    assert (items, version) == ([{"a": 1}, {"a": 2}, {"a": 3}], "9")
+    assert [request.query.get("continue") for request in api.seen] == [None, "next"]
+    assert all(request.query["labelSelector"] == "app=x" for request in api.seen)
+    assert all(request.path == "/api/v1/secrets" for request in api.seen)
+
+
+async def test_an_empty_list(api: ApiServer) -> None:
+    api.answer({"metadata": {"resourceVersion": "9"}, "items": None})
+    assert await api.client.list("Secret") == ([], "9")
+    assert "labelSelector" not in api.seen[0].query
+
+
+async def test_a_list_whose_pages_expired_is_begun_anew_in_one_page(api: ApiServer) -> None:
+    api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"a": 1}]})
+    api.refuse(410, "Expired")
+    api.answer({"metadata": {"resourceVersion": "12"}, "items": [{"a": 1}, {"a": 2}]})
+    assert await api.client.list("Secret", "app=x") == ([{"a": 1}, {"a": 2}], "12")
+    assert api.seen[2].query == {"labelSelector": "app=x"}
+
+
+async def test_a_list_that_is_expired_from_the_start_is_an_error(api: ApiServer) -> None:
+    api.refuse(410, "Expired")
+    with pytest.raises(KubernetesError, match="Expired"):
+        await api.client.list("Secret")
+
+
+async def test_a_watch_yields_until_the_server_ends_it(api: ApiServer) -> None:
+    first, second = watch_line("ADDED", "a", "8"), watch_line("BOOKMARK", "", "9")
+    api.stream(first[:10], first[10:] + second)
+    events = await watched(api)
+    assert [(event.type, event.object["metadata"]["resourceVersion"]) for event in events] == [
+        ("ADDED", "8"),
+        ("BOOKMARK", "9"),
+    ]
+    [request] = api.seen
+    assert request.path == "/api/v1/secrets"
+    assert request.query == {
+        "watch": "1",
+        "allowWatchBookmarks": "true",
+        "resourceVersion": "7",
+        "timeoutSeconds": "300",
+        "labelSelector": "a=b",
+    }
+
+
+async def test_a_watched_object_may_be_large(api: ApiServer) -> None:
+    """A ConfigMap or a Secret has up to 1 MiB, JSON escapes not counted."""
+    manifest = {"metadata": {"resourceVersion": "8"}, "data": {"text": '"' * (1 << 20)}}
+    api.stream(json.dumps({"type": "ADDED", "object": manifest}).encode() + b"\n")
+    [event] = await watched(api)
+    assert event.object == manifest
+
+
+@pytest.mark.parametrize("how", ["event", "status"])
+async def test_a_watch_from_too_old_a_version_expires(api: ApiServer, how: str) -> None:
+    status = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old resource version"}
+    if how == "event":
+        api.stream(watch_line("ADDED", "a", "8"), json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+    else:
+        api.answer(status, 410)
+    with pytest.raises(WatchExpired, match="too old"):
+        await watched(api)
+
+
+async def test_another_error_in_a_watch_is_no_expiry(api: ApiServer) -> None:
+    status = {"kind": "Status", "code": 500, "reason": "InternalError", "message": "etcd"}
+    api.stream(json.dumps({"type": "ERROR", "object": status}).encode() + b"\n")
+    with pytest.raises(KubernetesError, match="500 InternalError: etcd"):
+        await watched(api)
+
+
+@pytest.mark.parametrize("rest", [b"", b'{"type": "ADD'], ids=["between events", "in an event"])
+async def test_a_watch_that_is_cut_off_is_an_error(api: ApiServer, rest: bytes) -> None:
+    api.stream(watch_line("ADDED", "a", "8"), rest, drop=True)
+    with pytest.raises(KubernetesError, match="watch of secrets"):
+        await watched(api)
+
+
+async def test_a_watch_that_is_left_closes_its_connection(api: ApiServer) -> None:
+    left = asyncio.Event()
+
+    async def endless(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(watch_line("ADDED", "a", "8"))
+        try:
+            while True:
+                await asyncio.sleep(0.005)
+                await response.write(b"")
+                if request.transport is None or request.transport.is_closing():
+                    break
+        finally:
+            left.set()
+        return response
+
+    api.answers.append(endless)
+    stream = api.client.watch("Secret", "7")
+    assert (await anext(stream)).type == "ADDED"  # type: ignore[arg-type]  # the implementation is a generator
+    await stream.aclose()  # type: ignore[attr-defined]
+    await asyncio.wait_for(left.wait(), 5)
+
+
+async def test_a_refused_watch_is_an_error(api: ApiServer) -> None:
+    api.refuse(403, "Forbidden")
+    with pytest.raises(KubernetesError, match="Forbidden"):
+        await watched(api)

@@ -1,0 +1,232 @@
+"""The client against the bytes of a LiveKit server: twirp requests and answers in protobuf over HTTP."""
+
+import json
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+from google.protobuf.message import Message
+from livekit import api
+from livekit.api.access_token import Claims
+from livekit.protocol.models import ParticipantInfo, ParticipantPermission
+
+from livekit_operator.clients.livekit import LiveKitClient
+from livekit_operator.errors import ServerRefused, ServerUnreachable
+from livekit_operator.views import DispatchView, ParticipantView, RoomSettings, RoomView
+from tests.fakes.manifests import API_KEY, API_SECRET
+
+_REQUESTS: dict[str, type[Message]] = {
+    "RoomService/ListRooms": api.ListRoomsRequest,
+    "RoomService/CreateRoom": api.CreateRoomRequest,
+    "RoomService/DeleteRoom": api.DeleteRoomRequest,
+    "RoomService/UpdateRoomMetadata": api.UpdateRoomMetadataRequest,
+    "RoomService/ListParticipants": api.ListParticipantsRequest,
+    "RoomService/RemoveParticipant": api.RoomParticipantIdentity,
+    "AgentDispatchService/ListDispatch": api.ListAgentDispatchRequest,
+    "AgentDispatchService/CreateDispatch": api.CreateAgentDispatchRequest,
+    "AgentDispatchService/DeleteDispatch": api.DeleteAgentDispatchRequest,
+}
+
+
+@dataclass
+class Server:
+    """Answers what a test tells it to, and notes what it was asked."""
+
+    client: LiveKitClient
+    site: TestServer
+    requests: list[tuple[str, Message, Claims]] = field(default_factory=list)
+    reply: Message | tuple[int, bytes] = field(default_factory=api.ListRoomsResponse)
+
+    def refuse(self, status: int, code: str, message: str = "words of the server") -> None:
+        """Answer with a twirp error."""
+        self.reply = status, json.dumps({"code": code, "msg": message}).encode()
+
+    @property
+    def asked(self) -> tuple[str, Message]:
+        """Return the last request."""
+        return self.requests[-1][:2]
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Note a request and answer it."""
+        method = request.path.removeprefix("/twirp/livekit.")
+        message = _REQUESTS[method]()
+        message.ParseFromString(await request.read())
+        token = request.headers["Authorization"].removeprefix("Bearer ")
+        self.requests.append((method, message, api.TokenVerifier(API_KEY, API_SECRET).verify(token)))
+        if isinstance(self.reply, tuple):
+            return web.Response(status=self.reply[0], body=self.reply[1], content_type="application/json")
+        return web.Response(body=self.reply.SerializeToString(), content_type="application/protobuf")
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    holder: list[Server] = []
+
+    async def handle(request: web.Request) -> web.Response:
+        return await holder[0].handle(request)
+
+    application = web.Application()
+    application.router.add_post("/{path:.*}", handle)
+    site = TestServer(application, host="127.0.0.1")
+    await site.start_server()
+    client = LiveKitClient(str(site.make_url("")).replace("http://", "ws://"), API_KEY, API_SECRET)
+    made = Server(client, site)
+    holder.append(made)
+    yield made
+    await client.close()
+    await site.close()
+
+
+SETTINGS = RoomSettings("support-42", 10, 300, 20, "hello")
+ROOM = api.Room(
+    sid="RM_1", name="support-42", max_participants=10, empty_timeout=300, departure_timeout=20, metadata="hello",
+    num_participants=2,
+)  # fmt: skip
+
+
+async def test_list_rooms(server: Server) -> None:
+    server.reply = api.ListRoomsResponse(rooms=[ROOM, api.Room(sid="RM_2", name="other")])
+    rooms = await server.client.list_rooms()
+    assert rooms == [RoomView("RM_1", SETTINGS, 2), RoomView("RM_2", RoomSettings("other", 0, 0, 0, ""), 0)]
+    assert rooms[0].name == "support-42"
+    [(_, _, claims)] = server.requests
+    assert claims.video is not None
+    assert claims.video.room_list
+
+
+async def test_create_room(server: Server) -> None:
+    server.reply = ROOM
+    assert await server.client.create_room(SETTINGS) == RoomView("RM_1", SETTINGS, 2)
+    assert server.asked == (
+        "RoomService/CreateRoom",
+        api.CreateRoomRequest(
+            name="support-42", max_participants=10, empty_timeout=300, departure_timeout=20, metadata="hello"
+        ),
+    )
+
+
+async def test_change_and_delete_a_room(server: Server) -> None:
+    await server.client.update_metadata("support-42", "new")
+    assert server.asked[1] == api.UpdateRoomMetadataRequest(room="support-42", metadata="new")
+    await server.client.delete_room("support-42")
+    assert server.asked == ("RoomService/DeleteRoom", api.DeleteRoomRequest(room="support-42"))
+    await server.client.remove_participant("support-42", "alice")
+    assert server.asked[1] == api.RoomParticipantIdentity(room="support-42", identity="alice")
+
+
+async def test_participants_are_people_or_agents(server: Server) -> None:
+    agent = ParticipantInfo(
+        identity="agent-1", kind=ParticipantInfo.Kind.AGENT, attributes={"lk.agent.name": "front-desk"}
+    )
+    nameless = ParticipantInfo(identity="agent-2", kind=ParticipantInfo.Kind.AGENT)
+    pretender = ParticipantInfo(
+        identity="alice", attributes={"lk.agent.name": "front-desk"}, permission=ParticipantPermission(agent=True)
+    )
+    server.reply = api.ListParticipantsResponse(participants=[agent, nameless, pretender])
+    assert await server.client.list_participants("support-42") == [
+        ParticipantView("agent-1", "front-desk"),
+        ParticipantView("agent-2", ""),
+        ParticipantView("alice", None),
+    ]
+
+
+async def test_dispatches(server: Server) -> None:
+    made_at = int((time.time() - 100) * 1e9)
+    old = api.AgentDispatch(id="AD_1", agent_name="front-desk", state={"created_at": made_at})
+    future = api.AgentDispatch(id="AD_2", agent_name="x", state={"created_at": int((time.time() + 900) * 1e9)})
+    server.reply = api.ListAgentDispatchResponse(agent_dispatches=[old, future])
+    first, second = await server.client.list_dispatches("support-42")
+    assert (first.id, first.agent_name) == ("AD_1", "front-desk")
+    assert 100 <= first.age < 200
+    assert second.age == 0.0, "a server whose clock is ahead"
+
+    server.reply = api.AgentDispatch(id="AD_3", agent_name="front-desk")
+    assert await server.client.create_dispatch("support-42", "front-desk", "job") == DispatchView(
+        "AD_3", "front-desk", 0.0
+    )
+    assert server.asked[1] == api.CreateAgentDispatchRequest(agent_name="front-desk", room="support-42", metadata="job")
+    await server.client.delete_dispatch("support-42", "AD_3")
+    assert server.asked[1] == api.DeleteAgentDispatchRequest(dispatch_id="AD_3", room="support-42")
+
+
+Call = Callable[[LiveKitClient], Awaitable[object]]
+CALLS: dict[str, Call] = {
+    "list_rooms": lambda client: client.list_rooms(),
+    "create_room": lambda client: client.create_room(SETTINGS),
+    "update_metadata": lambda client: client.update_metadata("r", "m"),
+    "create_dispatch": lambda client: client.create_dispatch("r", "a", "m"),
+}
+ABSENT_IS_FINE: dict[str, tuple[Call, object]] = {
+    "delete_room": (lambda client: client.delete_room("r"), None),
+    "list_participants": (lambda client: client.list_participants("r"), []),
+    "list_dispatches": (lambda client: client.list_dispatches("r"), []),
+    "delete_dispatch": (lambda client: client.delete_dispatch("r", "d"), None),
+    "remove_participant": (lambda client: client.remove_participant("r", "i"), None),
+}
+
+
+@pytest.mark.parametrize("name", ABSENT_IS_FINE)
+async def test_what_is_gone_already_is_fine(server: Server, name: str) -> None:
+    call, expected = ABSENT_IS_FINE[name]
+    server.refuse(404, "not_found")
+    assert await call(server.client) == expected
+
+
+@pytest.mark.parametrize("name", CALLS)
+async def test_what_must_be_there_is_not_found(server: Server, name: str) -> None:
+    server.refuse(404, "not_found")
+    with pytest.raises(ServerRefused, match="words of the server") as caught:
+        await CALLS[name](server.client)
+    assert caught.value.code == "not_found"
+
+
+@pytest.mark.parametrize("name", [*CALLS, *ABSENT_IS_FINE])
+async def test_a_server_in_trouble_is_unreachable(server: Server, name: str) -> None:
+    call = CALLS.get(name) or ABSENT_IS_FINE[name][0]
+    server.refuse(503, "unavailable")
+    with pytest.raises(ServerUnreachable, match="unavailable: words of the server"):
+        await call(server.client)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "error"),
+    [
+        (500, "internal", ServerUnreachable),
+        (408, "deadline_exceeded", ServerUnreachable),
+        (401, "unauthenticated", ServerRefused),
+        (403, "permission_denied", ServerRefused),
+        (400, "invalid_argument", ServerRefused),
+        (429, "resource_exhausted", ServerRefused),
+    ],
+)
+async def test_errors(server: Server, status: int, code: str, error: type[Exception]) -> None:
+    server.refuse(status, code)
+    with pytest.raises(error):
+        await server.client.list_rooms()
+
+
+@pytest.mark.parametrize("name", [*CALLS, *ABSENT_IS_FINE])
+async def test_a_refused_connection_is_unreachable(server: Server, name: str) -> None:
+    await server.site.close()
+    with pytest.raises(ServerUnreachable):
+        await (CALLS.get(name) or ABSENT_IS_FINE[name][0])(server.client)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        pytest.param(502, b"<html>Bad Gateway</html>", id="a proxy's page"),
+        pytest.param(503, b"{}", id="a load balancer's JSON"),
+        pytest.param(502, b"", id="nothing"),
+        pytest.param(502, b"[]", id="other JSON"),
+        pytest.param(200, b"\xff\xff\xff", id="no protobuf"),
+    ],
+)
+async def test_an_answer_that_is_not_a_servers_is_unreachable(server: Server, status: int, body: bytes) -> None:
+    """Between operator and server may stand a proxy that speaks for a server that is not there."""
+    server.reply = status, body
+    with pytest.raises(ServerUnreachable):
+        await server.client.list_rooms()

@@ -1,0 +1,99 @@
+"""A cache knows objects by name and by owner, and never goes back to an older version."""
+
+from typing import Any
+
+import pytest
+
+from livekit_operator.engine.cache import ObjectCache, key_of, newer, owner_of
+
+
+def manifest(
+    name: str, version: int | str = 1, *, uid: str = "", owner: str | None = None, controller: bool = True
+) -> dict[str, Any]:
+    metadata: dict[str, Any] = {"namespace": "team", "name": name, "uid": uid or name, "resourceVersion": str(version)}
+    if owner:
+        metadata["ownerReferences"] = [{"uid": owner, "kind": "MeetingRoom", "controller": controller}]
+    return {"metadata": metadata}
+
+
+def names(manifests: list[dict[str, Any]]) -> list[str]:
+    return [m["metadata"]["name"] for m in manifests]
+
+
+@pytest.mark.parametrize(
+    ("candidate", "known", "expected"),
+    [("10", "9", True), ("9", "10", False), ("9", "9", False), ("b", "a", True), ("a", "a", False), ("5", "", True)],
+)
+def test_newer(candidate: str, known: str, expected: bool) -> None:
+    assert newer(manifest("a", candidate), manifest("a", known)) is expected
+
+
+def test_a_write_and_its_event_are_one_piece_of_news() -> None:
+    cache = ObjectCache()
+    assert cache.put(manifest("a", 5))
+    assert not cache.put(manifest("a", 5))
+    assert not cache.put(manifest("a", 4)), "a late event of the past"
+    assert cache.put(manifest("a", 6))
+    assert len(cache) == 1
+
+
+def test_an_object_made_anew_replaces_the_old_one() -> None:
+    cache = ObjectCache()
+    cache.put(manifest("a", 9, uid="first"))
+    assert cache.put(manifest("a", 8, uid="second"))
+    found = cache.get(("team", "a"))
+    assert found is not None
+    assert found["metadata"]["uid"] == "second"
+
+
+def test_children_are_found_by_their_controller() -> None:
+    cache = ObjectCache()
+    for child in (manifest("b", owner="room"), manifest("a", owner="room"), manifest("c", owner="other")):
+        cache.put(child)
+    cache.put(manifest("d", owner="room", controller=False))
+    assert names(cache.owned_by("room")) == ["a", "b"]
+    assert cache.owned_by("nobody") == []
+
+
+def test_a_child_that_changes_its_owner_or_goes_is_found_no_more() -> None:
+    cache = ObjectCache()
+    cache.put(manifest("a", 1, owner="room"))
+    cache.put(manifest("a", 2, owner="other"))
+    assert cache.owned_by("room") == []
+    assert names(cache.owned_by("other")) == ["a"]
+    assert cache.remove(("team", "a")) is not None
+    assert cache.owned_by("other") == []
+    assert cache.remove(("team", "a")) is None
+
+
+def test_a_listing_tells_what_changed_and_what_is_gone() -> None:
+    cache = ObjectCache()
+    for known in (manifest("same", 1), manifest("changed", 1), manifest("gone", 1, owner="room")):
+        cache.put(known)
+    changed = cache.replace([manifest("same", 1), manifest("changed", 2), manifest("new", 3)], "10")
+    assert names(changed) == ["gone", "changed", "new"]
+    assert sorted(names(list(cache))) == ["changed", "new", "same"]
+    assert cache.owned_by("room") == []
+
+
+def test_an_old_listing_does_not_undo_what_is_newer() -> None:
+    cache = ObjectCache()
+    cache.put(manifest("a", 12))
+    cache.put(manifest("made-meanwhile", 11))
+    assert cache.replace([manifest("a", 9)], "10") == []
+    assert sorted(names(list(cache))) == ["a", "made-meanwhile"]
+
+
+def test_managed_fields_are_not_kept() -> None:
+    cache = ObjectCache()
+    cache.put({"metadata": {**manifest("a")["metadata"], "managedFields": [{"manager": "kubectl"}]}})
+    found = cache.get(("team", "a"))
+    assert found is not None
+    assert "managedFields" not in found["metadata"]
+
+
+def test_keys_and_owners() -> None:
+    assert key_of(manifest("a")) == ("team", "a")
+    assert owner_of(manifest("a")) is None
+    assert owner_of(manifest("a", owner="x", controller=False)) is None
+    assert owner_of({"metadata": {"ownerReferences": None}}) is None
