@@ -293,11 +293,10 @@ class Call:
         try:
             await self._changes.until(lambda: condition() or self._disconnect_reason is not None, seconds, what)
         except NotSeenError as error:
-            raise CallError(str(error), self.report()) from None
+            raise CallError(str(error), await asyncio.to_thread(self.report)) from None
         if not condition():
-            raise CallError(
-                f"the server ended the call ({self._disconnect_reason}) while waiting for {what}", self.report()
-            )
+            message = f"the server ended the call ({self._disconnect_reason}) while waiting for {what}"
+            raise CallError(message, await asyncio.to_thread(self.report))
 
     def _alive(self, what: str) -> None:
         if self._disconnect_reason is not None or self._ended is not None:

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 from livekit import rtc
+from numpy.typing import NDArray
 
-from tests.providers.audio import Samples, from_pcm16
+from tests.providers.audio import Samples, from_pcm16, to_pcm16
 
 RATE = 24000
 _SOUNDING_POWER = 10 ** (-50 / 10)  # 50 dB below full scale
@@ -31,7 +32,7 @@ class Sound:
 class Recording:
     """Pieces of sound with the moment each begins, in monotonic seconds."""
 
-    pieces: list[tuple[float, list[Samples]]] = field(default_factory=list)
+    pieces: list[tuple[float, list[NDArray[np.int16]]]] = field(default_factory=list)
     _length: float = 0.0
 
     def add(self, at: float, samples: Samples) -> None:
@@ -39,14 +40,15 @@ class Recording:
         if not self.pieces or abs(self.pieces[-1][0] + self._length - at) > _REANCHOR:
             self.pieces.append((at, []))
             self._length = 0.0
-        self.pieces[-1][1].append(samples)
+        # Kept as 16 bits, as they came: an hour is 170 MB.
+        self.pieces[-1][1].append(np.frombuffer(to_pcm16(samples), dtype=np.int16))
         self._length += len(samples) / RATE
 
     def mixed(self, start: float, end: float) -> Samples:
         """The recorded sound between two moments."""
         out = np.zeros(max(0, round((end - start) * RATE)), dtype=np.float32)
         for at, frames in self.pieces:
-            piece = np.concatenate(frames)
+            piece = np.concatenate(frames).astype(np.float32) / 32768
             begin = round((at - start) * RATE)
             piece = piece[max(0, -begin) :]
             begin = max(0, begin)

@@ -43,7 +43,7 @@ def test_frames_that_jitter_are_recorded_without_seams() -> None:
     for index, begin in enumerate(range(0, len(tone), _FRAME)):
         recording.add(10.0 + begin / RATE + (0.01 if index % 2 else -0.01), tone[begin : begin + _FRAME])
     assert len(recording.pieces) == 1
-    assert np.array_equal(recording.mixed(10.0 - 0.01, 11.0 - 0.01), tone)
+    assert np.allclose(recording.mixed(10.0 - 0.01, 11.0 - 0.01), tone, atol=1e-4)
 
 
 def test_a_stall_leaves_its_gap_in_the_recording() -> None:

@@ -10,6 +10,7 @@ from livekit.agents import APIConnectOptions, APIError, APIStatusError
 from livekit.agents.stt import SpeechEvent, SpeechEventType
 from livekit.plugins import deepgram
 
+from tests.caller.waiting import Changes
 from tests.providers.audio import Samples, resample, to_pcm16
 from tests.providers.script import CALLER_LINES
 from tests.providers.speech import CALLER_VOICE, speak
@@ -37,14 +38,26 @@ async def _events(stream: deepgram.SpeechStream) -> AsyncIterator[SpeechEvent]:
             yield event
 
 
-async def _listen(stt: deepgram.STT, samples: Samples) -> list[SpeechEvent]:
+async def _listen(stand_in: StandIn, stt: deepgram.STT, samples: Samples) -> list[SpeechEvent]:
+    """Everything the client made of the sound."""
     stream = stt.stream(conn_options=_ONCE)
     for frame in _frames(samples):
         stream.push_frame(frame)
     stream.end_input()
-    events = [event async for event in _events(stream)]
+
+    async def collect() -> list[SpeechEvent]:
+        return [event async for event in _events(stream)]
+
+    def closed() -> bool:
+        return collecting.done() or any(event["event"] == "closed" for event in stand_in.control.events())
+
+    collecting = asyncio.create_task(collect())
+    # The client's keep-alive would hold its stream open for five seconds more; once it has answered the stand-in's
+    # close, it has read every result.
+    await Changes().until(closed, 10, "the stream to be closed")
+    stand_in.control.clear_log()
     await stream.aclose()
-    return events
+    return await collecting
 
 
 def _silence(seconds: float) -> Samples:
@@ -61,7 +74,7 @@ def _finals(events: list[SpeechEvent]) -> list[str]:
 
 
 async def test_a_question_is_heard_with_its_interims_and_its_end(stand_in: StandIn) -> None:
-    events = await _listen(_stt(stand_in), np.concatenate([_silence(0.5), _spoken(_QUESTION), _silence(1)]))
+    events = await _listen(stand_in, _stt(stand_in), np.concatenate([_silence(0.5), _spoken(_QUESTION), _silence(1)]))
     kinds = [event.type for event in events]
     assert kinds[0] is SpeechEventType.START_OF_SPEECH
     assert SpeechEventType.INTERIM_TRANSCRIPT in kinds
@@ -101,12 +114,12 @@ async def test_end_of_speech_comes_after_the_silence_asked_for(stand_in: StandIn
 
 async def test_two_questions_in_one_stream_are_two_results(stand_in: StandIn) -> None:
     sound = np.concatenate([_spoken(CALLER_LINES[1]), _silence(1), _spoken(CALLER_LINES[3]), _silence(1)])
-    assert _finals(await _listen(_stt(stand_in), sound)) == [CALLER_LINES[1], CALLER_LINES[3]]
+    assert _finals(await _listen(stand_in, _stt(stand_in), sound)) == [CALLER_LINES[1], CALLER_LINES[3]]
 
 
 async def test_a_line_cut_by_the_end_of_input_is_finalised(stand_in: StandIn) -> None:
     sound = _spoken(_QUESTION)
-    finals = _finals(await _listen(_stt(stand_in), sound[: len(sound) // 2]))
+    finals = _finals(await _listen(stand_in, _stt(stand_in), sound[: len(sound) // 2]))
     assert finals == ["What are your"]
 
 
@@ -114,7 +127,7 @@ async def test_a_line_cut_by_the_end_of_input_is_finalised(stand_in: StandIn) ->
 async def test_short_endpointing_loses_no_word(stand_in: StandIn, endpointing_ms: int) -> None:
     line = "Stop, please, I have another question."
     sound = np.concatenate([_spoken(line), _silence(1)])
-    finals = _finals(await _listen(_stt(stand_in, endpointing_ms=endpointing_ms), sound))
+    finals = _finals(await _listen(stand_in, _stt(stand_in, endpointing_ms=endpointing_ms), sound))
     assert line.endswith(finals[-1])
 
 
@@ -130,13 +143,13 @@ async def test_short_endpointing_loses_no_word(stand_in: StandIn, endpointing_ms
     ],
 )
 async def test_what_is_no_known_line_gives_no_words(stand_in: StandIn, sound: Samples) -> None:
-    events = await _listen(_stt(stand_in), sound)
+    events = await _listen(stand_in, _stt(stand_in), sound)
     assert [event for event in events if event.alternatives and event.alternatives[0].text] == []
 
 
 async def test_a_wrong_key_is_refused(stand_in: StandIn) -> None:
     with pytest.raises(APIStatusError) as error:
-        await _listen(_stt(stand_in, api_key="wrong"), _silence(1))
+        await _listen(stand_in, _stt(stand_in, api_key="wrong"), _silence(1))
     assert error.value.status_code == 401
 
 
@@ -144,10 +157,10 @@ async def test_a_wrong_key_is_refused(stand_in: StandIn) -> None:
 async def test_a_status_can_be_injected(stand_in: StandIn, status: int) -> None:
     stand_in.control.change({"faults": {"stt": {"status": status, "times": 1}}})
     with pytest.raises(APIStatusError) as error:
-        await _listen(_stt(stand_in), _silence(1))
+        await _listen(stand_in, _stt(stand_in), _silence(1))
     assert error.value.status_code == status
     sound = np.concatenate([_spoken(_QUESTION), _silence(1)])
-    assert _finals(await _listen(_stt(stand_in), sound)) == [_QUESTION]
+    assert _finals(await _listen(stand_in, _stt(stand_in), sound)) == [_QUESTION]
 
 
 async def test_the_stream_can_drop(stand_in: StandIn) -> None:
@@ -165,5 +178,5 @@ async def test_a_final_can_be_delayed(stand_in: StandIn) -> None:
     stand_in.control.change({"delays": {"stt_final_ms": 300}})
     loop = asyncio.get_running_loop()
     begin = loop.time()
-    await _listen(_stt(stand_in), np.concatenate([_spoken(_QUESTION), _silence(1)]))
+    await _listen(stand_in, _stt(stand_in), np.concatenate([_spoken(_QUESTION), _silence(1)]))
     assert loop.time() - begin >= 0.3
