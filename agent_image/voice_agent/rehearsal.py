@@ -15,10 +15,13 @@ import httpx2
 from livekit.agents import Agent, AgentSession
 from livekit.plugins.openai import LLM
 from openai import AsyncOpenAI
+from openai.pagination import AsyncPage
+from openai.types import Model
 
 logger = logging.getLogger(__name__)
 
 _TIMEOUT = 10.0
+MODELS_PAGE = AsyncPage[Model]  # held, because pydantic only remembers a generic model for as long as someone does
 _CHUNK = {"id": "rehearsal", "object": "chat.completion.chunk", "created": 0, "model": "rehearsal"}
 _STREAM = (
     {**_CHUNK, "choices": [{"index": 0, "delta": {"role": "assistant", "content": "Hello."}, "finish_reason": None}]},

@@ -65,6 +65,9 @@ class ProviderErrorBoard:
             self.clear(role)
 
     def report(self, error: ProviderError) -> None:
+        """Put up an error; one that is there already keeps the time it was first seen."""
+        if any((known.role, known.code) == (error.role, error.code) for known in self.current()):
+            return
         self._directory.mkdir(parents=True, exist_ok=True)
         handle, temporary = tempfile.mkstemp(dir=self._directory, prefix=".")
         with os.fdopen(handle, "w", encoding="utf-8") as file:
