@@ -4,6 +4,7 @@ import configparser
 import io
 import os
 import subprocess
+import tarfile
 import tempfile
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -67,17 +68,24 @@ def _run_shown(command: list[str], log: Path) -> int:
         assert building.stdout
         for line in building.stdout:
             output.write(line)
-            if line.startswith("STEP "):
-                progress.doing(line.removeprefix("STEP ").strip()[:60])
+            if "STEP " in line[:20]:
+                progress.doing(line.strip()[:70])
     return building.returncode
 
 
-def push(reference: str, tag: str) -> None:
-    """Copy an image from the storage to the OCI layout; layers that are there are not copied again."""
-    oci_layout.FOLDER.parent.mkdir(parents=True, exist_ok=True)
-    # Uncompressed, so that a layer's name is known without making it, and import costs no CPU.
-    push = ("push", "--quiet", "--disable-compression", local_name(reference), f"oci:{oci_layout.FOLDER}:{tag}")
-    run(*_buildah(*push), timeout=600)
+def export(reference: str, tag: str) -> None:
+    """Copy an image from the storage to the OCI layout."""
+    progress.doing("copying layers")
+    # By way of a Docker archive, for buildah would compress every layer anew for an OCI layout.
+    command = _buildah("push", "--quiet", local_name(reference), "docker-archive:/dev/stdout")
+    with subprocess.Popen(command, stdout=subprocess.PIPE) as pushing:
+        assert pushing.stdout
+        try:
+            oci_layout.add(tag, pushing.stdout)
+        except tarfile.TarError as error:
+            raise ClusterError(f"buildah wrote no archive of {reference}") from error
+    if pushing.returncode:
+        raise ClusterError(f"buildah could not copy {reference}")
 
 
 def _buildah(*arguments: str) -> list[str]:

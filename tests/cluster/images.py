@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster import base_image, build_context, buildah, layout, locking, oci_layout, progress, tools
+from tests.cluster import base_image, build_context, buildah, layout, oci_layout, progress, tools
 from tests.cluster.errors import ClusterError
 
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
@@ -148,20 +148,24 @@ OF_THE_CLUSTER: tuple[Image, ...] = (PAUSE, COREDNS)
 ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS)
 
 
+def are_built(wanted: Iterable[Pinned]) -> bool:
+    """Whether the OCI layout has all of these images."""
+    return all(oci_layout.manifest_digest(pinned.tag) for pinned in wanted)
+
+
 def ensure_built(wanted: Iterable[Pinned]) -> list[str]:
-    """Have these images in the OCI layout; tell which had to be built."""
-    return [pinned.image.name for pinned in wanted if _ensure_built(pinned)]
+    """Have these images in the OCI layout; tell which had to be built. The caller holds the lock of images."""
+    built = []
+    for pinned in wanted:
+        if not oci_layout.manifest_digest(pinned.tag):
+            _build(pinned)
+            built.append(pinned.image.name)
+    return built
 
 
-def _ensure_built(pinned: Pinned) -> bool:
-    if oci_layout.manifest_digest(pinned.tag):
-        return False
-    with locking.exclusive("images"):
-        if oci_layout.manifest_digest(pinned.tag):
-            return False
-        with progress.step(f"image {pinned.image.name}") as step:
-            pinned.image.build(pinned.reference)
-            buildah.push(pinned.reference, pinned.tag)
-            oci_layout.forget_others(pinned.image.name, pinned.tag)
-            step.result = f"built {pinned.reference}"
-    return True
+def _build(pinned: Pinned) -> None:
+    with progress.step(f"image {pinned.image.name}") as step:
+        pinned.image.build(pinned.reference)
+        buildah.export(pinned.reference, pinned.tag)
+        oci_layout.forget_others(pinned.image.name, pinned.tag)
+        step.result = f"built {pinned.reference}"

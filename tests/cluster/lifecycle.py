@@ -26,6 +26,8 @@ from tests.cluster.errors import ClusterError
 from tests.cluster.machine import Node
 
 _LOCK = "cluster"
+# Taken before the cluster's, and held until what was built is on the nodes: another run may build other sources.
+_IMAGES_LOCK = "images"
 
 
 def up(node_count: int) -> None:
@@ -34,7 +36,7 @@ def up(node_count: int) -> None:
         raise ClusterError(f"NODES must be 1 to {addresses.MAX_NODES}, not {node_count}")
     packages.ensure()
     tools.ensure_all()
-    images.ensure_built(map(images.pin, images.OF_THE_CLUSTER))
+    _ensure_own_images()
     with locking.exclusive(_LOCK):
         _clear_leftovers()
         wanted = [Node(index) for index in range(1, node_count + 1)]
@@ -47,6 +49,13 @@ def up(node_count: int) -> None:
         control_plane.require()
         dns.ensure(node_count)
     progress.say(f"the cluster is up: export KUBECONFIG={layout.KUBECONFIG}")
+
+
+def _ensure_own_images() -> None:
+    own = [images.pin(image) for image in images.OF_THE_CLUSTER]
+    if not images.are_built(own):
+        with locking.exclusive(_IMAGES_LOCK):
+            images.ensure_built(own)
 
 
 def _start_runtimes(wanted: list[Node]) -> None:
@@ -121,14 +130,15 @@ def load_images() -> None:
     if not nodes.known():
         raise ClusterError("the cluster is not up: `python -m tests.cluster up` first")
     packages.ensure()
-    wanted = [images.pin(image) for image in images.ALL]
-    built = images.ensure_built(wanted)
-    with locking.exclusive(_LOCK), progress.step("images") as step:
-        step.doing = "importing"
-        imported = image_import.ensure(nodes.known(), wanted)
-        references = {pinned.image.name: pinned.reference for pinned in wanted}
-        layout.IMAGES.write_text(json.dumps(references, indent=2) + "\n")
-        step.result = f"built {', '.join(built) or 'none'}; imported {', '.join(imported) or 'none'}"
+    with locking.exclusive(_IMAGES_LOCK):
+        wanted = [images.pin(image) for image in images.ALL]
+        built = images.ensure_built(wanted)
+        with locking.exclusive(_LOCK), progress.step("images") as step:
+            step.doing = "importing"
+            imported = image_import.ensure(nodes.known(), wanted)
+            references = {pinned.image.name: pinned.reference for pinned in wanted}
+            layout.IMAGES.write_text(json.dumps(references, indent=2) + "\n")
+            step.result = f"built {', '.join(built) or 'none'}; imported {', '.join(imported) or 'none'}"
 
 
 def status() -> bool:

@@ -56,3 +56,27 @@ def test_earlier_builds_are_forgotten_with_what_only_they_used(layout_folder: Pa
     assert left == {"manifest-app-2", "manifest-app-x-1", "config", "base", "new"}
     assert oci_layout.manifest_digest("app-1") is None
     assert oci_layout.manifest_digest("app-x-1") == "sha256:manifest-app-x-1"
+
+
+def _docker_archive(members: dict[str, bytes]) -> io.BytesIO:
+    target = io.BytesIO()
+    with tarfile.open(fileobj=target, mode="w") as archive:
+        for name, content in members.items():
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    target.seek(0)
+    return target
+
+
+def test_a_docker_archive_becomes_a_tagged_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(oci_layout, "FOLDER", tmp_path)
+    description = [{"Config": "c.json", "RepoTags": ["x:1"], "Layers": ["aa.tar", "bb.tar"]}]
+    members = {"aa.tar": b"one", "bb.tar": b"two", "c.json": b"{}", "manifest.json": json.dumps(description).encode()}
+    for _ in range(2):
+        oci_layout.add("app-1", _docker_archive(members))
+    digest = oci_layout.manifest_digest("app-1")
+    assert digest is not None
+    manifest = json.loads((tmp_path / "blobs" / digest.replace(":", "/")).read_text())
+    assert [(layer["digest"], layer["size"]) for layer in manifest["layers"]] == [("sha256:aa", 3), ("sha256:bb", 3)]
+    assert len(json.loads((tmp_path / "index.json").read_text())["manifests"]) == 1
