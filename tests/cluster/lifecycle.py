@@ -94,7 +94,7 @@ def _clear_leftovers() -> None:
     That is a cluster of another checkout, one of which no process is left, and one with a process that has no record:
     it would hold the port of the one to be started.
     """
-    owner = layout.OWNER.read_text() if layout.OWNER.exists() else None
+    owner = layout.OWNER.read_text().strip() if layout.OWNER.exists() else None
     ours = owner == str(layout.REPOSITORY)
     if ours and processes.alive() and not control_plane.has_strangers():
         return
