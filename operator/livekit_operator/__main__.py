@@ -12,6 +12,8 @@ from livekit_operator.settings import load_settings
 def main() -> None:
     """Run until told to stop; raises pydantic.ValidationError when a setting is wrong."""
     logs.configure(os.environ.get("LIVEKIT_OPERATOR_LOG_LEVEL", "info"))
+    # kopf names its identity after the user, and a container's uid has no name.
+    os.environ.setdefault("LOGNAME", "livekit-operator")
     settings = load_settings()
     kopf.run(
         clusterwide=True,

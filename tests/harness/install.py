@@ -122,6 +122,8 @@ def _provider_manifests(image: str) -> tuple[Manifest, Manifest]:
         "metadata": {"labels": labels},
         "spec": {
             "automountServiceAccountToken": False,
+            # The Service's own variable PROVIDERS_PORT would look like the stand-ins' setting of that name.
+            "enableServiceLinks": False,
             "terminationGracePeriodSeconds": 1,
             "securityContext": {"runAsNonRoot": True, "runAsUser": 1000, "seccompProfile": {"type": "RuntimeDefault"}},
             "containers": [container],

@@ -1,7 +1,7 @@
 """What is known of the cluster: objects by name, and children by the uid of their owner."""
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 Manifest = dict[str, Any]
@@ -36,9 +36,13 @@ def newer(candidate: Manifest, known: Manifest) -> bool:
 
 
 class ObjectCache:
-    """Objects of one kind. A write's answer goes in at once, so that the next pass does not repeat it."""
+    """Objects of one kind. A write's answer goes in at once, so that the next pass does not repeat it.
 
-    def __init__(self) -> None:
+    `on_change` hears of every change, whether a watch or our own write brought it.
+    """
+
+    def __init__(self, on_change: Callable[[Manifest], None] = lambda _: None) -> None:
+        self._on_change = on_change
         self._objects: dict[Key, Manifest] = {}
         self._by_owner: defaultdict[str, set[Key]] = defaultdict(set)
 
@@ -64,15 +68,22 @@ class ObjectCache:
             same_object = known["metadata"].get("uid") == manifest["metadata"].get("uid")
             if same_object and not newer(manifest, known):
                 return False
-            self.remove(key)
+            self._forget(key)
         manifest["metadata"].pop("managedFields", None)
         self._objects[key] = manifest
         if owner := owner_of(manifest):
             self._by_owner[owner["uid"]].add(key)
+        self._on_change(manifest)
         return True
 
     def remove(self, key: Key) -> Manifest | None:
         """Forget an object and return what was known of it."""
+        manifest = self._forget(key)
+        if manifest is not None:
+            self._on_change(manifest)
+        return manifest
+
+    def _forget(self, key: Key) -> Manifest | None:
         manifest = self._objects.pop(key, None)
         if manifest is not None and (owner := owner_of(manifest)):
             keys = self._by_owner[owner["uid"]]

@@ -52,11 +52,12 @@ class Runtime:
             settings,
             metrics,
             self._wake,
-            resources={kind: ObjectCache() for kind in BY_KIND},
+            resources={kind: ObjectCache(self._resource_listener(kind)) for kind in BY_KIND},
         )
         self._controllers = {kind: self._controller(kind) for kind in BY_KIND}
         self._resources = [
-            Reflector(kubernetes, kind, self.context.resources[kind], self._resource_listener(kind)) for kind in BY_KIND
+            # The caches of resources tell of changes themselves: others must also hear of a status that we wrote.
+            Reflector(kubernetes, kind, self.context.resources[kind], lambda _: None) for kind in BY_KIND
         ]
         self._children = [
             Reflector(kubernetes, kind, self.context.children[kind], self._child_changed, MANAGED_SELECTOR)
@@ -96,9 +97,8 @@ class Runtime:
         cache = self.context.resources[kind]
         if event_type == "DELETED":
             cache.remove(key_of(manifest))
-            self._resource_changed(kind, manifest)
-        elif cache.put(manifest):
-            self._resource_changed(kind, manifest)
+        else:
+            cache.put(manifest)
 
     def _controller(self, kind: str) -> Controller:
         pass_ = _RECONCILERS[kind]
