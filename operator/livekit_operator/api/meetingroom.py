@@ -72,7 +72,8 @@ class MeetingRoomSpec(ApiModel):
     server_ref: ObjectRef = Field(description="The LiveKitServer that holds the room.")
     room_name: str | None = Field(
         default=None,
-        description="Name of the room on the server; the resource's own name when left out.",
+        description="Name of the room on the server; the resource's own name when left out. On a server of another "
+        "namespace it begins with `<namespace>/`.",
         min_length=1,
         max_length=256,
         pattern=r"^[^\x00-\x1f\x7f]+$",

@@ -169,8 +169,8 @@ class VoiceAgentPoolSpec(ApiModel):
     server_ref: ObjectRef = Field(description="The LiveKitServer that the agents register with.")
     agent_name: str | None = Field(
         default=None,
-        description="Name that dispatches ask for; the pool's own name when left out. Agents join only rooms that "
-        "name them.",
+        description="Name that dispatches ask for; the pool's own name when left out. On a server of another namespace "
+        "it begins with `<namespace>/`. Agents join only rooms that name them.",
         min_length=1,
         max_length=253,
         pattern=r"^[^\s\x00-\x1f]+$",

@@ -39,10 +39,9 @@ class ServerKeys:
 
 def room_name(room: MeetingRoom) -> str:
     """Return the room's name on the server."""
-    if room.spec.room_name:
-        return room.spec.room_name
     namespace = room.metadata.namespace
-    return qualified_name(namespace, room.metadata.name, room.spec.server_ref.namespace or namespace)
+    name = room.spec.room_name or room.metadata.name
+    return qualified_name(namespace, name, room.spec.server_ref.namespace or namespace)
 
 
 def room_settings(room: MeetingRoom) -> RoomSettings:

@@ -74,7 +74,8 @@ def digest(value: Any, length: int = 10) -> str:
 def qualified_name(namespace: str, name: str, server_namespace: str) -> str:
     """Return a name on a server that resources of several namespaces share.
 
-    A slash cannot be part of a Kubernetes name, so nobody can choose a name that belongs to another namespace.
+    Only the server's own namespace names things freely; what others make begins with their namespace, so that nobody
+    can choose a name that belongs to somebody else and listen to their calls.
     """
     return name if namespace == server_namespace else f"{namespace}/{name}"
 

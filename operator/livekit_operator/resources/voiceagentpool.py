@@ -48,10 +48,9 @@ class PoolInputs:
 
 def agent_name(pool: VoiceAgentPool) -> str:
     """Return the name by which rooms ask for these agents."""
-    if pool.spec.agent_name:
-        return pool.spec.agent_name
     namespace = pool.metadata.namespace
-    return qualified_name(namespace, pool.metadata.name, pool.spec.server_ref.namespace or namespace)
+    name = pool.spec.agent_name or pool.metadata.name
+    return qualified_name(namespace, name, pool.spec.server_ref.namespace or namespace)
 
 
 def child_name(pool: VoiceAgentPool) -> str:
