@@ -3,6 +3,7 @@
 from typing import Any
 
 from livekit_operator.api.common import Resource
+from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_APPLIED
 from livekit_operator.engine.cache import Manifest, key_of, owner_of
 from livekit_operator.errors import NotFound, NotOwned
@@ -35,7 +36,10 @@ async def remove(context: Context, kind: str, manifest: Manifest) -> None:
     """Delete a child, and only this one: an object that took its name meanwhile is spared."""
     namespace, name = key_of(manifest)
     await context.kubernetes.delete(kind, namespace, name, uid=manifest["metadata"]["uid"])
-    if kind != "Pod":  # a pod stays until it has ended; the watch tells
+    if kind == "Pod":
+        # It stays until it has ended, but the next pass must see that it leaves, or would choose another one as well.
+        manifest["metadata"].setdefault("deletionTimestamp", timestamp(context.now()))
+    else:
         context.children[kind].remove((namespace, name))
 
 

@@ -1,5 +1,6 @@
 """MeetingRoom: the room on its server, the token Secrets, the agents that serve it; and its end."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -9,7 +10,7 @@ from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent, Token
 from livekit_operator.conditions import Observed, parse_timestamp, timestamp
 from livekit_operator.constants import ROOM_FINALIZER
 from livekit_operator.dispatching import Decision, WantedAgent, decide_dispatch
-from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
@@ -24,6 +25,7 @@ from livekit_operator.views import RoomSettings, RoomView
 # A server that does not answer holds up the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
 _DELETION_RETRY_SECONDS = 2.0
+_NAME_RETRY_SECONDS = 5.0
 CONDITION_AGENTS = "AgentsReady"
 CONDITION_SETTINGS = "SettingsApplied"
 
@@ -56,6 +58,10 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
     if room.metadata.deletion_timestamp:
         return await _finalize(context, room)
     server = find_server(context, room, room.spec.server_ref)
+    holder = _holder(context, room)
+    if holder != room.key:
+        message = f"MeetingRoom {'/'.join(holder)} has room {build.room_name(room)} already."
+        raise Blocked("RoomNameTaken", message, retry_after=_NAME_RETRY_SECONDS)
     access = find_access(context, room, server)
     if access is None:
         return None
@@ -136,9 +142,22 @@ def _unapplied(actual: RoomSettings, wanted: RoomSettings) -> bool:
     return replace(actual, metadata="") != replace(wanted, metadata="")
 
 
+def _holder(context: Context, room: MeetingRoom) -> Key:
+    """Return the oldest of the MeetingRooms of this room on the server: two with other settings would take turns."""
+    keys = context.users.of_room(target(room, room.spec.server_ref), build.room_name(room))
+    known = [manifest for key in keys if (manifest := context.resources["MeetingRoom"].get(key))]
+    created = {key_of(manifest): manifest["metadata"].get("creationTimestamp") or "" for manifest in known}
+    created.setdefault(room.key, room.metadata.creation_timestamp or "")
+    return min(created, key=lambda key: (created[key], key))
+
+
 async def _ensure_secrets(context: Context, room: MeetingRoom, keys: ServerKeys) -> list[tuple[Token, Manifest]]:
     """Return the token Secret of each identity; delete those of identities that are gone."""
     found = []
+    names = Counter(build.secret_name(room, token) for token in room.spec.tokens)
+    if taken := next((name for name, count in names.items() if count > 1), None):
+        message = f"More than one identity wants the Secret {taken}: give them other names by secretName."
+        raise Blocked("SecretNameTaken", message)
     for token in room.spec.tokens:
         key = (room.metadata.namespace, build.secret_name(room, token))
         known = context.children["Secret"].get(key)
@@ -216,7 +235,11 @@ async def _write_finalizers(context: Context, room: MeetingRoom, finalizers: lis
     # The version guards the list against a finalizer that somebody else adds meanwhile.
     metadata = {"finalizers": finalizers, "resourceVersion": room.metadata.resource_version}
     written = await context.kubernetes.merge("MeetingRoom", *room.key, {"metadata": metadata})
-    context.resources["MeetingRoom"].put(written)
+    if room.metadata.deletion_timestamp and not finalizers:
+        # With the last one the object is gone; the watch may have said so before this answer came.
+        context.resources["MeetingRoom"].remove(room.key)
+    else:
+        context.resources["MeetingRoom"].put(written)
 
 
 async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
@@ -235,6 +258,8 @@ async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
 
 async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     """Delete the room on its server; return why that is not possible now."""
+    if _holder(context, room) != room.key:
+        return None  # another resource's room
     access = context.servers.get(target(room, room.spec.server_ref))
     if access is None:
         return "The LiveKit server is not ready."

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import Observed
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context
@@ -18,6 +18,8 @@ R = TypeVar("R", bound=Resource)
 
 # A server that does not answer is asked again after this many seconds; its own watch usually comes first.
 _UNREACHABLE_RETRY_SECONDS = 5.0
+# A quota, an admission policy, a value that only the child's own schema checks: people must not have to read our log.
+_REFUSALS = (400, 403, 422)
 
 
 async def reconcile(
@@ -51,6 +53,11 @@ async def reconcile(
     except ServerRefused as error:
         condition = Observed.not_ready("ServerRefused", f"The LiveKit server refused: {error.code}: {error}.")
         outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)
+    except KubernetesError as error:
+        if error.status in _REFUSALS:
+            condition = Observed.not_ready("KubernetesRefused", f"The API server refused: {error}.")
+            await status.write(context, resource, Outcome([condition], None))
+        raise
     if outcome is None:
         return None
     await status.write(context, resource, outcome)

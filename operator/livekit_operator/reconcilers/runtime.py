@@ -57,7 +57,8 @@ class Runtime:
         self._controllers = {kind: self._controller(kind) for kind in BY_KIND}
         self._resources = [
             # The caches of resources tell of changes themselves: others must also hear of a status that we wrote.
-            Reflector(kubernetes, kind, self.context.resources[kind], lambda _: None) for kind in BY_KIND
+            Reflector(kubernetes, kind, self.context.resources[kind], lambda _: None)
+            for kind in BY_KIND
         ]
         self._children = [
             Reflector(kubernetes, kind, self.context.children[kind], self._child_changed, MANAGED_SELECTOR)

@@ -4,6 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
+from pydantic import ValidationError
+
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.resources.meetingroom import room_name
@@ -59,7 +61,10 @@ def _links(kind: str, manifest: Manifest) -> Iterable[Link]:
     yield "server", server
     if kind != "MeetingRoom":
         return
-    yield "room", (server, room_name(MeetingRoom.model_validate(manifest)))
+    try:
+        yield "room", (server, room_name(MeetingRoom.model_validate(manifest)))
+    except ValidationError:
+        return  # operator and CRD are of different versions: its own pass says so
     for agent in spec.get("agents") or ():
         pool = agent["poolRef"]
         yield "pool", (pool.get("namespace") or namespace, pool["name"])
