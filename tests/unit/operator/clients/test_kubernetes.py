@@ -344,7 +344,7 @@ async def test_a_watch_that_is_left_closes_its_connection(api: ApiServer) -> Non
 
     api.answers.append(endless)
     stream = api.client.watch("Secret", "7")
-    assert (await anext(stream)).type == "ADDED"  # type: ignore[arg-type]  # the implementation is a generator
+    assert (await anext(stream)).type == "ADDED"
     await stream.aclose()  # type: ignore[attr-defined]
     await asyncio.wait_for(left.wait(), 5)
 
