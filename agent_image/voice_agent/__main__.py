@@ -9,6 +9,8 @@ import os
 os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 # All the linear algebra is a small transform; a pool of threads per process only costs memory.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+# onnxruntime's own builds report to its maker from Linux too, and keep a device identifier (its Privacy.md).
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 import asyncio
 import functools

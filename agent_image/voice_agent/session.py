@@ -79,6 +79,8 @@ async def entrypoint(ctx: JobContext) -> None:
         tts=plugins.tts,
         turn_handling=turn_handling(config),
         use_tts_aligned_transcript=config.turn_handling.aligned_transcript,
+        # nobody reads the last words of a caller who has hung up; the library would keep the job for 2 s to get them
+        session_close_transcript_timeout=0.1,
     )
     report_failures(ctx, session, ProviderErrorBoard.default(), config)
     leave_with_the_last(ctx, session)
