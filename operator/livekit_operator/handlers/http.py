@@ -19,12 +19,13 @@ _MAX_BODY_BYTES = 256 * 1024
 
 
 class HttpServer:
-    """Serves on one port of all interfaces."""
+    """Serves on one port, of all interfaces unless a host is named."""
 
-    def __init__(self, runtime: Runtime, metrics: Metrics, port: int) -> None:
+    def __init__(self, runtime: Runtime, metrics: Metrics, port: int, host: str | None = None) -> None:
         self._runtime = runtime
         self._metrics = metrics
         self._port = port
+        self._host = host
         application = web.Application(client_max_size=_MAX_BODY_BYTES)
         application.add_routes(
             [
@@ -38,7 +39,12 @@ class HttpServer:
     async def start(self) -> None:
         """Begin to serve; raises OSError when the port is taken."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, port=self._port).start()
+        await web.TCPSite(self._runner, self._host, self._port).start()
+
+    @property
+    def port(self) -> int:
+        """Return the port that is served: the system's choice when a host and port 0 were asked for."""
+        return int(self._runner.addresses[0][1])
 
     async def stop(self) -> None:
         """Stop serving."""
@@ -56,7 +62,8 @@ class HttpServer:
     async def _receive_webhook(self, request: web.Request) -> web.Response:
         server = (request.match_info["namespace"], request.match_info["name"])
         access = self._runtime.context.servers.get(server)
-        event = _verified(access, await request.text(), request.headers.get("Authorization", "")) if access else None
+        body = (await request.read()).decode(errors="replace")
+        event = _verified(access, body, request.headers.get("Authorization", "")) if access else None
         if access is None or event is None:
             self._metrics.webhooks.labels("refused").inc()
             return web.Response(status=401, text="not signed with this server's key\n")

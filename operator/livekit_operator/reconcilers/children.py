@@ -59,6 +59,8 @@ def is_owned(owner: Resource, manifest: Manifest) -> bool:
 
 def contains(actual: Any, desired: Any) -> bool:
     """Return whether `actual` has everything of `desired`; what the API server adds as defaults is ignored."""
+    if actual is None:
+        return desired in ({}, [], None)  # the API server leaves out what is empty
     if isinstance(desired, dict):
         return isinstance(actual, dict) and all(contains(actual.get(key), value) for key, value in desired.items())
     if isinstance(desired, list):
@@ -67,8 +69,8 @@ def contains(actual: Any, desired: Any) -> bool:
             and len(actual) == len(desired)
             and all(contains(a, d) for a, d in zip(actual, desired, strict=True))
         )
-    if desired in ({}, [], None):
-        return actual in ({}, [], None)
+    if desired is None:
+        return actual in ({}, [])
     return bool(actual == desired)
 
 
