@@ -49,6 +49,12 @@ def providers_secret(namespace: str = NAMESPACE) -> Manifest:
     return secret("providers", namespace, deepgram="dg-key", openai="oa-key")
 
 
+def stored(manifest: Manifest) -> Manifest:
+    """Return a manifest with what the API server adds to it."""
+    added = {"uid": f"uid-{manifest['metadata']['name']}", "resourceVersion": "1", "generation": 1}
+    return {**manifest, "metadata": {**manifest["metadata"], **added}}
+
+
 def decoded(manifest: Manifest) -> dict[str, str]:
     """Return the values of a Secret."""
     return {key: base64.b64decode(value).decode() for key, value in manifest["data"].items()}

@@ -1,0 +1,210 @@
+"""The operator's endpoints over HTTP: metrics, readiness, and webhooks that are believed only when they are signed."""
+
+import base64
+import hashlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+from livekit import api
+
+from livekit_operator.handlers.http import HttpServer
+from livekit_operator.reconcilers.runtime import Runtime
+from livekit_operator.settings import Settings
+from tests.fakes import manifests
+from tests.fakes.manifests import API_KEY, API_SECRET, NAMESPACE
+from tests.fakes.runtime import running
+from tests.fakes.waiting import eventually
+from tests.fakes.world import World
+
+QUIET = Settings(agent_image="agent:1", server_poll_seconds=3600, pool_poll_seconds=3600)
+
+
+@dataclass
+class Door:
+    """A running operator with one server and one room, seen from outside."""
+
+    world: World
+    runtime: Runtime
+    session: aiohttp.ClientSession
+    url: str
+
+    async def send(
+        self,
+        event: dict[str, Any],
+        *,
+        key: str = API_KEY,
+        secret: str = API_SECRET,
+        signed: bytes | None = None,
+        path: str = "team/voice",
+        headers: dict[str, str] | None = None,
+    ) -> int:
+        """Send a webhook as livekit-server does; return the HTTP status."""
+        body = json.dumps(event).encode()
+        digest = base64.b64encode(hashlib.sha256(body if signed is None else signed).digest()).decode()
+        token = api.AccessToken(key, secret).with_sha256(digest).to_jwt()
+        return await self.send_raw(body, {"Authorization": token, **(headers or {})}, path)
+
+    async def send_raw(self, body: bytes, headers: dict[str, str], path: str = "team/voice") -> int:
+        """Send bytes."""
+        all_headers = {"Content-Type": "application/webhook+json", **headers}
+        async with self.session.post(f"{self.url}/webhooks/{path}", data=body, headers=all_headers) as response:
+            return response.status
+
+    def counted(self, result: str) -> float:
+        """Return how many webhooks came to this result."""
+        value = self.runtime.context.metrics.registry.get_sample_value
+        return value("livekit_operator_webhooks_total", {"result": result}) or 0.0
+
+    @property
+    def sid(self) -> str:
+        """Return the room's id on the server."""
+        return self.world.livekit.rooms["support-42"].sid
+
+
+@pytest.fixture
+async def door() -> AsyncIterator[Door]:
+    world = World()
+    kubernetes = world.kubernetes
+    async with running(kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        kubernetes.put(manifests.keys_secret())
+        kubernetes.put(manifests.server(keysSecretRef={"name": "my-keys"}))
+        await eventually(lambda: kubernetes.peek("Deployment", NAMESPACE, "voice-livekit"))
+        world.run_server()
+        kubernetes.put(manifests.room())
+        await eventually(lambda: "support-42" in world.livekit.rooms)
+        http = HttpServer(runtime, runtime.context.metrics, 0, "127.0.0.1")
+        await http.start()
+        async with aiohttp.ClientSession() as session:
+            yield Door(world, runtime, session, f"http://127.0.0.1:{http.port}")
+        await http.stop()
+
+
+def joined(room: str = "support-42") -> dict[str, Any]:
+    return {"event": "participant_joined", "room": {"name": room}, "participant": {"identity": "alice"}}
+
+
+async def test_a_signed_webhook_has_the_room_looked_at(door: Door) -> None:
+    door.world.livekit.join("support-42", "alice")
+    assert await door.send(joined()) == 200
+    assert door.counted("accepted") == 1
+
+    def participants() -> int:
+        return int(door.world.get("MeetingRoom", "support-42")["status"].get("participants", 0))
+
+    await eventually(lambda: participants() == 1, "the caller in the status")
+
+
+async def test_a_bearer_prefix_and_an_unknown_field_are_fine(door: Door) -> None:
+    body = json.dumps({**joined(), "fromTheFuture": {"a": 1}}).encode()
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    token = api.AccessToken(API_KEY, API_SECRET).with_sha256(digest).to_jwt()
+    assert await door.send_raw(body, {"Authorization": f"Bearer {token}"}) == 200
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        pytest.param({"secret": "another-secret-of-thirty-two-characters"}, id="another secret"),
+        pytest.param({"key": "APIother"}, id="another key"),
+        pytest.param({"signed": b"another body"}, id="another body"),
+        pytest.param({"path": "team/unknown"}, id="unknown server"),
+        pytest.param({"path": "guests/voice"}, id="unknown namespace"),
+        pytest.param({"headers": {"Authorization": ""}}, id="no signature"),
+        pytest.param({"headers": {"Authorization": "Bearer x.y.z"}}, id="no token"),
+    ],
+)
+async def test_a_webhook_that_is_not_the_servers_is_refused(door: Door, how: dict[str, Any]) -> None:
+    asked = len(door.world.livekit.requests)
+    finished = {"event": "room_finished", "room": {"name": "support-42", "sid": door.sid}}
+    assert await door.send(finished, **how) == 401
+    assert (door.counted("refused"), door.counted("accepted")) == (1, 0)
+    access = door.runtime.context.servers[NAMESPACE, "voice"]
+    assert access.rooms.get("support-42") is not None
+    assert len(door.world.livekit.requests) == asked
+
+
+async def test_a_guests_token_is_no_signature(door: Door) -> None:
+    """It is signed with the same key, but says nothing of a body."""
+    token = api.AccessToken(API_KEY, API_SECRET).with_identity("alice").to_jwt()
+    assert await door.send_raw(json.dumps(joined()).encode(), {"Authorization": token}) == 401
+
+
+@pytest.mark.parametrize("body", [b"", b"not json", b"7", b"\xff\xfe", b"null"])
+async def test_a_signed_body_that_is_no_event_is_refused(door: Door, body: bytes) -> None:
+    digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
+    token = api.AccessToken(API_KEY, API_SECRET).with_sha256(digest).to_jwt()
+    assert await door.send_raw(body, {"Authorization": token}) == 401
+
+
+async def test_bytes_that_are_no_text_are_refused_and_not_an_error(door: Door) -> None:
+    headers = {"Authorization": "x", "Content-Type": "application/json; charset=nonsense"}
+    assert await door.send_raw(b"\xff\xfe\xff", headers) == 401
+
+
+async def test_a_body_too_large_is_refused(door: Door) -> None:
+    assert await door.send_raw(b"x" * (300 * 1024), {"Authorization": "x"}) == 413
+
+
+async def test_the_end_of_the_room_makes_it_anew(door: Door) -> None:
+    sid = door.sid
+    door.world.livekit.close_room("support-42")
+    assert await door.send({"event": "room_finished", "room": {"name": "support-42", "sid": sid}}) == 200
+    await eventually(lambda: "support-42" in door.world.livekit.rooms, "the room made anew")
+    assert door.sid != sid
+
+
+async def test_the_end_of_an_older_room_of_that_name_changes_nothing(door: Door) -> None:
+    access = door.runtime.context.servers[NAMESPACE, "voice"]
+    assert await door.send({"event": "room_finished", "room": {"name": "support-42", "sid": "RM_older"}}) == 200
+    known = access.rooms.get("support-42")
+    assert known is not None
+    assert known.sid == door.sid
+    assert door.world.livekit.asked("create_room") == 1
+
+
+@pytest.mark.parametrize("event", [{"event": "egress_ended"}, {"event": "room_started", "room": {"name": "unknown"}}])
+async def test_an_event_of_no_room_of_ours_is_accepted(door: Door, event: dict[str, Any]) -> None:
+    assert await door.send(event) == 200
+
+
+async def test_ready_while_every_part_runs(door: Door) -> None:
+    async with door.session.get(f"{door.url}/readyz") as response:
+        assert (response.status, await response.text()) == (200, "ok\n")
+    await door.runtime.stop()
+    async with door.session.get(f"{door.url}/readyz") as response:
+        assert response.status == 503
+    await door.runtime.start()
+
+
+async def test_metrics_are_prometheus_text(door: Door) -> None:
+    await door.send(joined())
+    async with door.session.get(f"{door.url}/metrics") as response:
+        text = await response.text()
+        assert response.headers["Content-Type"].startswith("text/plain")
+    for line in (
+        'livekit_operator_webhooks_total{result="accepted"} 1.0',
+        'livekit_operator_resources{kind="MeetingRoom"} 1.0',
+        'livekit_operator_queue_depth{kind="LiveKitServer"} 0.0',
+        'livekit_operator_reconcile_total{kind="LiveKitServer",result="ok"}',
+        "process_resident_memory_bytes",
+    ):
+        assert line in text
+    assert API_SECRET not in text
+
+
+async def test_a_port_that_is_taken_is_an_error(door: Door) -> None:
+    port = int(door.url.rsplit(":", 1)[1])
+    second = HttpServer(door.runtime, door.runtime.context.metrics, port, "127.0.0.1")
+    with pytest.raises(OSError, match="address already in use"):
+        await second.start()
+    await second.stop()
+
+
+async def test_other_paths_are_not_found(door: Door) -> None:
+    for path in ("/", "/webhooks", "/webhooks/team/voice/more"):
+        async with door.session.get(f"{door.url}{path}") as response:
+            assert response.status == 404

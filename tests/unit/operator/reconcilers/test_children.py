@@ -1,0 +1,47 @@
+"""What counts as being as desired, and whose a child is."""
+
+from typing import Any
+
+import pytest
+
+from livekit_operator.reconcilers.children import contains, is_owned
+from tests.unit.operator.resources import models
+
+
+@pytest.mark.parametrize(
+    ("actual", "desired", "expected"),
+    [
+        pytest.param({"a": 1, "b": 2}, {"a": 1}, True, id="what others add is ignored"),
+        pytest.param({"a": 1}, {"a": 1, "b": 2}, False, id="missing"),
+        pytest.param({"a": 1}, {"a": 2}, False, id="other value"),
+        pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True, id="inside"),
+        pytest.param({"a": [{"n": 1, "default": 2}]}, {"a": [{"n": 1}]}, True, id="inside a list"),
+        pytest.param({"a": [1, 2]}, {"a": [1]}, False, id="a longer list"),
+        pytest.param({"a": [2, 1]}, {"a": [1, 2]}, False, id="another order"),
+        pytest.param({"a": None}, {"a": [1]}, False, id="no list"),
+        pytest.param({}, {"a": {}}, True, id="empty is absent"),
+        pytest.param({}, {"a": []}, True, id="an empty list is absent"),
+        pytest.param({}, {"a": None}, True, id="None is absent"),
+        pytest.param({"a": {"b": 1}}, {"a": {}}, True, id="empty asks for nothing of a map"),
+        pytest.param({"a": [1]}, {"a": []}, False, id="a list that should be empty"),
+        pytest.param({"a": "x"}, {"a": {"b": 1}}, False, id="another type"),
+        pytest.param({"a": 0}, {"a": False}, True, id="numbers are values"),
+    ],
+)
+def test_contains(actual: Any, desired: Any, expected: bool) -> None:
+    assert contains(actual, desired) is expected
+
+
+@pytest.mark.parametrize(
+    ("references", "expected"),
+    [
+        ([{"uid": "uid-support-42", "controller": True}], True),
+        ([{"uid": "uid-support-42"}], False),
+        ([{"uid": "an-earlier-one", "controller": True}], False),
+        ([{"uid": "x"}, {"uid": "uid-support-42", "controller": True}], True),
+        ([], False),
+        (None, False),
+    ],
+)
+def test_is_owned(references: Any, expected: bool) -> None:
+    assert is_owned(models.room(), {"metadata": {"ownerReferences": references}}) is expected

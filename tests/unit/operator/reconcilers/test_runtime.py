@@ -1,0 +1,231 @@
+"""The running operator: who is woken by what, and that nothing is done for nothing."""
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from functools import partial
+
+import pytest
+
+from livekit_operator.clients.kubernetes import WatchExpired
+from livekit_operator.errors import KubernetesError
+from livekit_operator.reconcilers.runtime import Runtime
+from livekit_operator.settings import Settings
+from tests.fakes import manifests
+from tests.fakes.manifests import NAMESPACE, decoded
+from tests.fakes.runtime import running
+from tests.fakes.waiting import eventually
+from tests.fakes.world import World
+
+# The polls are far away: what happens in these tests is brought by watches.
+QUIET = Settings(agent_image="agent:1", server_poll_seconds=3600, pool_poll_seconds=3600)
+
+
+@dataclass
+class Operator:
+    """A running Runtime; its World is only the cluster, whose own reconcilers stand still."""
+
+    world: World
+    runtime: Runtime
+
+    async def ready(self, kind: str, name: str, reason: str = "Ready") -> None:
+        def is_so() -> bool:
+            manifest = self.world.kubernetes.peek(kind, NAMESPACE, name)
+            conditions = (manifest or {}).get("status", {}).get("conditions") or []
+            return any(c["type"] == "Ready" and c["reason"] == reason for c in conditions)
+
+        await eventually(is_so, f"{kind} {name} {reason}")
+
+    async def there(self, kind: str, name: str) -> None:
+        await eventually(lambda: self.world.kubernetes.peek(kind, NAMESPACE, name), f"{kind} {name}")
+
+    async def with_server(self) -> None:
+        self.world.kubernetes.put(manifests.server())
+        await self.there("Deployment", "voice-livekit")
+        self.world.run_server()
+        await self.ready("LiveKitServer", "voice")
+
+
+@pytest.fixture
+async def operator() -> AsyncIterator[Operator]:
+    world = World()
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        runtime.context.now = world.clock
+        yield Operator(world, runtime)
+
+
+async def test_a_server_is_ready_when_its_deployment_is(operator: Operator) -> None:
+    await operator.with_server()
+
+
+async def test_a_room_waits_for_its_server_without_asking(operator: Operator) -> None:
+    operator.world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await operator.ready("MeetingRoom", "support-42", "ServerNotFound")
+    await operator.with_server()
+    await operator.ready("MeetingRoom", "support-42")
+    await operator.there("Secret", "support-42-alice")
+
+
+async def test_a_room_is_woken_when_its_pool_has_agents(operator: Operator) -> None:
+    await operator.with_server()
+    operator.world.kubernetes.put(manifests.providers_secret())
+    operator.world.kubernetes.put(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}]))
+    await operator.ready("MeetingRoom", "support-42", "PoolNotFound")
+    operator.world.kubernetes.put(manifests.pool())
+    await operator.ready("MeetingRoom", "support-42", "PoolNotReady")
+    await eventually(operator.world.agent_pods)
+    operator.world.run_pods()
+    await operator.ready("VoiceAgentPool", "front-desk")
+    await operator.ready("MeetingRoom", "support-42")
+
+
+async def test_a_child_that_goes_is_made_again(operator: Operator) -> None:
+    await operator.with_server()
+    operator.world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await operator.there("Secret", "support-42-alice")
+    for kind, name in (("Secret", "support-42-alice"), ("Service", "voice-livekit"), ("ConfigMap", "voice-livekit")):
+        operator.world.kubernetes.vanish(kind, NAMESPACE, name)
+        await operator.there(kind, name)
+
+
+async def test_a_child_changed_by_hand_is_put_back(operator: Operator) -> None:
+    await operator.with_server()
+    before = operator.world.get("ConfigMap", "voice-livekit")["data"]
+    operator.world.kubernetes.edit("ConfigMap", NAMESPACE, "voice-livekit", {"data": {"livekit.yaml": "x"}})
+    await eventually(lambda: operator.world.get("ConfigMap", "voice-livekit")["data"] == before)
+
+
+async def test_deleting_a_room_closes_it(operator: Operator) -> None:
+    await operator.with_server()
+    operator.world.kubernetes.put(manifests.room())
+    await operator.ready("MeetingRoom", "support-42")
+    operator.world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, "support-42")
+    await eventually(lambda: operator.world.kubernetes.names("MeetingRoom") == [])
+    assert operator.world.livekit.rooms == {}
+    await eventually(lambda: len(operator.runtime.context.resources["MeetingRoom"]) == 0)
+    assert operator.runtime.context.users.of_server((NAMESPACE, "voice")) == []
+
+
+async def test_an_allowed_namespace_is_let_in_at_once(operator: Operator) -> None:
+    await operator.with_server()
+    reference = {"name": "voice", "namespace": NAMESPACE}
+    kubernetes = operator.world.kubernetes
+    kubernetes.put(manifests.room(namespace="guests", serverRef=reference, tokens=[{"identity": "alice"}]))
+    await eventually(lambda: (kubernetes.peek("MeetingRoom", "guests", "support-42") or {})["status"].get("conditions"))
+    kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"allowedNamespaces": ["guests"]}})
+    await eventually(lambda: kubernetes.peek("Secret", "guests", "support-42-alice"))
+
+
+async def test_the_operators_own_status_is_no_reason_to_look_again(operator: Operator) -> None:
+    await operator.with_server()
+    for number in range(20):
+        operator.world.kubernetes.put(manifests.room(f"room-{number}", tokens=[{"identity": "alice"}]))
+    for number in range(20):
+        await operator.ready("MeetingRoom", f"room-{number}")
+    writes = [w for w in operator.world.kubernetes.writes if w.kind in ("MeetingRoom", "Secret")]
+    assert len([w for w in writes if w.name != "voice-keys"]) == 3 * 20
+    value = operator.runtime.context.metrics.registry.get_sample_value
+    labels = {"kind": "MeetingRoom", "result": "ok"}
+    await eventually(lambda: (value("livekit_operator_queue_depth", {"kind": "MeetingRoom"}) or 0) == 0)
+    # One pass for the resource, one for its Secret's event.
+    assert (value("livekit_operator_reconcile_total", labels) or 0) <= 2 * 20
+
+
+async def test_a_restarted_operator_writes_nothing() -> None:
+    world = World()
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        runtime.context.now = world.clock
+        operator = Operator(world, runtime)
+        await operator.with_server()
+        world.kubernetes.put(manifests.providers_secret())
+        world.kubernetes.put(manifests.pool())
+        await eventually(world.agent_pods)
+        world.run_pods()
+        await operator.ready("VoiceAgentPool", "front-desk")
+        agents = [{"poolRef": {"name": "front-desk"}}]
+        world.kubernetes.put(manifests.room(agents=agents, tokens=[{"identity": "alice"}]))
+        await operator.ready("MeetingRoom", "support-42")
+        runtime.context.wake("LiveKitServer", (NAMESPACE, "voice"))  # what its poll would do
+        await eventually(lambda: world.get("LiveKitServer", "voice")["status"]["rooms"] == 1)
+    world.forget()
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        runtime.context.now = world.clock
+        assert await looked_at_everything(runtime)
+    assert world.written() == []
+    assert world.livekit.writes == []
+
+
+async def looked_at_everything(runtime: Runtime) -> bool:
+    """Wait until every kind was reconciled and the queues are empty."""
+    value = runtime.context.metrics.registry.get_sample_value
+    for kind in ("LiveKitServer", "VoiceAgentPool", "MeetingRoom"):
+        labels = {"kind": kind, "result": "ok"}
+        await eventually(partial(value, "livekit_operator_reconcile_total", labels), kind)
+        await eventually(partial(lambda of: value("livekit_operator_queue_depth", of) == 0, {"kind": kind}), kind)
+    return True
+
+
+async def test_what_happened_while_the_operator_was_down_is_caught_up_with() -> None:
+    world = World()
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        operator = Operator(world, runtime)
+        await operator.with_server()
+        world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}, {"identity": "bob"}]))
+        await operator.ready("MeetingRoom", "support-42")
+    token = decoded(world.get("Secret", "support-42-bob"))
+    world.livekit.restart()
+    world.kubernetes.vanish("Secret", NAMESPACE, "support-42-bob")
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"spec": {"tokens": [{"identity": "bob"}]}})
+    world.kubernetes.put(manifests.room("new"))
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        operator = Operator(world, runtime)
+        await operator.ready("MeetingRoom", "new")
+        await operator.there("Secret", "support-42-bob")
+        await eventually(lambda: world.kubernetes.peek("Secret", NAMESPACE, "support-42-alice") is None)
+        await eventually(lambda: sorted(world.livekit.rooms) == ["new", "support-42"])
+    assert decoded(world.get("Secret", "support-42-bob"))["room"] == token["room"]
+
+
+async def test_a_missed_deletion_is_found_by_the_resync() -> None:
+    world = World()
+    settings = QUIET.model_copy(update={"resync_seconds": 0.02})
+    async with running(world.kubernetes, world.worker, world.livekit.connect, settings) as runtime:
+        operator = Operator(world, runtime)
+        await operator.with_server()
+        ghost = manifests.room("ghost")
+        ghost["metadata"] |= {"uid": "u", "resourceVersion": "1"}
+        runtime.observe("MeetingRoom", "ADDED", ghost)
+        await eventually(lambda: len(runtime.context.resources["MeetingRoom"]) == 0)
+
+
+async def test_an_unanswered_resync_ends_nothing() -> None:
+    world = World()
+    settings = QUIET.model_copy(update={"resync_seconds": 0.005})
+    async with running(world.kubernetes, world.worker, world.livekit.connect, settings) as runtime:
+        world.kubernetes.fail("list", "MeetingRoom", KubernetesError(503, "Unavailable", "m"))
+        before = world.kubernetes.reads.count("list LiveKitServer")
+        await eventually(lambda: world.kubernetes.reads.count("list LiveKitServer") > before + 2)
+        assert runtime.alive
+
+
+async def test_watches_that_expire_are_begun_again(operator: Operator) -> None:
+    operator.world.kubernetes.end_watches(WatchExpired("too old"))
+    await operator.with_server()
+
+
+async def test_it_does_not_start_without_an_api_server() -> None:
+    world = World()
+    world.kubernetes.fail("list", "Secret", KubernetesError(403, "Forbidden", "m"))
+    runtime = Runtime(world.kubernetes, world.worker, world.livekit.connect, QUIET, world.context.metrics)
+    with pytest.raises(KubernetesError, match="Forbidden"):
+        await runtime.start()
+    assert not runtime.alive
+    await runtime.stop()
+
+
+async def test_stopping_closes_the_connections() -> None:
+    world = World()
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        await Operator(world, runtime).with_server()
+        assert [runtime.alive] == [True]
+    assert [runtime.alive] == [False]
+    assert world.livekit.closed == len(world.livekit.connections)

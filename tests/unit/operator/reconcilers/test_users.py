@@ -1,0 +1,65 @@
+"""Who refers to whom, so that a change wakes only whom it concerns."""
+
+from livekit_operator.reconcilers.users import Users
+from tests.fakes import manifests
+from tests.fakes.manifests import stored
+
+VOICE = ("team", "voice")
+DESK = ("team", "front-desk")
+ELSEWHERE = {"name": "voice", "namespace": "team"}
+
+
+def test_a_server_knows_its_pools_and_rooms() -> None:
+    users = Users()
+    users.put("VoiceAgentPool", stored(manifests.pool()))
+    users.put("MeetingRoom", stored(manifests.room()))
+    users.put("MeetingRoom", stored(manifests.room("other", serverRef={"name": "another"})))
+    users.put("MeetingRoom", stored(manifests.room("guest", "guests", serverRef=ELSEWHERE)))
+    users.put("LiveKitServer", stored(manifests.server()))
+    assert users.of_server(VOICE) == [
+        ("MeetingRoom", ("guests", "guest")),
+        ("MeetingRoom", ("team", "support-42")),
+        ("VoiceAgentPool", DESK),
+    ]
+
+
+def test_a_room_on_a_server_knows_its_resources() -> None:
+    users = Users()
+    users.put("MeetingRoom", stored(manifests.room(roomName="lobby")))
+    users.put("MeetingRoom", stored(manifests.room("lobby")))
+    users.put("MeetingRoom", stored(manifests.room("lobby", "guests", serverRef=ELSEWHERE)))
+    assert users.of_room(VOICE, "lobby") == [("team", "lobby"), ("team", "support-42")]
+    assert users.of_room(VOICE, "guests/lobby") == [("guests", "lobby")]
+    assert users.of_room(VOICE, "support-42") == []
+    assert users.of_room(("guests", "voice"), "lobby") == []
+
+
+def test_a_pool_knows_the_rooms_it_serves() -> None:
+    users = Users()
+    users.put("MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
+    users.put("MeetingRoom", stored(manifests.room("x", "guests", agents=[{"poolRef": {"name": "front-desk"}}])))
+    far = [{"poolRef": {"name": "front-desk", "namespace": "team"}}]
+    users.put("MeetingRoom", stored(manifests.room("y", "guests", agents=far)))
+    assert users.of_pool(DESK) == [("guests", "y"), ("team", "support-42")]
+    assert users.of_pool(("guests", "front-desk")) == [("guests", "x")]
+
+
+def test_a_changed_resource_is_known_by_its_new_references_only() -> None:
+    users = Users()
+    users.put("MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "old"}}])))
+    users.put("MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
+    assert users.of_pool(("team", "old")) == []
+    assert users.of_pool(DESK) == [("team", "support-42")]
+    users.remove("MeetingRoom", ("team", "support-42"))
+    users.remove("MeetingRoom", ("team", "support-42"))
+    assert users.of_server(VOICE) == []
+    assert users.of_pool(DESK) == []
+    assert users.of_room(VOICE, "support-42") == []
+
+
+def test_a_resource_that_is_not_understood_is_no_error() -> None:
+    users = Users()
+    users.put("MeetingRoom", stored(manifests.room(maxParticipants="many")))
+    users.put("MeetingRoom", {"metadata": {"namespace": "team", "name": "bare"}})
+    assert users.of_server(VOICE) == [("MeetingRoom", ("team", "support-42"))]
+    assert users.of_room(VOICE, "support-42") == []
