@@ -42,7 +42,9 @@ class Transition:
 
 
 # Reasons of Ready=False that are a step on the way when a resource is new.
-PROGRESS_REASONS = frozenset({"Progressing", "Deleting", "ServerNotReady", "PoolNotReady"})
+PROGRESS_REASONS = frozenset({"Progressing", "ServerNotReady", "PoolNotReady"})
+# Reasons of Ready=False that somebody asked for.
+WANTED_REASONS = frozenset({"RollingOut", "ScaledToZero"})
 
 _STATUS = {True: "True", False: "False", None: "Unknown"}
 
@@ -102,4 +104,6 @@ def transition(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> T
         return None
     if after.reason == "Deleting" or (before is not None and before.get("reason") == after.reason):
         return None
+    if after.reason in WANTED_REASONS:
+        return Transition("Normal", after.reason, after.message) if was_ready else None
     return Transition("Warning", after.reason, after.message)

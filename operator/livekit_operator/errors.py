@@ -58,3 +58,7 @@ class NotFound(KubernetesError):
 
 class Conflict(KubernetesError):
     """The object changed in between, or exists already."""
+
+
+class NamespaceTerminating(KubernetesError):
+    """The namespace is being deleted and takes nothing new."""

@@ -16,7 +16,7 @@ from kubernetes.aio.client import ApiClient, Configuration
 
 from livekit_operator.api.kinds import KINDS
 from livekit_operator.constants import API_VERSION, FIELD_MANAGER
-from livekit_operator.errors import Conflict, KubernetesError, NotFound
+from livekit_operator.errors import Conflict, KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.metrics import Metrics
 
 Manifest = dict[str, Any]
@@ -274,5 +274,8 @@ def _raise_status(code: int, status: Manifest) -> NoReturn:
     reason, message = status.get("reason") or "", status.get("message") or ""
     if code == 410:
         raise WatchExpired(message)
+    causes = [cause.get("reason") for cause in (status.get("details") or {}).get("causes") or ()]
+    if "NamespaceTerminating" in causes:  # k8s.io/api core/v1 NamespaceTerminatingCause
+        raise NamespaceTerminating(code, reason, message)
     error = {404: NotFound, 409: Conflict}.get(code, KubernetesError)
     raise error(code, reason, message)

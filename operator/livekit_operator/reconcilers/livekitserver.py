@@ -120,7 +120,7 @@ def _ready(server: LiveKitServer, observed: Observation, external: str | None) -
     if external is None:
         return Observed.not_ready("Progressing", "Waiting for the address of the server's node.")
     if status.get("observedGeneration") != generation or status.get("updatedReplicas", 0) < server.spec.replicas:
-        return Observed.not_ready("Progressing", "A changed server takes the place of the running one.")
+        return Observed.not_ready("RollingOut", "A changed server takes the place of the running one.")
     return Observed.ready(f"The server answers at {external}.")
 
 

@@ -28,6 +28,8 @@ _DELETION_RETRY_SECONDS = 2.0
 _NAME_RETRY_SECONDS = 5.0
 CONDITION_AGENTS = "AgentsReady"
 CONDITION_SETTINGS = "SettingsApplied"
+# What is wrong with a pool's providers is wrong with its rooms.
+PROVIDER_REASONS = ("ProviderRejected", "ProviderFailing")
 
 
 @dataclass(frozen=True)
@@ -214,8 +216,8 @@ def _wanted(
     available = bool(pool.status.get("readyReplicas"))
     wanted = WantedAgent(agent_name(pool), agent.dispatch, available)
     for condition in pool.status.get("conditions") or ():
-        if condition["type"] == "Ready" and condition["reason"] == "ProviderRejected":
-            return wanted, agent, ("ProviderRejected", f"VoiceAgentPool {shown}: {condition['message']}")
+        if condition["type"] == "Ready" and condition["reason"] in PROVIDER_REASONS:
+            return wanted, agent, (condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}")
     if not available:
         return wanted, agent, ("PoolNotReady", f"VoiceAgentPool {shown} has no agent that is warm and registered.")
     return wanted, agent, None

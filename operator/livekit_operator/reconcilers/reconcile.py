@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import Observed
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, KubernetesError, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context
@@ -53,6 +53,8 @@ async def reconcile(
     except ServerRefused as error:
         condition = Observed.not_ready("ServerRefused", f"The LiveKit server refused: {error.code}: {error}.")
         outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)
+    except NamespaceTerminating:
+        return None  # the resource itself goes next
     except KubernetesError as error:
         if error.status in _REFUSALS:
             condition = Observed.not_ready("KubernetesRefused", f"The API server refused: {error}.")

@@ -7,7 +7,7 @@ from typing import Any
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import Observed, merge, timestamp, transition
 from livekit_operator.constants import API_VERSION
-from livekit_operator.errors import KubernetesError, NotFound
+from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers.context import Context
 
@@ -78,5 +78,7 @@ async def emit(context: Context, resource: Resource, event_type: str, reason: st
     }
     try:
         await context.kubernetes.create(event)
+    except NamespaceTerminating:
+        return
     except KubernetesError as error:
         ObjectLogger(kind, *resource.key).warning("event %s not written: %s", reason, error)

@@ -24,6 +24,9 @@ from livekit_operator.views import ProviderError, WorkerStatus
 
 _SECRET_RETRY_SECONDS = 3.0
 CONDITION_PROVIDERS = "ProvidersAccepted"
+REASON_REJECTED = "ProviderRejected"
+REASON_FAILING = "ProviderFailing"
+REFUSED_CODES = (401, 403)
 
 
 @dataclass(frozen=True)
@@ -121,36 +124,57 @@ def decide(pool: VoiceAgentPool, observed: Observation, desired: int, revision: 
         "activeSessions": sum(pod.sessions or 0 for pod in observed.pods),
         "freeSessions": sum(max(0, pool.spec.sessions_per_pod - (pod.sessions or 0)) for pod in ready),
     }
-    conditions = [_ready(observed, desired, revision), _providers(pool, observed)]
+    conditions = [_ready(pool, observed, desired, revision), _providers(pool, observed)]
     return Outcome(conditions, fields, poll_seconds)
 
 
-def _ready(observed: Observation, desired: int, revision: str) -> Observed:
+def _ready(pool: VoiceAgentPool, observed: Observation, desired: int, revision: str) -> Observed:
     if observed.providers:
-        return Observed.not_ready("ProviderRejected", _rejections(observed.providers))
-    ready = sum(pod.ready for pod in observed.staying)
-    updated = sum(pod.ready and pod.revision == revision for pod in observed.staying)
-    if ready < desired:
-        reason, hint = ("PodsFailing", f" {observed.trouble}") if observed.trouble else ("Progressing", "")
-        return Observed.not_ready(reason, f"{ready} of {desired} pods are warm and registered.{hint}")
-    if updated < desired:
-        reason, hint = ("PodsFailing", f" {observed.trouble}") if observed.trouble else ("Progressing", "")
-        return Observed.not_ready(reason, f"{updated} of {desired} pods run the wanted version.{hint}")
-    return Observed.ready(f"{ready} pods are warm and registered.")
+        return Observed.not_ready(_provider_reason(observed), _provider_problems(observed.providers))
+    ready = [pod for pod in observed.staying if pod.ready]
+    updated = sum(pod.revision == revision for pod in ready)
+    # A pool that grows is ready all the while: only what must always be there counts.
+    least = pool.spec.autoscaling.min_replicas if pool.spec.autoscaling else desired
+    if updated >= least:
+        return Observed.ready(f"{len(ready)} of {desired} pods are warm and registered.")
+    if len(ready) >= least:
+        reason, message = "RollingOut", f"{updated} of {least} pods run the wanted version; older ones serve."
+    else:
+        reason, message = "Progressing", f"{len(ready)} of {desired} pods are warm and registered."
+    if observed.trouble:
+        return Observed.not_ready("PodsFailing", f"{message} {observed.trouble}")
+    return Observed.not_ready(reason, message)
 
 
 def _providers(pool: VoiceAgentPool, observed: Observation) -> Observed:
     if observed.providers:
-        return Observed(CONDITION_PROVIDERS, False, "ProviderRejected", _rejections(observed.providers))
+        problems = _provider_problems(observed.providers)
+        return Observed(CONDITION_PROVIDERS, False, _provider_reason(observed), problems)
     if not any(pod.ready for pod in observed.pods):
         return Observed(CONDITION_PROVIDERS, None, "NotAsked", "No agent is ready to ask the providers.")
     roles = ", ".join(sorted(build.provider_secrets(pool)))
-    return Observed(CONDITION_PROVIDERS, True, "Accepted", f"No provider refuses its key ({roles}).")
+    return Observed(CONDITION_PROVIDERS, True, "Accepted", f"Every provider answers ({roles}).")
 
 
-def _rejections(errors: Sequence[ProviderError]) -> str:
-    texts = [f"{error.provider} refuses the key for {error.role} (HTTP {error.code})" for error in errors]
-    return f"{'; '.join(texts)}: check spec.agent.*.apiKeySecretRef."
+def _provider_reason(observed: Observation) -> str:
+    refused = any(error.code in REFUSED_CODES for error in observed.providers)
+    return REASON_REJECTED if refused else REASON_FAILING
+
+
+def _provider_problems(errors: Sequence[ProviderError]) -> str:
+    return " ".join(_provider_problem(error) for error in errors)
+
+
+def _provider_problem(error: ProviderError) -> str:
+    if error.code in REFUSED_CODES:
+        return (
+            f"{error.provider} refuses the key for {error.role} (HTTP {error.code}): "
+            f"check the Secret of spec.agent.{error.role}.apiKeySecretRef."
+        )
+    if error.code == 0:
+        hint = f"check the network and spec.agent.{error.role}.baseUrl."
+        return f"{error.provider} cannot be reached for {error.role}: {hint}"
+    return f"{error.provider} fails for {error.role} (code {error.code}): check spec.agent.{error.role}."
 
 
 async def _ask(context: Context, pod: Manifest) -> WorkerStatus | None:
@@ -181,7 +205,10 @@ def _trouble(pod: Manifest) -> str | None:
     for container in status.get("containerStatuses") or ():
         waiting = (container.get("state") or {}).get("waiting") or {}
         if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            return f"Pod {name}: {waiting['reason']}: {waiting.get('message', '')}".strip()
+            # The agent leaves its last words where the kubelet finds them.
+            ended = (container.get("lastState") or {}).get("terminated") or {}
+            words = (ended.get("message") or waiting.get("message") or "").strip()
+            return f"Pod {name}: {waiting['reason']}: {words}"
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"Pod {name}: {condition.get('reason')}: {condition.get('message', '')}"

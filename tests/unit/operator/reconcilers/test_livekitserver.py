@@ -220,7 +220,7 @@ async def test_a_changed_spec_is_applied_and_observed(world: World) -> None:
     await world.with_server()
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"version": "v1.13.4"}})
     await world.reconcile("LiveKitServer", "voice")
-    assert world.ready("LiveKitServer", "voice") == ("False", "Progressing")
+    assert world.ready("LiveKitServer", "voice") == ("False", "RollingOut")
     status = world.get("LiveKitServer", "voice")["status"]
     assert (status["observedGeneration"], status["version"]) == (2, "v1.13.4")
     world.run_server()
