@@ -24,7 +24,7 @@ demo-down: venv ## Remove the demo, and the local cluster with it
 	$(BIN)/python -m tests.demo --down
 
 .PHONY: cluster
-cluster: venv ## Bring up the local cluster (NODES=n) and its images; kubeconfig in .cluster/kubeconfig
+cluster: venv ## Bring up the local cluster (NODES=n, EGRESS=1: a way out for pods) and its images; kubeconfig in .cluster/kubeconfig
 	$(BIN)/python -m tests.cluster up
 	$(BIN)/python -m tests.cluster images
 

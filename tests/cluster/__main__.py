@@ -9,7 +9,7 @@ from tests.cluster import lifecycle, progress, tools
 from tests.cluster.errors import ClusterError
 
 _COMMANDS = {
-    "up": "bring the cluster up, or heal it (NODES=n for another number of nodes than 2)",
+    "up": "bring the cluster up, or heal it (NODES=n: nodes, else 2; EGRESS=1: a way out for pods, else none)",
     "down": "take every trace of it away",
     "status": "show what runs",
     "images": "build the images that changed and bring them to the nodes",
@@ -35,7 +35,7 @@ def main() -> int:
 def _run(command: str) -> int:
     match command:
         case "up":
-            lifecycle.up(lifecycle.node_count_from_environment())
+            lifecycle.up(lifecycle.node_count_from_environment(), with_egress=lifecycle.egress_from_environment())
         case "down":
             lifecycle.down()
         case "status":

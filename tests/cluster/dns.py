@@ -8,9 +8,7 @@ from tests.cluster import addresses, control_plane, images, progress, tools
 _NAMESPACE = "kube-system"
 _LABELS = {"k8s-app": "kube-dns"}
 
-# The second zone: there is no way out of the cluster, so whoever asks for a name outside it is told at once that
-# there is none. A zone of its own, because within one CoreDNS asks `template` before `kubernetes`.
-_COREFILE = f"""\
+_CLUSTER_ZONES = f"""\
 {addresses.CLUSTER_DOMAIN}:5353 in-addr.arpa:5353 ip6.arpa:5353 {{
     errors
     health :8080
@@ -22,19 +20,16 @@ _COREFILE = f"""\
     cache 5
     loadbalance
 }}
-.:5353 {{
-    errors
-    template ANY ANY {{
-        rcode NXDOMAIN
-    }}
-}}
 """
+# Without a way out of the cluster, whoever asks for a name outside it is told at once that there is none.
+_NO_NAMES = "template ANY ANY {\n        rcode NXDOMAIN\n    }"
 
 
-def ensure(node_count: int) -> None:
-    """Apply CoreDNS and wait until it answers."""
+def ensure(node_count: int, upstream: str | None) -> None:
+    """Apply CoreDNS and wait until it answers; names outside the cluster are asked of `upstream`, if there is one."""
     with progress.step("DNS") as step:
-        manifests = {"apiVersion": "v1", "kind": "List", "items": _manifests(min(node_count, 2))}
+        items = _manifests(min(node_count, 2), corefile(upstream))
+        manifests = {"apiVersion": "v1", "kind": "List", "items": items}
         apply = ("apply", "--server-side", "--force-conflicts", "--field-manager=tests-cluster", "-f", "-")
         control_plane.kubectl(*apply, stdin=json.dumps(manifests))
         rollout = ("rollout", "status", "deployment/coredns", "--timeout=120s")
@@ -42,7 +37,16 @@ def ensure(node_count: int) -> None:
         step.result = f"ready at {addresses.DNS_SERVICE}"
 
 
-def _manifests(replicas: int) -> list[dict[str, Any]]:
+def corefile(upstream: str | None) -> str:
+    """CoreDNS' configuration: the cluster's zones, and one of its own for all other names.
+
+    Of its own, because within one zone CoreDNS asks `template` before `kubernetes`.
+    """
+    others = f"cache 30\n    forward . {upstream}" if upstream else _NO_NAMES
+    return f"{_CLUSTER_ZONES}.:5353 {{\n    errors\n    {others}\n}}\n"
+
+
+def _manifests(replicas: int, configuration: str) -> list[dict[str, Any]]:
     name = {"name": "coredns", "namespace": _NAMESPACE}
     account = {"kind": "ServiceAccount", "name": "coredns", "namespace": _NAMESPACE}
     role = {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "system:coredns"}
@@ -65,7 +69,7 @@ def _manifests(replicas: int) -> list[dict[str, Any]]:
             "roleRef": role,
             "subjects": [account],
         },
-        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": name, "data": {"Corefile": _COREFILE}},
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": name, "data": {"Corefile": configuration}},
         {
             "apiVersion": "v1",
             "kind": "Service",
@@ -79,11 +83,11 @@ def _manifests(replicas: int) -> list[dict[str, Any]]:
                 ],
             },
         },
-        _deployment(replicas),
+        _deployment(replicas, configuration),
     ]
 
 
-def _deployment(replicas: int) -> dict[str, Any]:
+def _deployment(replicas: int, configuration: str) -> dict[str, Any]:
     apart = {"labelSelector": {"matchLabels": _LABELS}, "topologyKey": "kubernetes.io/hostname"}
     return {
         "apiVersion": "apps/v1",
@@ -96,7 +100,7 @@ def _deployment(replicas: int) -> dict[str, Any]:
             "strategy": {"rollingUpdate": {"maxSurge": 0, "maxUnavailable": 1}},
             "template": {
                 # Pods of its own for every configuration.
-                "metadata": {"labels": _LABELS, "annotations": {"corefile": tools.digest([_COREFILE], [])}},
+                "metadata": {"labels": _LABELS, "annotations": {"corefile": tools.digest([configuration], [])}},
                 "spec": {
                     "serviceAccountName": "coredns",
                     "priorityClassName": "system-cluster-critical",

@@ -9,6 +9,7 @@ from tests.cluster import (
     cgroups,
     control_plane,
     dns,
+    egress,
     image_import,
     images,
     layout,
@@ -30,8 +31,11 @@ _LOCK = "cluster"
 _IMAGES_LOCK = "images"
 
 
-def up(node_count: int) -> None:
-    """Bring the cluster to this many nodes, from nothing or from whatever state it is in."""
+def up(node_count: int, *, with_egress: bool = False) -> None:
+    """Bring the cluster to this many nodes, from nothing or from whatever state it is in.
+
+    Its pods reach nothing outside of it, unless `with_egress` opens a way out.
+    """
     if not 1 <= node_count <= addresses.MAX_NODES:
         raise ClusterError(f"NODES must be 1 to {addresses.MAX_NODES}, not {node_count}")
     packages.ensure()
@@ -47,7 +51,11 @@ def up(node_count: int) -> None:
         _remove_surplus(wanted)
         _start_kubelets(wanted)
         control_plane.require()
-        dns.ensure(node_count)
+        if with_egress:
+            egress.ensure()
+        dns.ensure(node_count, egress.RELAY if with_egress else None)
+        if not with_egress:
+            egress.remove()
     progress.say(f"the cluster is up: export KUBECONFIG={layout.KUBECONFIG}")
 
 
@@ -114,6 +122,7 @@ def _remove_everything() -> None:
     for name in processes.recorded():
         processes.stop(name, grace=0)
     progress.doing("removing namespaces and files")
+    egress.remove()
     network.remove()
     for folder in (layout.RUN, layout.DATA):
         for mount in machine.mounts_below(folder):
@@ -162,3 +171,11 @@ def node_count_from_environment() -> int:
     if not asked.isdecimal():
         raise ClusterError(f"NODES must be a number, not {asked!r}")
     return int(asked)
+
+
+def egress_from_environment() -> bool:
+    """Whether EGRESS asks for a way out of the cluster."""
+    asked = os.environ.get("EGRESS") or "0"
+    if asked not in ("0", "1"):
+        raise ClusterError(f"EGRESS must be 0 or 1, not {asked!r}")
+    return asked == "1"

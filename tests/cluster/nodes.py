@@ -32,7 +32,7 @@ from tests.cluster.processes import Program
 # Where programs insist on finding a folder, and no two nodes may share it.
 _ON_DISK = (Path("/var/lib/kubelet"), Path("/var/lib/cni"), Path("/var/log"))
 _VOLATILE = (Path("/run/containerd"),)
-_POD_DNS = "# Pods that do not use the cluster's DNS resolve nothing: there is no way out of the cluster.\n"
+_POD_DNS = "# Pods that do not use the cluster's DNS resolve nothing.\n"
 
 
 def ensure_runtime(node: Node) -> bool:

@@ -43,7 +43,9 @@ def main() -> int:
 
 async def _demo(target: Target) -> None:
     if target.local:
-        lifecycle.up(lifecycle.node_count_from_environment())
+        # Real providers are outside.
+        with_egress = install.provider_keys() is not None or lifecycle.egress_from_environment()
+        lifecycle.up(lifecycle.node_count_from_environment(), with_egress=with_egress)
         with progress.step("images"):
             lifecycle.load_images()
     began = time.monotonic()
