@@ -38,7 +38,7 @@ cluster-down: venv ## Remove the local cluster without a trace
 check: format-check lint types imports verify unit ## Everything that needs no cluster; seconds
 
 .PHONY: test
-test: check cluster integration e2e ## Everything, on a real cluster; what CI runs
+test: check wire cluster integration e2e ## Everything, on a real cluster; what CI runs
 
 .PHONY: format
 format: venv ## Format the code
@@ -63,15 +63,19 @@ imports: venv
 
 .PHONY: unit
 unit: venv ## Unit tests
-	$(BIN)/python -m pytest tests/unit
+	$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet
+
+.PHONY: wire
+wire: venv ## Tests of the provider stand-ins and the caller, with real sound and the real plugins
+	$(BIN)/python -m pytest tests/wire --quiet
 
 .PHONY: integration
 integration: venv ## Tests against the API server of a cluster that is up
-	$(BIN)/python -m pytest tests/integration
+	$(BIN)/python -m pytest tests/integration --verbosity 1
 
 .PHONY: e2e
 e2e: venv ## User stories on a cluster that is up
-	$(BIN)/python -m pytest tests/e2e
+	$(BIN)/python -m pytest tests/e2e --verbosity 1
 
 .PHONY: bench
 bench: venv ## Measure calls, memory and readiness on a cluster that is up

@@ -14,8 +14,8 @@ from tests.caller.waiting import Changes
 from tests.providers.audio import Samples, resample, to_pcm16
 from tests.providers.script import CALLER_LINES
 from tests.providers.speech import CALLER_VOICE, speak
-from tests.unit.providers.conftest import StandIn
-from tests.unit.providers.opus import through_opus
+from tests.wire.providers.conftest import StandIn
+from tests.wire.providers.opus import through_opus
 
 _RATE = 16000
 _ONCE = APIConnectOptions(max_retry=0, timeout=5)

@@ -8,7 +8,7 @@ from livekit.agents.llm import ChatContext
 from livekit.plugins import openai
 
 from tests.providers.script import ANSWERS, FALLBACK_GREETING
-from tests.unit.providers.conftest import StandIn
+from tests.wire.providers.conftest import StandIn
 
 _ONCE = APIConnectOptions(max_retry=0, timeout=1)
 _QUESTION = "What are your opening hours?"

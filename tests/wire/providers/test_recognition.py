@@ -7,7 +7,7 @@ from tests.providers.audio import Samples, resample
 from tests.providers.recognition import RATE, Recognised, Recogniser, Unrecognised
 from tests.providers.script import CALLER_LINES
 from tests.providers.speech import CALLER_VOICE, prepare, speak
-from tests.unit.providers.opus import through_opus
+from tests.wire.providers.opus import through_opus
 
 _RNG = np.random.default_rng(42)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from tests.providers.control import Control, ControlError
-from tests.unit.providers.conftest import StandIn
+from tests.wire.providers.conftest import StandIn
 
 
 async def test_controls_are_changed_and_shown_over_http(stand_in: StandIn) -> None:

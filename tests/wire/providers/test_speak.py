@@ -11,7 +11,7 @@ from tests.providers.audio import Samples, from_pcm16, level_dbfs
 from tests.providers.recognition import RATE, Recognised, Recogniser
 from tests.providers.script import AGENT_LINES, ANSWERS
 from tests.providers.speech import AGENT_VOICE, prepare, speak
-from tests.unit.providers.conftest import StandIn
+from tests.wire.providers.conftest import StandIn
 
 _ONCE = APIConnectOptions(max_retry=0, timeout=2)
 _ANSWER = ANSWERS["What are your opening hours?"]
