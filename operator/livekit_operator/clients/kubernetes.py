@@ -30,6 +30,11 @@ class ApiResource:
     plural: str
     kind: str
 
+    @property
+    def type_meta(self) -> Manifest:
+        """Return the fields by which an object says what it is."""
+        return {"apiVersion": self.api_version, "kind": self.kind}
+
     def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
         """Return the URL path of a collection or an object."""
         prefix = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
@@ -143,7 +148,8 @@ class KubernetesClient:
                 # The pages left belong to a state that the API server has forgotten: all of it anew, in one page.
                 items, query = [], {"labelSelector": selector} if selector else {}
                 continue
-            items += page.get("items") or []
+            # The items of a list do not say their kind, those of a watch and of every other answer do.
+            items += [{**resource.type_meta, **item} for item in page.get("items") or ()]
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return items, str(metadata["resourceVersion"])

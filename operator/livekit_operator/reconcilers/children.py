@@ -1,12 +1,15 @@
 """Children: whole desired objects are applied, drift is put back, what is no longer desired is deleted."""
 
+import re
+from decimal import Decimal
+from http import HTTPStatus
 from typing import Any
 
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import timestamp
-from livekit_operator.constants import ANNOTATION_APPLIED
+from livekit_operator.constants import ANNOTATION_APPLIED, FIELD_MANAGER
 from livekit_operator.engine.cache import Manifest, key_of, owner_of
-from livekit_operator.errors import NotFound, NotOwned
+from livekit_operator.errors import KubernetesError, NotFound, NotOwned
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.resources.metadata import digest
 
@@ -27,7 +30,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest) -> Manife
     # The values alone cannot show that a field is no longer wanted; the digest in the annotation can.
     if known is not None and contains(known, marked):
         return known
-    applied = await context.kubernetes.apply(marked)
+    applied = await _apply(context, marked, existing=known is not None)
     context.children[kind].put(applied)
     return applied
 
@@ -57,12 +60,15 @@ def is_owned(owner: Resource, manifest: Manifest) -> bool:
     return reference is not None and reference["uid"] == owner.metadata.uid
 
 
-def contains(actual: Any, desired: Any) -> bool:
+def contains(actual: Any, desired: Any, *, quantities: bool = False) -> bool:
     """Return whether `actual` has everything of `desired`; what the API server adds as defaults is ignored."""
     if actual is None:
         return desired in ({}, [], None)  # the API server leaves out what is empty
     if isinstance(desired, dict):
-        return isinstance(actual, dict) and all(contains(actual.get(key), value) for key, value in desired.items())
+        return isinstance(actual, dict) and all(
+            contains(actual.get(key), value, quantities=quantities or key in ("requests", "limits"))
+            for key, value in desired.items()
+        )
     if isinstance(desired, list):
         return (
             isinstance(actual, list)
@@ -71,7 +77,47 @@ def contains(actual: Any, desired: Any) -> bool:
         )
     if desired is None:
         return actual in ({}, [])
+    if quantities and isinstance(actual, str) and isinstance(desired, str):
+        return _amount(actual) == _amount(desired)  # the API server writes 1000m as 1
     return bool(actual == desired)
+
+
+_UNITS = {"m": Decimal("0.001"), "": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
+_UNITS |= {"T": Decimal(10**12), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40)}
+
+
+def _amount(quantity: str) -> Decimal | str:
+    """Return the amount of a Kubernetes quantity, the text itself when it is none."""
+    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)", quantity)
+    return Decimal(match[1]) * _UNITS[match[2]] if match and match[2] in _UNITS else quantity
+
+
+async def _apply(context: Context, marked: Manifest, *, existing: bool) -> Manifest:
+    try:
+        applied = await context.kubernetes.apply(marked)
+    except KubernetesError as error:
+        if not existing or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise
+    else:
+        if not existing or contains(applied, marked):
+            return applied
+    return await _replace(context, marked)
+
+
+async def _replace(context: Context, marked: Manifest) -> Manifest:
+    """Put whole lists in place of those that somebody edited.
+
+    Server-side apply leaves what others added to a list; and a changed key of an item, such as a port's number, makes
+    it add a second item that is refused for having the same name.
+    """
+    kind, key = marked["kind"], key_of(marked)
+    body = {name: value for name, value in marked.items() if name not in ("apiVersion", "kind", "metadata")}
+    written = await context.kubernetes.merge(kind, *key, body)
+    # As a manager beside our own applies, this patch would keep what a later apply removes: its record goes.
+    managers = written["metadata"].get("managedFields") or ()
+    kept = [m for m in managers if (m["manager"], m["operation"]) != (FIELD_MANAGER, "Update")]
+    await context.kubernetes.merge(kind, *key, {"metadata": {"managedFields": kept}})
+    return await context.kubernetes.apply(marked)
 
 
 def _marked(desired: Manifest) -> Manifest:
