@@ -25,6 +25,12 @@ from tests.unit.operator.resources import models
         pytest.param({"a": {"b": 1}}, {"a": {}}, True, id="empty asks for nothing of a map"),
         pytest.param({"a": [1]}, {"a": []}, False, id="a list that should be empty"),
         pytest.param({"a": "x"}, {"a": {"b": 1}}, False, id="another type"),
+        pytest.param({"limits": {"cpu": "1"}}, {"limits": {"cpu": "1000m"}}, True, id="the same amount"),
+        pytest.param({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "1024Mi"}}, True, id="the same memory"),
+        pytest.param({"limits": {"cpu": "500m"}}, {"limits": {"cpu": "0.5"}}, True, id="the same fraction"),
+        pytest.param({"limits": {"cpu": "2"}}, {"limits": {"cpu": "1"}}, False, id="another amount"),
+        pytest.param({"limits": {"memory": "1G"}}, {"limits": {"memory": "1Gi"}}, False, id="another unit"),
+        pytest.param({"value": "1"}, {"value": "1000m"}, False, id="a text that only looks like an amount"),
         pytest.param({"a": 0}, {"a": False}, True, id="numbers are values"),
     ],
 )

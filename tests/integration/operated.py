@@ -1,0 +1,205 @@
+"""The operator run in this process against a real API server, confined to one namespace.
+
+LiveKit and the agent pods are stand-ins, and so is the kubelet: pods name a scheduler that does not exist, and tests
+say what becomes of them. Everything else is real: server-side apply, garbage collection, the Deployment's controller.
+"""
+
+import copy
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, WatchEvent
+from livekit_operator.constants import LABEL_REVISION
+from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.runtime import Runtime
+from livekit_operator.settings import Settings
+from livekit_operator.views import WorkerStatus
+from tests.fakes import manifests
+from tests.fakes.livekit import FakeLiveKit
+from tests.fakes.runtime import running
+from tests.fakes.waiting import eventually_async
+from tests.fakes.worker import FakeWorker
+from tests.integration.api import Api, operator_client
+
+SECONDS = 30.0
+_SCHEDULER = {"schedulerName": "nobody"}
+
+
+class Confined(KubernetesClient):
+    """The operator's client; sees one namespace, keeps pods from real nodes and notes every write."""
+
+    namespace = ""
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self.writes: list[str] = []
+
+    async def list(self, kind: str, selector: str | None = None) -> "tuple[list[Manifest], str]":
+        """Return the objects of the namespace; asks for those of all, as the operator does."""
+        found, version = await super().list(kind, selector)
+        return [m for m in found if m["metadata"]["namespace"] == self.namespace], version
+
+    async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
+        """Yield the changes in the namespace."""
+        async for event in super().watch(kind, resource_version, selector):
+            if event.type == "BOOKMARK" or event.object["metadata"]["namespace"] == self.namespace:
+                yield event
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object; a pod that no scheduler will find."""
+        if manifest["kind"] == "Pod":
+            manifest = {**manifest, "spec": {**manifest["spec"], **_SCHEDULER}}
+        self.writes.append(f"create {manifest['kind']}/{manifest['metadata'].get('name', '')}")
+        return await super().create(manifest)
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Apply an object; a Deployment whose pods no scheduler will find."""
+        if manifest["kind"] == "Deployment":
+            manifest = copy.deepcopy(manifest)
+            manifest["spec"]["template"]["spec"] |= _SCHEDULER
+        self.writes.append(f"apply {manifest['kind']}/{manifest['metadata']['name']}")
+        return await super().apply(manifest)
+
+    async def merge(
+        self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
+    ) -> Manifest:
+        """Merge-patch an object."""
+        self.writes.append(f"merge {kind}/{name}" + (f"/{subresource}" if subresource else ""))
+        return await super().merge(kind, namespace, name, patch, subresource)
+
+    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+        """Delete an object."""
+        self.writes.append(f"delete {kind}/{name}")
+        await super().delete(kind, namespace, name, uid)
+
+
+@dataclass
+class Operated:
+    """A namespace with an operator, an administrator, a LiveKit server and a kubelet."""
+
+    api: Api
+    namespace: str
+    kubernetes: Confined
+    runtime: Runtime
+    livekit: FakeLiveKit
+    worker: FakeWorker
+    metrics: Metrics = field(default_factory=Metrics)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object in the namespace as a user does."""
+        return await self.api.create({**manifest, "metadata": {**manifest["metadata"], "namespace": self.namespace}})
+
+    async def patch(self, kind: str, name: str, patch: Any, subresource: str | None = None) -> Manifest:
+        """Merge-patch an object as a user does."""
+        return await self.api.patch(kind, self.namespace, name, patch, subresource)
+
+    async def find(self, kind: str, name: str) -> Manifest | None:
+        """Return an object, or None."""
+        return await self.api.get(kind, self.namespace, name)
+
+    async def get(self, kind: str, name: str) -> Manifest:
+        """Return an object; waits until it is there."""
+        await self.until(f"{kind}/{name}", lambda: self.find(kind, name))
+        found = await self.find(kind, name)
+        assert found is not None
+        return found
+
+    async def until(self, what: str, condition: Any, *, seconds: float = SECONDS) -> None:
+        """Wait for a condition that must be asked for."""
+        await eventually_async(condition, what, seconds=seconds)
+
+    async def reason(self, kind: str, name: str, reason: str = "Ready", *, seconds: float = SECONDS) -> str:
+        """Wait until a resource says this of its current spec; return the message."""
+        message = ""
+
+        async def says_so() -> bool:
+            nonlocal message
+            manifest = await self.find(kind, name)
+            status = (manifest or {}).get("status") or {}
+            for condition in status.get("conditions") or ():
+                if condition["type"] == "Ready" and condition["reason"] == reason:
+                    message = condition["message"]
+                    return bool(status["observedGeneration"] == (manifest or {})["metadata"]["generation"])
+            return False
+
+        await self.until(f"{kind}/{name} to say {reason}", says_so, seconds=seconds)
+        return message
+
+    async def gone(self, kind: str, name: str) -> None:
+        """Wait until an object is gone."""
+
+        async def is_gone() -> bool:
+            return await self.find(kind, name) is None
+
+        await self.until(f"{kind}/{name} to go", is_gone, seconds=60)
+
+    async def run_pods(self, selector: str = LABEL_REVISION) -> int:
+        """Do what the kubelet does with the pods that carry a label: make them ready; return how many they are."""
+        pods = [p for p in await self.api.list("Pod", self.namespace) if selector in (p["metadata"]["labels"] or {})]
+        for number, pod in enumerate(pods, 1):
+            if not pod["status"].get("podIP"):
+                await self.run_pod(pod, f"192.0.2.{number}")
+        return len(pods)
+
+    async def run_pod(self, pod: Manifest, address: str) -> None:
+        """Make a pod ready."""
+        conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-03-01T12:00:00Z"}]
+        status = {
+            "phase": "Running",
+            "podIP": address,
+            "podIPs": [{"ip": address}],
+            "hostIP": "198.51.100.7",
+            "hostIPs": [{"ip": "198.51.100.7"}],
+            "conditions": conditions,
+        }
+        self.worker.answers[address] = WorkerStatus(True, 0)
+        await self.patch("Pod", pod["metadata"]["name"], {"status": status}, "status")
+
+    async def with_server(self, **spec: Any) -> None:
+        """Create a LiveKitServer and let it answer."""
+        await self.create(manifests.server(**spec))
+        await self.server_runs()
+        await self.reason("LiveKitServer", "voice")
+
+    async def server_runs(self) -> None:
+        """Let the server's pods be ready once the Deployment's controller has made them."""
+
+        async def made() -> bool:
+            return await self.run_pods("pod-template-hash") > 0
+
+        await self.get("Deployment", "voice-livekit")
+        await self.until("the server's pod", made)
+
+    async def with_pool(self, **spec: Any) -> None:
+        """Create a VoiceAgentPool and let its pods be warm."""
+        await self.create(manifests.providers_secret())
+        await self.create(manifests.pool(**spec))
+
+        async def warm() -> bool:
+            await self.run_pods()
+            pool = await self.get("VoiceAgentPool", "front-desk")
+            status = pool.get("status") or {}
+            return bool(status.get("readyReplicas")) and status["readyReplicas"] == status["desiredReplicas"]
+
+        await self.until("warm pods", warm)
+        await self.reason("VoiceAgentPool", "front-desk")
+
+
+@asynccontextmanager
+async def operated(
+    api: Api, namespace: str, livekit: FakeLiveKit | None = None, token: str | None = None, **settings: Any
+) -> AsyncIterator[Operated]:
+    """Run the operator for a namespace, as the administrator or with a ServiceAccount's token."""
+    metrics = Metrics()
+    kubernetes = await operator_client(api.configuration, metrics, token, Confined)
+    assert isinstance(kubernetes, Confined)
+    kubernetes.namespace = namespace
+    server, worker = livekit or FakeLiveKit(), FakeWorker()
+    values = {"agent_image": "agent:1", "server_poll_seconds": 1.0, "pool_poll_seconds": 0.5, **settings}
+    try:
+        async with running(kubernetes, worker, server.connect, Settings(**values), metrics) as runtime:
+            yield Operated(api, namespace, kubernetes, runtime, server, worker, metrics)
+    finally:
+        await kubernetes.close()

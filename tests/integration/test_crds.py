@@ -1,0 +1,243 @@
+"""What the API server refuses, fills in and shows, by the CRDs alone."""
+
+import copy
+from typing import Any
+
+import pytest
+
+from tests.fakes import manifests
+from tests.integration.api import Api
+
+GROUP_PATH = "/apis/livekit-operator.dev/v1alpha1"
+Change = dict[str, Any]
+
+
+def changed(manifest: dict[str, Any], namespace: str, spec: Change) -> dict[str, Any]:
+    result = copy.deepcopy(manifest)
+    result["metadata"]["namespace"] = namespace
+    for path, value in spec.items():
+        node = result
+        *parents, last = path.split(".")
+        for name in parents:
+            node = node.setdefault(name, {})
+        node[last] = value
+    return result
+
+
+SERVER, POOL, ROOM = manifests.server(), manifests.pool(), manifests.room()
+RANGE = "spec.media.udp.portRange"
+MUX = "spec.media.udp.muxPorts"
+LONG = "a" * 51
+
+
+def token(**values: Any) -> list[dict[str, Any]]:
+    return [{"identity": "alice", **values}]
+
+
+WRONG = [
+    ("range reversed", SERVER, {RANGE: {"start": 50200, "end": 50100}}, RANGE, "start must not be above end"),
+    ("shared ports reversed", SERVER, {MUX: {"start": 9, "end": 8}}, MUX, "start must not be above end"),
+    ("range with the signalling port", SERVER, {RANGE: {"start": 7000, "end": 7880}}, RANGE,
+     "must not contain the signalling port"),
+    ("range with the ICE/TCP port", SERVER, {RANGE: {"start": 7881, "end": 7890}}, RANGE,
+     "must not contain the ICE/TCP port"),
+    ("both kinds of ports", SERVER, {RANGE: {"start": 1, "end": 2}, MUX: {"start": 1, "end": 2}}, "spec.media.udp",
+     "set exactly one of portRange and muxPorts"),
+    ("no kind of ports", SERVER, {"spec.media": {"udp": {}}}, "spec.media.udp", "set exactly one of"),
+    ("one port for two", SERVER, {"spec.media.tcpPort": 7880}, "spec.media.tcpPort", "must differ"),
+    ("no port", SERVER, {"spec.media.tcpPort": 0}, "spec.media.tcpPort", "greater than or equal to 1"),
+    ("port too high", SERVER, {"spec.signal.port": 65536}, "spec.signal.port", "less than or equal to 65535"),
+    ("URL that is no WebSocket", SERVER, {"spec.signal.externalUrl": "https://x"}, "spec.signal.externalUrl", "match"),
+    ("URL without a host", SERVER, {"spec.signal.externalUrl": "wss://"}, "spec.signal.externalUrl", "match"),
+    ("version that moves", SERVER, {"spec.version": "latest"}, "spec.version", "match"),
+    ("two servers", SERVER, {"spec.replicas": 2}, "spec.replicas", "less than or equal to 1"),
+    ("unknown exposure", SERVER, {"spec.media.exposure": "Magic"}, "spec.media.exposure", "Unsupported value"),
+    ("negative drain", SERVER, {"spec.drainTimeoutSeconds": -1}, "spec.drainTimeoutSeconds", "greater than or equal"),
+    ("namespace that none can have", SERVER, {"spec.allowedNamespaces": ["A B"]}, "spec.allowedNamespaces[0]", "match"),
+    ("namespace twice", SERVER, {"spec.allowedNamespaces": ["a", "a"]}, "spec.allowedNamespaces[1]", "Duplicate"),
+    ("Secret that none can be", SERVER, {"spec.keysSecretRef": {"name": "a..b"}}, "spec.keysSecretRef.name", "match"),
+    ("unknown quantity", SERVER, {"spec.resources": {"limits": {"cpu": "many"}}}, "spec.resources.limits.cpu", "match"),
+    ("name too long", SERVER, {"metadata.name": LONG}, "metadata.name", "50"),
+    ("name that no Service can have", SERVER, {"metadata.name": "1a"}, "metadata.name", "match"),
+    ("unknown field", SERVER, {"spec.wrong": 1}, "spec.wrong", "unknown field"),
+    ("least above most", POOL, {"spec.autoscaling": {"minReplicas": 3, "maxReplicas": 2}},
+     "spec.autoscaling.minReplicas", "must not be above maxReplicas"),
+    ("least above the default most", POOL, {"spec.autoscaling": {"minReplicas": 11}}, "spec.autoscaling.minReplicas",
+     "must not be above maxReplicas"),
+    ("fixed and scaled", POOL, {"spec.replicas": 1, "spec.autoscaling": {}}, "spec.replicas", "not both"),
+    ("killed before drained", POOL, {"spec.terminationGracePeriodSeconds": 10}, "spec.terminationGracePeriodSeconds",
+     "must not be below drainTimeoutSeconds"),
+    ("no instructions", POOL, {"spec.agent.instructions": ""}, "spec.agent.instructions", "should be at least 1"),
+    ("unknown provider", POOL, {"spec.agent.llm.provider": "magic"}, "spec.agent.llm.provider", "Unsupported value"),
+    ("unknown sample rate", POOL, {"spec.agent.tts.sampleRate": 1}, "spec.agent.tts.sampleRate", "Unsupported value"),
+    ("too hot", POOL, {"spec.agent.llm.temperature": 3}, "spec.agent.llm.temperature", "less than or equal to 2"),
+    ("no key", POOL, {"spec.agent.stt.apiKeySecretRef": {"name": "x"}}, "spec.agent.stt.apiKeySecretRef.key",
+     "Required value"),
+    ("delays reversed", POOL, {"spec.agent.turnHandling": {"minEndpointingDelayMs": 4000}},
+     "spec.agent.turnHandling.minEndpointingDelayMs", "must not be above maxEndpointingDelayMs"),
+    ("name with a space", POOL, {"spec.agentName": "front desk"}, "spec.agentName", "match"),
+    ("no capacity", POOL, {"spec.sessionsPerPod": 0}, "spec.sessionsPerPod", "greater than or equal to 1"),
+    ("unknown field inside", POOL, {"spec.agent.stt.wrong": 1}, "spec.agent.stt.wrong", "unknown field"),
+    ("unknown role", ROOM, {"spec.tokens": token(role="Boss")}, "spec.tokens[0].role", "Unsupported value"),
+    ("empty identity", ROOM, {"spec.tokens": token(identity="")}, "spec.tokens[0].identity", "should be at least 1"),
+    ("identity twice", ROOM, {"spec.tokens": token() + token()}, "spec.tokens[1]", "Duplicate value"),
+    ("Secret twice", ROOM, {"spec.tokens": token(secretName="s") + token(identity="bob", secretName="s")},
+     "spec.tokens", "two tokens must not share a Secret"),
+    ("life too short", ROOM, {"spec.tokens": token(ttlSeconds=59)}, "spec.tokens[0].ttlSeconds", "equal to 60"),
+    ("negative timeout", ROOM, {"spec.emptyTimeoutSeconds": -1}, "spec.emptyTimeoutSeconds", "equal to 1"),
+    ("negative departure", ROOM, {"spec.departureTimeoutSeconds": -1}, "spec.departureTimeoutSeconds", "equal to 1"),
+    ("negative size", ROOM, {"spec.maxParticipants": -1}, "spec.maxParticipants", "equal to 0"),
+    ("no server", ROOM, {"spec": {}}, "spec.serverRef", "Required value"),
+    ("server that none can be", ROOM, {"spec.serverRef.name": "a.-b"}, "spec.serverRef.name", "match"),
+    ("pool twice", ROOM, {"spec.agents": [{"poolRef": {"name": "a"}}, {"poolRef": {"name": "a"}}]}, "spec.agents",
+     "only once"),
+    ("unknown moment", ROOM, {"spec.agents": [{"poolRef": {"name": "a"}, "dispatch": "Now"}]},
+     "spec.agents[0].dispatch", "Unsupported value"),
+    ("control character", ROOM, {"spec.roomName": "a\tb"}, "spec.roomName", "match"),
+    ("dots in a name", ROOM, {"metadata.name": "a.b"}, "metadata.name", "match"),
+    ("nothing", ROOM, {"spec": None}, "spec", "Required value"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("manifest", "change", "field", "words"), [w[1:] for w in WRONG], ids=[w[0] for w in WRONG])
+async def test_a_wrong_manifest_is_refused_by_its_field(
+    api: Api, namespace: str, manifest: dict[str, Any], change: Change, field: str, words: str
+) -> None:
+    wrong = changed(manifest, namespace, change)
+    if wrong["spec"] is None:
+        del wrong["spec"]
+    answer = await api.try_create(wrong, dryRun="All")
+    assert answer.status in (400, 422), answer.body
+    assert field in answer.message
+    assert words in answer.message
+
+
+@pytest.mark.parametrize("manifest", [SERVER, POOL, ROOM], ids=lambda m: m["kind"])
+async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: dict[str, Any]) -> None:
+    created = await api.create(changed(manifest, namespace, {}))
+    assert created["status"] == {"observedGeneration": -1}, "an empty status would be read as Ready"
+
+
+@pytest.mark.parametrize(
+    ("manifest", "change"),
+    [
+        pytest.param(SERVER, {MUX: {"start": 7882, "end": 7882}}, id="shared ports stand in for the range"),
+        pytest.param(SERVER, {"spec.resources": {"limits": {"cpu": 1, "memory": "1.5Gi"}}}, id="quantities"),
+        pytest.param(SERVER, {"spec.allowedNamespaces": ["*", "a-b"]}, id="all namespaces"),
+        pytest.param(SERVER, {"metadata.name": "a" * 50}, id="the longest name"),
+        pytest.param(POOL, {"spec.autoscaling": {}}, id="scaled by the defaults"),
+        pytest.param(POOL, {"spec.replicas": 0}, id="none"),
+        pytest.param(POOL, {"spec.drainTimeoutSeconds": 5, "spec.terminationGracePeriodSeconds": 5}, id="grace"),
+        pytest.param(ROOM, {"spec.tokens": token(identity="Éve B. <eve@example.com>")}, id="any identity"),
+        pytest.param(
+            ROOM, {"spec.tokens": [{"identity": f"i{n}", "secretName": f"s{n}"} for n in range(100)]}, id="100 tokens"
+        ),
+        pytest.param(ROOM, {"spec.metadata": "x" * 65536}, id="much metadata"),
+    ],
+)
+async def test_what_is_unusual_but_right(api: Api, namespace: str, manifest: dict[str, Any], change: Change) -> None:
+    (await api.try_create(changed(manifest, namespace, change), dryRun="All")).accepted()
+
+
+async def test_defaults_are_filled_in(api: Api, namespace: str) -> None:
+    server = changed(SERVER, namespace, {"spec": {}})
+    assert (await api.create(server))["spec"] == {
+        "version": "v1.13.5",
+        "replicas": 1,
+        "media": {
+            "exposure": "HostNetwork",
+            "udp": {"portRange": {"start": 50100, "end": 50200}},
+            "tcpPort": 7881,
+            "discoverExternalIp": False,
+        },
+        "signal": {"port": 7880},
+        "logging": {"level": "info"},
+        "drainTimeoutSeconds": 3600,
+        "resources": {"requests": {}, "limits": {}},
+    }
+    pool = (await api.create(changed(POOL, namespace, {"spec.autoscaling": {}})))["spec"]
+    assert pool["autoscaling"] == {"minReplicas": 1, "maxReplicas": 10, "bufferSessions": 4}
+    assert (pool["sessionsPerPod"], pool["idleProcesses"], pool["drainTimeoutSeconds"]) == (4, 3, 3600)
+    assert pool["agent"]["stt"]["model"] == "nova-3"
+    assert pool["agent"]["turnHandling"]["minInterruptionMs"] == 300
+    assert pool["resources"]["requests"] == {"cpu": "500m", "memory": "512Mi"}
+    room = (await api.create(changed(ROOM, namespace, {"spec.tokens": token()})))["spec"]
+    assert room["maxParticipants"] == 10
+    assert room["tokens"] == [{"identity": "alice", "role": "Participant", "ttlSeconds": 21600}]
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "field"),
+    [
+        ({"serverRef": {"name": "voice"}}, {"serverRef": {"name": "other"}}, "serverRef"),
+        ({"serverRef": {"name": "voice"}}, {"serverRef": {"name": "voice", "namespace": "x"}}, "serverRef"),
+        ({"roomName": "lobby"}, {"roomName": "other"}, "roomName"),
+        ({"roomName": "lobby"}, {"roomName": None}, "roomName"),
+        ({}, {"roomName": "lobby"}, "roomName"),
+    ],
+)
+async def test_what_a_room_is_cannot_change(
+    api: Api, namespace: str, before: Change, after: Change, field: str
+) -> None:
+    room = changed(ROOM, namespace, {f"spec.{key}": value for key, value in before.items()})
+    await api.create(room)
+    answer = await api.try_patch("MeetingRoom", namespace, "support-42", {"spec": after})
+    assert answer.status == 422
+    assert f"spec.{field}" in answer.message
+    assert f"{field} cannot change; make another room" in answer.message
+    await api.patch("MeetingRoom", namespace, "support-42", {"spec": {"maxParticipants": 3}})
+
+
+async def test_the_status_is_written_through_its_own_door(api: Api, namespace: str) -> None:
+    await api.create(changed(ROOM, namespace, {}))
+    sneaked = await api.patch("MeetingRoom", namespace, "support-42", {"status": {"sid": "RM_1"}})
+    assert "sid" not in sneaked["status"]
+    written = await api.patch("MeetingRoom", namespace, "support-42", {"status": {"sid": "RM_1"}}, "status")
+    assert written["status"]["sid"] == "RM_1"
+    assert written["metadata"]["generation"] == 1
+
+
+async def test_a_pool_is_scaled_as_everything_else_is(api: Api, namespace: str) -> None:
+    await api.create(changed(POOL, namespace, {"spec.replicas": 2}))
+    status = {"replicas": 1, "selector": "app.kubernetes.io/name=voice-agent"}
+    await api.patch("VoiceAgentPool", namespace, "front-desk", {"status": status}, "status")
+    path = f"{GROUP_PATH}/namespaces/{namespace}/voiceagentpools/front-desk/scale"
+    scale = (await api.request("GET", path)).accepted()
+    assert scale["spec"] == {"replicas": 2}
+    assert scale["status"] == {"replicas": 1, "selector": "app.kubernetes.io/name=voice-agent"}
+    patch = {"spec": {"replicas": 5}}
+    (await api.request("PATCH", path, patch, content_type="application/merge-patch+json")).accepted()
+    pool = await api.get("VoiceAgentPool", namespace, "front-desk")
+    assert pool is not None
+    assert pool["spec"]["replicas"] == 5
+
+
+async def test_names_through_discovery(api: Api) -> None:
+    found = (await api.request("GET", GROUP_PATH)).accepted()["resources"]
+    resources = {resource["name"]: resource for resource in found}
+    for plural, short in (("livekitservers", "lks"), ("voiceagentpools", "vap"), ("meetingrooms", "mr")):
+        assert resources[plural]["shortNames"] == [short]
+        assert sorted(resources[plural]["categories"]) == ["all", "livekit"]
+        assert resources[plural]["namespaced"] is True
+        assert f"{plural}/status" in resources
+    assert "voiceagentpools/scale" in resources
+
+
+async def test_columns_of_kubectl_get(api: Api, namespace: str) -> None:
+    await api.create(changed(ROOM, namespace, {}))
+    condition = {
+        "type": "Ready", "status": "False", "reason": "ServerNotFound", "message": "LiveKitServer voice is missing.",
+        "lastTransitionTime": "2026-03-01T12:00:00Z", "observedGeneration": 1,
+    }  # fmt: skip
+    status = {"conditions": [condition], "participants": 2, "agentsJoined": 1}
+    await api.patch("MeetingRoom", namespace, "support-42", {"status": status}, "status")
+    path = f"{GROUP_PATH}/namespaces/{namespace}/meetingrooms"
+    table = (await api.request("GET", path, accept="application/json;as=Table;g=meta.k8s.io;v=v1")).accepted()
+    shown = [column["name"] for column in table["columnDefinitions"] if not column["priority"]]
+    assert shown == ["Name", "Ready", "Reason", "Server", "Participants", "Agents", "Age"]
+    [row] = table["rows"]
+    cells = dict(zip([column["name"] for column in table["columnDefinitions"]], row["cells"], strict=True))
+    assert cells["Ready"] == "False"
+    assert cells["Reason"] == "ServerNotFound"
+    assert (cells["Server"], cells["Participants"], cells["Agents"]) == ("voice", 2, 1)
+    assert cells["Message"] == "LiveKitServer voice is missing."
