@@ -35,7 +35,8 @@ cluster-down: venv ## Remove the local cluster without a trace
 ##@ Work
 
 .PHONY: check
-check: format-check lint types imports verify unit ## Everything that needs no cluster; seconds
+check: venv ## Everything that needs no cluster; seconds
+	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target format-check lint types imports verify unit
 
 .PHONY: test
 test: check wire cluster integration e2e ## Everything, on a real cluster; what CI runs
@@ -63,7 +64,7 @@ imports: venv
 
 .PHONY: unit
 unit: venv ## Unit tests
-	$(BIN)/python -m pytest tests/unit --numprocesses auto --quiet
+	$(BIN)/python -m pytest tests/unit --quiet
 
 .PHONY: wire
 wire: venv ## Tests of the provider stand-ins and the caller, with real sound and the real plugins

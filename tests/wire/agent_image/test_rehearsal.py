@@ -7,7 +7,7 @@ from pathlib import Path
 import voice_agent
 from voice_agent.rehearsal import play
 
-from .conftest import ENVIRON
+from tests.unit.agent_image.conftest import ENVIRON
 
 # Counted by the kernel: native libraries start threads that Python does not know. One that is ending gets a moment.
 _PRELOAD = """
