@@ -126,9 +126,9 @@ class Api:
         answer = await self.request("DELETE", RESOURCES[kind].path(namespace, name))
         assert answer.status < 300 or answer.status == 404, answer.message
 
-    async def apply(self, path: str, manifest: Manifest, manager: str) -> Answer:
+    async def apply(self, path: str, manifest: Manifest, manager: str, *, dry_run: bool = False) -> Answer:
         """Server-side apply any object."""
-        query = f"?fieldManager={manager}&force=true&fieldValidation=Strict"
+        query = f"?fieldManager={manager}&force=true&fieldValidation=Strict{'&dryRun=All' if dry_run else ''}"
         return await self.request("PATCH", path + query, manifest, content_type="application/apply-patch+yaml")
 
 

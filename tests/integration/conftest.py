@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -49,9 +50,9 @@ async def namespace(api: Api) -> AsyncIterator[str]:
     await delete_namespace(api, name)
 
 
-async def create_namespace(api: Api, name: str, **labels: str) -> None:
+async def create_namespace(api: Api, name: str, labels: dict[str, str] | None = None) -> None:
     """Create a namespace."""
-    metadata = {"name": name, "labels": {key.replace("__", "/"): value for key, value in labels.items()}}
+    metadata = {"name": name, "labels": labels or {}}
     (await api.request("POST", "/api/v1/namespaces", {"metadata": metadata})).accepted()
 
     async def has_account() -> bool:
@@ -82,7 +83,7 @@ async def _prepare(target: Target) -> dict[str, int]:
             (await api.apply(f"{CRDS}/{crd['metadata']['name']}", crd, "helm")).accepted()
         for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
             name = yaml.safe_load(path.read_text())["metadata"]["name"]
-            await eventually_async(lambda name=name: _established(api, name), f"{name} established", seconds=30)
+            await eventually_async(partial(_established, api, name), f"{name} established", seconds=30)
         found = (await api.request("GET", OPERATORS)).accepted()["items"]
         running = {_path(item): int(item["spec"]["replicas"]) for item in found if item["spec"]["replicas"]}
         assert target.local or not running, f"another operator runs in this cluster and would interfere: {running}"
@@ -122,7 +123,7 @@ async def _scale(target: Target, replicas: dict[str, int]) -> None:
             return not (await api.request("GET", path)).accepted()["status"].get("replicas")
 
         for path in [path for path, count in replicas.items() if not count]:
-            await eventually_async(lambda path=path: stopped(path), f"{path} scaled to zero", seconds=60)
+            await eventually_async(partial(stopped, path), f"{path} scaled to zero", seconds=60)
     finally:
         await api.close()
 
