@@ -4,7 +4,7 @@ LiveKit keeps no queue: a dispatch that finds no free worker, or whose worker di
 tried again (livekit pkg/agent/client.go, pkg/service/agentservice.go). So a dispatch counts only while it is young
 enough for its agent still to be on the way:
 
-    agent of that name in the room             -> Joined
+    agent of that name in the room             -> Joined, look again from time to time
     nobody there who needs it                  -> Waiting, and requests left over are taken back
     pool has no ready agent                    -> Unavailable
     a young request                            -> Dispatched, look again when it is old
@@ -20,6 +20,8 @@ from livekit_operator.views import DispatchView, ParticipantView
 
 # An assignment is dropped after 7.5 s (livekit-agents worker.py ASSIGNMENT_TIMEOUT); joining takes about one more.
 PATIENCE_SECONDS = 12.0
+# An agent that dies is told by a webhook, which may be lost; the listing of rooms counts people only and cannot tell.
+PRESENCE_SECONDS = 30.0
 
 State = Literal["Joined", "Waiting", "Dispatched", "Unavailable"]
 
@@ -51,7 +53,7 @@ def decide_dispatch(
     old = tuple(dispatch.id for dispatch in ours if dispatch.age >= PATIENCE_SECONDS)
     young = [dispatch for dispatch in ours if dispatch.age < PATIENCE_SECONDS]
     if any(participant.agent_name == wanted.agent_name for participant in participants):
-        return Decision("Joined")
+        return Decision("Joined", again=PRESENCE_SECONDS)
     people = any(participant.agent_name is None for participant in participants)
     if wanted.policy == "OnFirstParticipant" and not people:
         return Decision("Waiting", delete=tuple(dispatch.id for dispatch in ours))

@@ -65,6 +65,8 @@ def test_merging_twice_changes_nothing() -> None:
             before("False", "SecretNotFound"), Observed.not_ready("KeysInvalid", "m"), "Warning", id="other problem"
         ),
         pytest.param(before("True"), Observed.not_ready("Deleting", "m"), None, id="deleted by somebody who knows it"),
+        pytest.param(before("True"), Observed.not_ready("RollingOut", "m"), "Normal", id="a change somebody asked for"),
+        pytest.param(before("False"), Observed.not_ready("ScaledToZero", "m"), None, id="asked for from the start"),
         pytest.param(before("True"), Observed("AgentsReady", False, "A", "m"), None, id="another condition"),
     ],
 )

@@ -2,7 +2,7 @@
 
 import pytest
 
-from livekit_operator.dispatching import PATIENCE_SECONDS, Decision, WantedAgent, decide_dispatch
+from livekit_operator.dispatching import PATIENCE_SECONDS, PRESENCE_SECONDS, Decision, WantedAgent, decide_dispatch
 from livekit_operator.views import DispatchView, ParticipantView
 
 ALICE = ParticipantView("alice")
@@ -12,6 +12,7 @@ YOUNG = DispatchView("young", "front-desk", 2.0)
 OLD = DispatchView("old", "front-desk", PATIENCE_SECONDS)
 THEIRS = DispatchView("theirs", "somebody-else", 500.0)
 
+JOINED = Decision("Joined", again=PRESENCE_SECONDS)
 ASK = Decision("Dispatched", create=True, again=PATIENCE_SECONDS)
 ASK_AGAIN = Decision("Dispatched", create=True, delete=("old",), again=PATIENCE_SECONDS)
 
@@ -23,7 +24,7 @@ ASK_AGAIN = Decision("Dispatched", create=True, delete=("old",), again=PATIENCE_
         pytest.param("OnFirstParticipant", True, [OTHER], [], Decision("Waiting"), id="only another agent there"),
         pytest.param("OnFirstParticipant", True, [ALICE], [], ASK, id="somebody came"),
         pytest.param("OnFirstParticipant", True, [ALICE, OTHER], [THEIRS], ASK, id="another pool's agent is no help"),
-        pytest.param("OnFirstParticipant", True, [ALICE, AGENT], [OLD], Decision("Joined"), id="agent there"),
+        pytest.param("OnFirstParticipant", True, [ALICE, AGENT], [OLD], JOINED, id="agent there"),
         pytest.param(
             "OnFirstParticipant", True, [ALICE], [YOUNG], Decision("Dispatched", again=10.0), id="agent on the way"
         ),
@@ -50,7 +51,7 @@ ASK_AGAIN = Decision("Dispatched", create=True, delete=("old",), again=PATIENCE_
         ),
         pytest.param("OnFirstParticipant", False, [], [], Decision("Waiting"), id="no agent, but nobody needs one"),
         pytest.param("OnCreate", True, [], [], ASK, id="on create: at once"),
-        pytest.param("OnCreate", True, [AGENT], [OLD], Decision("Joined"), id="on create: it waits there"),
+        pytest.param("OnCreate", True, [AGENT], [OLD], JOINED, id="on create: it waits there"),
         pytest.param("OnCreate", True, [], [YOUNG], Decision("Dispatched", again=10.0), id="on create: on the way"),
         pytest.param("OnCreate", False, [], [], Decision("Unavailable"), id="on create: no agent"),
     ],

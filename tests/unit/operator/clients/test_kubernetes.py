@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
 from livekit_operator.clients.kubernetes import KubernetesClient, WatchEvent, WatchExpired
-from livekit_operator.errors import Conflict, KubernetesError, NotFound
+from livekit_operator.errors import Conflict, KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.metrics import Metrics
 from tests.fakes import manifests
 
@@ -211,6 +211,14 @@ async def test_errors_of_the_api_server(api: ApiServer, status: int, reason: str
         await api.client.create(ROOM)
     assert (type(caught.value), caught.value.status, caught.value.reason) == (error, status, reason)
     assert api.requests_counted("POST", "meetingrooms", str(status)) == 1
+
+
+async def test_a_namespace_that_goes_is_told_from_other_refusals(api: ApiServer) -> None:
+    causes = [{"reason": "NamespaceTerminating", "message": "m", "field": "metadata.namespace"}]
+    refusal = {"kind": "Status", "code": 403, "reason": "Forbidden", "message": "m", "details": {"causes": causes}}
+    api.answer(refusal, 403)
+    with pytest.raises(NamespaceTerminating):
+        await api.client.create(ROOM)
 
 
 @pytest.mark.parametrize("body", [b"<html>502 Bad Gateway</html>", b"[]", b"\xff", b""])

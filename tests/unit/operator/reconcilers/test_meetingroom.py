@@ -274,6 +274,22 @@ async def test_an_agent_that_was_lost_is_called_anew(world: World) -> None:
     assert len(world.livekit.dispatched("support-42")) == 1
 
 
+async def test_an_agent_that_was_lost_is_noticed_without_a_webhook(world: World) -> None:
+    """The listing of rooms counts people only: it does not change when an agent dies."""
+    await with_agent(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    world.livekit.join("support-42", "agent-1", agent_name="front-desk")
+    world.clock.advance(PATIENCE_SECONDS)
+    again = await world.reconcile("MeetingRoom", "support-42")
+    assert agent_state(world) == "Joined"
+    assert again is not None
+    world.livekit.leave("support-42", "agent-1")
+    world.clock.advance(again)
+    await world.reconcile("MeetingRoom", "support-42")
+    assert agent_state(world) == "Dispatched"
+
+
 async def test_an_agent_that_does_not_come_is_called_anew(world: World) -> None:
     await with_agent(world)
     world.livekit.join("support-42", "alice")

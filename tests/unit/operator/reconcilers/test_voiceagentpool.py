@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.errors import KubernetesError
+from livekit_operator.errors import KubernetesError, NamespaceTerminating
 from livekit_operator.views import ProviderError
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, condition, decoded
@@ -117,6 +117,60 @@ async def test_a_provider_that_refuses_its_key_is_told_in_pool_and_room(world: W
     await world.settle()
     assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
     assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
+
+
+@pytest.mark.parametrize(
+    ("error", "reason", "words"),
+    [
+        (ProviderError("llm", "openai", 403, "m"), "ProviderRejected", "openai refuses the key for llm (HTTP 403)"),
+        (ProviderError("tts", "deepgram", 500, "m"), "ProviderFailing", "deepgram fails for tts (code 500)"),
+        (ProviderError("tts", "deepgram", 0, "m"), "ProviderFailing", "deepgram cannot be reached for tts"),
+    ],
+)
+async def test_what_is_wrong_with_a_provider_is_told(
+    world: World, error: ProviderError, reason: str, words: str
+) -> None:
+    await world.with_server()
+    await world.with_pool()
+    world.kubernetes.put(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}]))
+    world.say(world.agent_pods()[0], errors=(error,))
+    await world.settle()
+    for kind, name in (("VoiceAgentPool", "front-desk"), ("MeetingRoom", "support-42")):
+        assert world.ready(kind, name) == ("False", reason)
+        assert words in world.message(kind, name)
+
+
+async def test_a_pool_that_grows_stays_ready(world: World) -> None:
+    await world.with_server()
+    await world.with_pool(sessionsPerPod=2, autoscaling={"minReplicas": 1, "maxReplicas": 4, "bufferSessions": 2})
+    world.say(world.agent_pods()[0], sessions=2)
+    await world.settle()
+    assert len(world.agent_pods()) == 2
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+
+
+async def test_a_namespace_that_is_being_deleted_is_left_in_peace(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool())
+    world.kubernetes.fail("create", "Pod", NamespaceTerminating(403, "Forbidden", "m"))
+    assert await world.reconcile("VoiceAgentPool", "front-desk") is None
+    assert "conditions" not in world.get("VoiceAgentPool", "front-desk")["status"]
+
+
+async def test_an_agent_that_does_not_start_is_quoted(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool())
+    await world.settle()
+    [pod] = world.agent_pods()
+    container = {
+        "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
+        "lastState": {"terminated": {"message": "AGENT_CONFIG: no such file\n"}},
+    }
+    world.kubernetes.edit("Pod", NAMESPACE, pod["metadata"]["name"], {"containerStatuses": [container]}, status=True)
+    await world.settle()
+    assert "CrashLoopBackOff: AGENT_CONFIG: no such file" in world.message("VoiceAgentPool", "front-desk")
 
 
 async def test_a_changed_provider_key_makes_new_pods(world: World) -> None:
