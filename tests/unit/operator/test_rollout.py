@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from livekit_operator.rollout import MAX_CREATED, Plan, PodView, plan
@@ -108,7 +108,6 @@ def test_nothing_is_deleted_twice_and_what_is_finished_goes(pods: list[PodView],
     assert 0 <= decided.create <= MAX_CREATED
 
 
-@settings(max_examples=30)
 @given(pools, numbers, st.data())
 def test_comes_to_what_is_wanted(pods: list[PodView], desired: int, data: st.DataObject) -> None:
     """Pods become ready in their own time, leaving ones end, calls end: in the end it is as wanted, and stays so."""
