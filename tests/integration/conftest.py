@@ -28,9 +28,12 @@ def cluster() -> Iterator[Target]:
     """Return the cluster, with this checkout's CRDs and without another operator. Fails when there is no cluster."""
     target = find_target()
     assert target.kubeconfig.exists(), f"no cluster: {target.kubeconfig} is missing; bring one up with `make cluster`"
-    stopped = asyncio.run(_prepare(target))
-    yield target
-    asyncio.run(_scale(target, stopped))
+    running = asyncio.run(_prepare(target))
+    try:
+        asyncio.run(_scale(target, dict.fromkeys(running, 0)))
+        yield target
+    finally:
+        asyncio.run(_scale(target, running))
 
 
 @pytest.fixture
@@ -72,7 +75,7 @@ async def delete_namespace(api: Api, name: str) -> None:
 
 
 async def _prepare(target: Target) -> dict[str, int]:
-    """Install the CRDs and stop operators; return which Deployments had how many replicas."""
+    """Install the CRDs; return which Deployments of operators have how many replicas."""
     api = Api(await configuration(target))
     try:
         ready = await _until_ready(api)
@@ -89,7 +92,6 @@ async def _prepare(target: Target) -> dict[str, int]:
         assert target.local or not running, f"another operator runs in this cluster and would interfere: {running}"
     finally:
         await api.close()
-    await _scale(target, dict.fromkeys(running, 0))
     return running
 
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import secrets
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 from typing import Any
@@ -276,7 +277,7 @@ async def test_deleting_takes_everything_with_it(operator: Operated) -> None:
 
 async def test_a_whole_namespace_can_be_deleted(api: Api) -> None:
     """Rooms go with their server, in whatever order the namespace's contents are deleted."""
-    name = "test-whole-namespace"
+    name = f"test-{secrets.token_hex(4)}"
     await create_namespace(api, name)
     async with operated(api, name) as operator:
         await operator.with_server()
