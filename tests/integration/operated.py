@@ -155,7 +155,10 @@ class Operated:
             "conditions": conditions,
         }
         self.worker.answers[address] = WorkerStatus(True, 0)
-        await self.patch("Pod", pod["metadata"]["name"], {"status": status}, "status")
+        name = pod["metadata"]["name"]
+        answer = await self.api.try_patch("Pod", self.namespace, name, {"status": status}, "status")
+        if answer.status != 404:  # a pod too many may have gone since it was listed
+            answer.accepted()
 
     async def with_server(self, **spec: Any) -> None:
         """Create a LiveKitServer and let it answer."""

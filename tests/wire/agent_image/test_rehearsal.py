@@ -5,9 +5,8 @@ import sys
 from pathlib import Path
 
 import voice_agent
-from voice_agent.rehearsal import play
-
 from tests.unit.agent_image.conftest import ENVIRON
+from voice_agent.rehearsal import play
 
 # Counted by the kernel: native libraries start threads that Python does not know. One that is ending gets a moment.
 _PRELOAD = """
