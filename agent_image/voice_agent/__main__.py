@@ -35,6 +35,7 @@ TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def main() -> int:
+    _trim_secrets()
     logs.configure(
         os.environ.get("LIVEKIT_LOG_LEVEL", "INFO").upper(), (os.environ.get(name, "") for name in SECRET_VARIABLES)
     )
@@ -74,6 +75,13 @@ def _let_children_import_this_package() -> None:
     folder = str(Path(__file__).resolve().parent.parent)
     paths = [folder, *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(paths))
+
+
+def _trim_secrets() -> None:
+    """A Secret made from a file ends with a line break, which no HTTP header may hold."""
+    for name in SECRET_VARIABLES:
+        if name in os.environ:
+            os.environ[name] = os.environ[name].strip()
 
 
 def _say_last_words(message: str) -> None:

@@ -110,7 +110,8 @@ class ProviderMonitor:
     async def _check(self, session: aiohttp.ClientSession, role: str) -> None:
         try:
             code = await self._checks[role](session)
-        except (aiohttp.ClientError, OSError, TimeoutError):
+        except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
+            # ValueError: a key or URL that no request can be made of.
             code = 0
         known = next((error.code for error in self._board.current() if error.role == role), OK)
         if code is not OK and code != known:

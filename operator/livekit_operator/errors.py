@@ -19,6 +19,10 @@ class Blocked(OperatorError):
         self.retry_after = retry_after
 
 
+class ServerNotAllowed(Blocked):
+    """The LiveKitServer does not list the namespace of a resource that refers to it."""
+
+
 class NotOwned(Blocked):
     """An object with the name of a wanted child exists and belongs to somebody else: it is left alone."""
 

@@ -21,7 +21,7 @@ MAX_CREATED = 20
 
 @dataclass(frozen=True)
 class PodView:
-    """What deciding needs of a pod; `sessions` is None while its worker has not answered."""
+    """What deciding needs of a pod; `sessions` is what its worker said last, None before it spoke."""
 
     name: str
     revision: str
@@ -33,7 +33,7 @@ class PodView:
 
     @property
     def idle(self) -> bool:
-        """Return whether no call can be on it: its worker says so, or it was never ready to take one."""
+        """Return whether no call can be on it: its worker said so last, or never spoke and is not ready for calls."""
         return self.sessions == 0 or (self.sessions is None and not self.ready)
 
 

@@ -16,11 +16,12 @@ class RoomSettings:
 
 @dataclass(frozen=True)
 class RoomView:
-    """A room on the server; `participants` does not count agents."""
+    """A room on the server; `participants` does not count agents, `publishers` does."""
 
     sid: str
     settings: RoomSettings
     participants: int = 0
+    publishers: int = 0
 
     @property
     def name(self) -> str:

@@ -73,7 +73,7 @@ class Signal(ApiModel):
         "When left out it is `ws://` with the address of the node the server runs on, which is for trying out: "
         "browsers want `wss://`.",
         max_length=2048,
-        pattern=r"^wss?://[^\s/?#]+",
+        pattern=r"^wss?://[^\x00-\x20/?#]+",
     )
 
 

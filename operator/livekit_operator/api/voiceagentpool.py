@@ -7,7 +7,8 @@ from pydantic import ConfigDict, Field
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import ObjectRef, Resource, Resources, SecretKeyRef, Status
 
-_BASE_URL_PATTERN = r"^(https?|wss?)://[^\s/?#]+"
+# Spelled out: `\s` means more to Python than to the API server.
+_BASE_URL_PATTERN = r"^(https?|wss?)://[^\x00-\x20/?#]+"
 
 
 class SpeechToText(ApiModel):
@@ -173,7 +174,7 @@ class VoiceAgentPoolSpec(ApiModel):
         "it begins with `<namespace>/`. Agents join only rooms that name them.",
         min_length=1,
         max_length=253,
-        pattern=r"^[^\s\x00-\x1f]+$",
+        pattern=r"^[^\x00-\x20\x7f]+$",
     )
     agent: AgentSpec = Field(description="What runs in each pod.")
     sessions_per_pod: int = Field(default=4, description="Calls that one pod takes at most.", ge=1, le=1000)

@@ -131,7 +131,7 @@ def room_view(room: api.Room) -> RoomView:
     """Return the part of a protocol Room that counts here."""
     # The server's num_participants leaves agents and other dependents out (livekit pkg/rtc/room.go).
     settings = RoomSettings(room.name, room.max_participants, room.empty_timeout, room.departure_timeout, room.metadata)
-    return RoomView(sid=room.sid, settings=settings, participants=room.num_participants)
+    return RoomView(sid=room.sid, settings=settings, participants=room.num_participants, publishers=room.num_publishers)
 
 
 def _participant_view(participant: ParticipantInfo) -> ParticipantView:
@@ -164,7 +164,8 @@ async def _call(call: Awaitable[T]) -> T:
         if error.code in _UNAVAILABLE_CODES:
             raise ServerUnreachable(f"{error.code}: {error.message}") from error
         raise ServerRefused(error.code, error.message) from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+    except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
+        # RuntimeError: the session was closed under us, because the server has new keys.
         raise ServerUnreachable(str(error) or type(error).__name__) from error
     except (DecodeError, AttributeError) as error:
         # What answers is not a LiveKit server; livekit-api takes every error to be a JSON object (twirp_client.py).

@@ -65,9 +65,8 @@ class ObjectCache:
         key = key_of(manifest)
         known = self._objects.get(key)
         if known is not None:
-            same_object = known["metadata"].get("uid") == manifest["metadata"].get("uid")
-            if same_object and not newer(manifest, known):
-                return False
+            if not newer(manifest, known):
+                return False  # also an answer that speaks of a former object of this name
             self._forget(key)
         manifest["metadata"].pop("managedFields", None)
         self._objects[key] = manifest
@@ -76,8 +75,11 @@ class ObjectCache:
         self._on_change(manifest)
         return True
 
-    def remove(self, key: Key) -> Manifest | None:
-        """Forget an object and return what was known of it."""
+    def remove(self, key: Key, uid: str | None = None) -> Manifest | None:
+        """Forget an object, with a uid only that very one, and return what was known of it."""
+        known = self._objects.get(key)
+        if uid is not None and known is not None and known["metadata"].get("uid") != uid:
+            return None
         manifest = self._forget(key)
         if manifest is not None:
             self._on_change(manifest)

@@ -54,6 +54,10 @@ class WorkQueue(Generic[K]):
         self._due[key] = due
         self._order += 1
         heapq.heappush(self._heap, (due, self._order, key))
+        if len(self._heap) > 2 * len(self._due) + 64:
+            # Entries of keys that became ready earlier; a token's renewal would keep one for hours.
+            self._heap = [(due, order, key) for order, (key, due) in enumerate(self._due.items())]
+            heapq.heapify(self._heap)
         self._wakeup.set()
 
     def add_failed(self, key: K) -> float:

@@ -65,7 +65,7 @@ class Reflector:
             if event.type == "BOOKMARK":
                 continue
             if event.type == "DELETED":
-                self._cache.remove(key_of(event.object))
+                self._cache.remove(key_of(event.object), event.object["metadata"].get("uid"))
                 self._on_change(event.object)
             elif self._cache.put(event.object):
                 self._on_change(event.object)

@@ -68,7 +68,7 @@ class HttpServer:
             self._metrics.webhooks.labels("refused").inc()
             return web.Response(status=401, text="not signed with this server's key\n")
         self._metrics.webhooks.labels("accepted").inc()
-        if event.room.name:
+        if event.room.name and self._runtime.context.users.of_room(server, event.room.name):
             _take_over(access, event)
             self._runtime.context.wake_room(server, event.room.name)
         return web.Response(text="ok\n")

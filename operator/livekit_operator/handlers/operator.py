@@ -1,5 +1,6 @@
 """kopf's decorators: the process begins, hears of changes, answers probes and ends."""
 
+import contextlib
 from typing import Any
 
 import kopf
@@ -15,28 +16,32 @@ from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.settings import load_settings
 
 
-@kopf.on.startup()
+@kopf.on.startup(backoff=1.0)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
-    """Begin to work before the first event arrives."""
+    """Begin to work before the first event arrives; a start that fails leaves nothing open for the next try."""
     # Events are ours to write, on transitions only; kopf would write one for every log line about an object.
     settings.posting.enabled = False
     operator_settings = load_settings()
     metrics = Metrics()
-    memo.kubernetes = await KubernetesClient.from_environment(metrics)
-    memo.worker = WorkerClient()
-    memo.runtime = Runtime(memo.kubernetes, memo.worker, LiveKitClient, operator_settings, metrics)
-    memo.http = HttpServer(memo.runtime, metrics, operator_settings.http_port)
-    await memo.http.start()
-    await memo.runtime.start()
+    async with contextlib.AsyncExitStack() as opened:
+        kubernetes = await KubernetesClient.from_environment(metrics)
+        opened.push_async_callback(kubernetes.close)
+        worker = WorkerClient()
+        opened.push_async_callback(worker.close)
+        runtime = Runtime(kubernetes, worker, LiveKitClient, operator_settings, metrics)
+        http = HttpServer(runtime, metrics, operator_settings.http_port)
+        opened.push_async_callback(http.stop)
+        await http.start()
+        opened.push_async_callback(runtime.stop)
+        await runtime.start()
+        memo.runtime, memo.opened = runtime, opened.pop_all()
 
 
 @kopf.on.cleanup()
 async def stop(memo: kopf.Memo, **_: Any) -> None:
     """End in the reverse order."""
-    await memo.runtime.stop()
-    await memo.http.stop()
-    await memo.worker.close()
-    await memo.kubernetes.close()
+    if "opened" in memo:
+        await memo.opened.aclose()
 
 
 @kopf.on.probe(id="running")
@@ -44,7 +49,7 @@ async def running(memo: kopf.Memo, **_: Any) -> bool:
     """Fail the liveness probe when a part of the runtime has ended."""
     runtime = memo.get("runtime")
     if runtime is not None and runtime.ready and not runtime.alive:
-        raise RuntimeError("a part of the operator has ended")
+        raise kopf.PermanentError("a part of the operator has ended")
     return True
 
 

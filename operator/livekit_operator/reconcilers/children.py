@@ -46,6 +46,12 @@ async def remove(context: Context, kind: str, manifest: Manifest) -> None:
         context.children[kind].remove((namespace, name))
 
 
+async def remove_secrets(context: Context, owner: Resource) -> None:
+    """Delete every Secret of an owner that may no longer have what is in them."""
+    for secret in context.children["Secret"].owned_by(owner.metadata.uid):
+        await remove(context, "Secret", secret)
+
+
 async def find(context: Context, kind: str, namespace: str, name: str) -> Manifest | None:
     """Return an object from the API server, or None."""
     try:

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.worker import Worker
-from livekit_operator.engine.cache import Key, ObjectCache
+from livekit_operator.engine.cache import Key, Manifest, ObjectCache
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.users import Users
 from livekit_operator.resources.meetingroom import ServerKeys
@@ -24,6 +24,7 @@ class RoomListing:
         self._rooms: dict[str, RoomView] = {}
         self._touched: set[str] = set()
         self.listed = False
+        self._lonely_since: dict[str, datetime] = {}
         self.lively: set[str] = set()
         """Names of rooms where somebody came or went: their participants are worth a look."""
 
@@ -48,7 +49,8 @@ class RoomListing:
         names = listed.keys() | self._rooms.keys()
         changed = {name for name in names if listed.get(name) != self._rooms.get(name)}
         self._rooms = listed
-        self.lively |= changed & listed.keys()
+        self.lively = (self.lively | changed) & listed.keys()
+        self._lonely_since = {name: since for name, since in self._lonely_since.items() if name in listed}
         first, self.listed = not self.listed, True
         return None if first else changed
 
@@ -61,6 +63,13 @@ class RoomListing:
         """Remember that a room is gone."""
         self._rooms.pop(name, None)
         self._touched.add(name)
+
+    def lonely_seconds(self, name: str, *, people: int, now: datetime) -> float:
+        """Return since when, in seconds, no person was seen in a room at any look, this one included."""
+        if people:
+            self._lonely_since.pop(name, None)
+            return 0.0
+        return (now - self._lonely_since.setdefault(name, now)).total_seconds()
 
     def forget(self) -> None:
         """Forget everything: the server does not answer."""
@@ -103,6 +112,10 @@ class Context:
     """Kind -> objects that carry our label."""
     servers: dict[Key, ServerAccess] = field(default_factory=dict)
     """LiveKitServers whose keys and URL are known."""
+    sessions: dict[Key, dict[str, int]] = field(default_factory=dict)
+    """Pool -> pod uid -> the calls it last said it holds, for a pod too busy to answer."""
+    foreign_secrets: dict[Key, tuple[datetime, Manifest]] = field(default_factory=dict)
+    """Secrets of others that were read a moment ago, and when."""
     users: Users = field(default_factory=Users)
     """Who refers to whom."""
 

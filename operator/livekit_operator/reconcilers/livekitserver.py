@@ -1,6 +1,7 @@
 """LiveKitServer: keys, configuration, Deployment, Service; and the one listing of its rooms."""
 
 import base64
+import re
 import secrets
 from dataclasses import dataclass, replace
 from typing import Any
@@ -24,6 +25,7 @@ from livekit_operator.resources.metadata import COMPONENT_SERVER, digest, select
 
 # How soon a Secret that somebody must still create is looked for again.
 _SECRET_RETRY_SECONDS = 3.0
+_KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
 
 
 @dataclass(frozen=True)
@@ -69,11 +71,12 @@ async def observe(context: Context, server: LiveKitServer, keys: tuple[str, str]
     """Look at the pods, and list the rooms when a pod answers."""
     observed = Observation(keys, deployment, _node_address(context, server))
     external = build.external_url(server, observed.node_address)
-    if not _ready_replicas(deployment) or external is None:
-        # Pools can be prepared before the first server answers; they need only its keys and URL.
-        await _connect(context, server, keys, external or "")
+    # Pools can be prepared before the first server answers; they need only its keys and URL.
+    access = await _connect(context, server, keys, external or "")
+    # Not only ready servers: one that drains still has rooms. One that is gone must not seem to have them.
+    if external is None or not (deployment.get("status") or {}).get("replicas"):
+        access.rooms.forget()
         return observed
-    access = await _connect(context, server, keys, external)
     access.rooms.start_listing()
     try:
         rooms = await access.client.list_rooms()
@@ -183,11 +186,18 @@ def _read_keys(secret: Manifest) -> tuple[str, str]:
     values = []
     for key in (KEY_API_KEY, KEY_API_SECRET):
         try:
-            value = base64.b64decode(data[key], validate=True).decode().strip()
+            value = base64.b64decode(data[key], validate=True).decode()
         except (KeyError, ValueError):
             value = ""
-        if not value:
+        if not value.strip():
             raise Blocked("KeysInvalid", f"Secret {name} has no key {key}.", retry_after=_SECRET_RETRY_SECONDS)
+        if not _KEY_FORM.fullmatch(value) or value.isdigit():
+            raise Blocked(
+                "KeysInvalid",
+                f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
+                f"a line break at its end: livekit-server reads it as YAML.",
+                retry_after=_SECRET_RETRY_SECONDS,
+            )
         values.append(value)
     if len(values[1]) < MIN_API_SECRET_LENGTH:
         raise Blocked(

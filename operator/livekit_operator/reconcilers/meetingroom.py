@@ -11,7 +11,7 @@ from livekit_operator.conditions import Observed, parse_timestamp, timestamp
 from livekit_operator.constants import ROOM_FINALIZER
 from livekit_operator.dispatching import Decision, WantedAgent, decide_dispatch
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.reconcile import reconcile
@@ -49,6 +49,7 @@ class Observation:
     room: RoomView
     secrets: Sequence[tuple[Token, Manifest]]
     agents: Sequence[AgentObservation]
+    token_problem: Blocked | None = None
 
 
 async def reconcile_room(context: Context, key: Key) -> float | None:
@@ -59,7 +60,11 @@ async def reconcile_room(context: Context, key: Key) -> float | None:
 async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
     if room.metadata.deletion_timestamp:
         return await _finalize(context, room)
-    server = find_server(context, room, room.spec.server_ref)
+    try:
+        server = find_server(context, room, room.spec.server_ref)
+    except ServerNotAllowed:
+        await children.remove_secrets(context, room)
+        raise
     holder = _holder(context, room)
     if holder != room.key:
         message = f"MeetingRoom {'/'.join(holder)} has room {build.room_name(room)} already."
@@ -79,9 +84,9 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
 async def apply(context: Context, room: MeetingRoom, access: ServerAccess) -> Observation:
     """Make room, Secrets and dispatches as desired and return them."""
     view = await _ensure_room(access, build.room_settings(room))
-    secrets = await _ensure_secrets(context, room, access.keys)
+    secrets, problem = await _ensure_secrets(context, room, access.keys)
     view, agents = await _ensure_agents(context, room, access, view)
-    return Observation(view, secrets, agents)
+    return Observation(view, secrets, agents, problem)
 
 
 def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:
@@ -107,16 +112,20 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
     now = context.now()
     looks = [(build.renewal_time(build.expiry(s), token) - now).total_seconds() for token, s in observed.secrets]
     looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]
+    if observed.token_problem and observed.token_problem.retry_after:
+        looks.append(observed.token_problem.retry_after)
     return Outcome(_conditions(room, observed), fields, max(0.1, min(looks)) if looks else None)
 
 
 def _conditions(room: MeetingRoom, observed: Observation) -> list[Observed]:
-    problem = next((agent.problem for agent in observed.agents if agent.problem), None)
+    agent_problem = next((agent.problem for agent in observed.agents if agent.problem), None)
+    blocked = observed.token_problem
+    problem = (blocked.reason, blocked.message) if blocked else agent_problem
     ready = Observed.not_ready(*problem) if problem else Observed.ready(f"Room {observed.room.name} is open.")
     conditions = [ready]
     if room.spec.agents:
-        agents = problem or ("PoolsReady", "Every pool has agents for this room.")
-        conditions.append(Observed(CONDITION_AGENTS, problem is None, *agents))
+        agents = agent_problem or ("PoolsReady", "Every pool has agents for this room.")
+        conditions.append(Observed(CONDITION_AGENTS, agent_problem is None, *agents))
     if _unapplied(observed.room.settings, build.room_settings(room)):
         message = "The server cannot change a room in use; it is made anew when everybody has left."
         conditions.append(Observed(CONDITION_SETTINGS, False, "PendingRecreate", message))
@@ -127,7 +136,8 @@ async def _ensure_room(access: ServerAccess, settings: RoomSettings) -> RoomView
     """Return the room, made when the server has none, and anew when an empty one has other settings."""
     view = access.rooms.get(settings.name)
     outdated = view is not None and _unapplied(view.settings, settings) and view.participants == 0
-    if outdated and not await access.client.list_participants(settings.name):
+    # An agent that waits in an empty room does not keep it: it is called again into the new one.
+    if outdated and all(p.agent_name is not None for p in await access.client.list_participants(settings.name)):
         await access.client.delete_room(settings.name)
         view = None
     if view is None:
@@ -153,26 +163,36 @@ def _holder(context: Context, room: MeetingRoom) -> Key:
     return min(created, key=lambda key: (created[key], key))
 
 
-async def _ensure_secrets(context: Context, room: MeetingRoom, keys: ServerKeys) -> list[tuple[Token, Manifest]]:
-    """Return the token Secret of each identity; delete those of identities that are gone."""
-    found = []
+async def _ensure_secrets(
+    context: Context, room: MeetingRoom, keys: ServerKeys
+) -> tuple[list[tuple[Token, Manifest]], Blocked | None]:
+    """Return the token Secret of each identity, and the first problem; delete those of identities that are gone.
+
+    One identity's problem must not cost the others their renewal, nor the room its agents.
+    """
+    found, problems = [], []
     names = Counter(build.secret_name(room, token) for token in room.spec.tokens)
-    if taken := next((name for name, count in names.items() if count > 1), None):
-        message = f"More than one identity wants the Secret {taken}: give them other names by secretName."
-        raise Blocked("SecretNameTaken", message)
     for token in room.spec.tokens:
-        key = (room.metadata.namespace, build.secret_name(room, token))
-        known = context.children["Secret"].get(key)
-        if known is not None and not build.token_is_due(known, room, token, keys, context.now()):
-            desired = build.keep_token_secret(room, token, keys, known)
-        else:
-            desired = build.build_token_secret(room, token, keys, now=context.now())
-        found.append((token, await children.ensure(context, room, desired)))
-    wanted = {secret["metadata"]["name"] for _, secret in found}
+        name = build.secret_name(room, token)
+        if names[name] > 1:
+            message = f"More than one identity wants the Secret {name}: give them other names by secretName."
+            problems.append(Blocked("SecretNameTaken", message))
+            continue
+        try:
+            found.append((token, await _ensure_secret(context, room, token, keys)))
+        except Blocked as blocked:
+            problems.append(blocked)
     for secret in context.children["Secret"].owned_by(room.metadata.uid):
-        if secret["metadata"]["name"] not in wanted:
+        if secret["metadata"]["name"] not in names:
             await children.remove(context, "Secret", secret)
-    return found
+    return found, problems[0] if problems else None
+
+
+async def _ensure_secret(context: Context, room: MeetingRoom, token: Token, keys: ServerKeys) -> Manifest:
+    known = context.children["Secret"].get((room.metadata.namespace, build.secret_name(room, token)))
+    if known is not None and not build.token_is_due(known, room, token, keys, context.now()):
+        return await children.ensure(context, room, build.keep_token_secret(room, token, keys, known))
+    return await children.ensure(context, room, build.build_token_secret(room, token, keys, now=context.now()))
 
 
 async def _ensure_agents(
@@ -181,7 +201,9 @@ async def _ensure_agents(
     """Ask for the agents that are needed now; return the room with its people counted anew."""
     wanted = [_wanted(context, room, agent) for agent in room.spec.agents]
     on_create = any(agent.policy == "OnCreate" for agent, _, _ in wanted)
-    if not (view.participants or view.name in access.rooms.lively or on_create):
+    # An agent that was there or on its way may have stayed behind.
+    active = any(agent["state"] in ("Joined", "Dispatched") for agent in room.status.get("agents") or ())
+    if not (view.participants or view.name in access.rooms.lively or on_create or active):
         decisions = [Decision("Waiting" if agent.available else "Unavailable") for agent, _, _ in wanted]
     else:
         access.rooms.lively.discard(view.name)
@@ -189,11 +211,14 @@ async def _ensure_agents(
         view = replace(view, participants=sum(p.agent_name is None for p in participants))
         access.rooms.put(view)
         dispatches = await access.client.list_dispatches(view.name) if wanted else []
-        decisions = [decide_dispatch(agent, participants, dispatches) for agent, _, _ in wanted]
+        lonely = access.rooms.lonely_seconds(view.name, people=view.participants, now=context.now())
+        decisions = [decide_dispatch(agent, participants, dispatches, lonely) for agent, _, _ in wanted]
+    asked: set[str] = set()
     for (agent, reference, _), decision in zip(wanted, decisions, strict=True):
         for dispatch_id in decision.delete:
             await access.client.delete_dispatch(view.name, dispatch_id)
-        if decision.create:
+        if decision.create and agent.agent_name not in asked:
+            asked.add(agent.agent_name)  # two pools may share a name; the room wants one agent of it
             await access.client.create_dispatch(view.name, agent.agent_name, reference.metadata or "")
     return view, [
         AgentObservation("/".join(_shown(room, reference)), agent.agent_name, decision, problem)

@@ -1,11 +1,17 @@
 """References between resources: who may use whom, and what to say when it does not work."""
 
+from typing import TypeVar
+
+from pydantic import ValidationError
+
 from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked
+from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.errors import Blocked, ServerNotAllowed
 from livekit_operator.reconcilers.context import Context, ServerAccess
+
+R = TypeVar("R", bound=Resource)
 
 
 def target(resource: Resource, reference: ObjectRef) -> Key:
@@ -25,11 +31,11 @@ def find_server(context: Context, resource: Resource, reference: ObjectRef) -> L
     manifest = context.resources["LiveKitServer"].get(key)
     if manifest is None:
         raise Blocked("ServerNotFound", f"LiveKitServer {_shown(resource, key)} does not exist.")
-    server = LiveKitServer.model_validate(manifest)
+    server = _understood(LiveKitServer, manifest)
     allowed = server.spec.allowed_namespaces
     namespace = resource.metadata.namespace
     if key[0] != namespace and namespace not in allowed and "*" not in allowed:
-        raise Blocked(
+        raise ServerNotAllowed(
             "ServerNotAllowed",
             f"LiveKitServer {_shown(resource, key)} does not allow namespace {namespace}: "
             f"add it to its spec.allowedNamespaces.",
@@ -50,7 +56,17 @@ def find_access(context: Context, resource: Resource, server: LiveKitServer) -> 
 def find_pool(context: Context, resource: Resource, reference: ObjectRef) -> VoiceAgentPool | None:
     """Return the VoiceAgentPool of a reference, None when it does not exist."""
     manifest = context.resources["VoiceAgentPool"].get(target(resource, reference))
-    return VoiceAgentPool.model_validate(manifest) if manifest else None
+    return _understood(VoiceAgentPool, manifest) if manifest else None
+
+
+def _understood(model: type[R], manifest: Manifest) -> R:
+    """Return a resource parsed; raises Blocked when it is of another version than this operator."""
+    try:
+        return model.model_validate(manifest)
+    except ValidationError as error:
+        path = ".".join(str(part) for part in error.errors()[0]["loc"])
+        kind, name = model.__name__, manifest["metadata"]["name"]
+        raise Blocked(f"{kind}NotUnderstood", f"{kind} {name} is not understood at {path}.") from error
 
 
 def _shown(resource: Resource, key: Key) -> str:

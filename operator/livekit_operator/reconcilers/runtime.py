@@ -97,7 +97,7 @@ class Runtime:
         """Take over one event of a watch of our own resources."""
         cache = self.context.resources[kind]
         if event_type == "DELETED":
-            cache.remove(key_of(manifest))
+            cache.remove(key_of(manifest), manifest["metadata"].get("uid"))
         else:
             cache.put(manifest)
 
@@ -180,5 +180,6 @@ def _public_facts(kind: str, manifest: Manifest | None) -> Any:
         allowed = (manifest.get("spec") or {}).get("allowedNamespaces")
         return ready, allowed, status.get("externalUrl"), manifest["metadata"].get("deletionTimestamp")
     if kind == "VoiceAgentPool":
-        return ready, bool(status.get("readyReplicas")), status.get("agentName")
+        reference = (manifest.get("spec") or {}).get("serverRef")
+        return ready, bool(status.get("readyReplicas")), status.get("agentName"), reference
     return ()

@@ -47,7 +47,8 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> None:
     try:
         written = await context.kubernetes.merge(kind, *resource.key, {"status": patch}, subresource="status")
     except NotFound:
-        return  # deleted meanwhile
+        context.resources[kind].remove(resource.key, resource.metadata.uid)  # deleted, whatever the watch missed
+        return
     context.resources[kind].put(written)
     if told := transition(old_conditions, outcome.conditions):
         ObjectLogger(kind, *resource.key).info("%s: %s", told.reason, told.message)

@@ -4,14 +4,15 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.autoscaling import desired_replicas
 from livekit_operator.conditions import Observed, parse_timestamp
-from livekit_operator.constants import LABEL_REVISION
+from livekit_operator.constants import AGENT_STATUS_PORT, LABEL_REVISION
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, ServerNotAllowed
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.reconcile import reconcile
@@ -23,6 +24,8 @@ from livekit_operator.rollout import Plan, PodView, plan
 from livekit_operator.views import ProviderError, WorkerStatus
 
 _SECRET_RETRY_SECONDS = 3.0
+# A pool looks every other second; a provider's key changes once in months.
+_SECRET_AGE = timedelta(seconds=10)
 CONDITION_PROVIDERS = "ProvidersAccepted"
 REASON_REJECTED = "ProviderRejected"
 REASON_FAILING = "ProviderFailing"
@@ -36,27 +39,34 @@ class Observation:
     pods: Sequence[PodView]
     providers: Sequence[ProviderError] = ()
     trouble: str | None = None
+    heard: bool = True
+    """Whether any ready pod answered."""
 
     @property
     def staying(self) -> list[PodView]:
         """Return the pods that are not leaving."""
         return [pod for pod in self.pods if not pod.leaving and not pod.finished]
 
-    @property
-    def active_sessions(self) -> int:
-        """Return the calls on pods that stay."""
-        return sum(pod.sessions or 0 for pod in self.staying)
+    def active_sessions(self, most: int) -> int:
+        """Return the calls on pods that stay; a ready one that never answered may hold the most."""
+        return sum(pod.sessions if pod.sessions is not None else most * pod.ready for pod in self.staying)
 
 
 async def reconcile_pool(context: Context, key: Key) -> float | None:
     """Reconcile one VoiceAgentPool."""
+    if context.resources["VoiceAgentPool"].get(key) is None:
+        context.sessions.pop(key, None)
     return await reconcile(context, VoiceAgentPool, key, _pass)
 
 
 async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     if pool.metadata.deletion_timestamp:
         return None  # everything of it is inside Kubernetes: the garbage collector does the rest
-    server = find_server(context, pool, pool.spec.server_ref)
+    try:
+        server = find_server(context, pool, pool.spec.server_ref)
+    except ServerNotAllowed:
+        await children.remove_secrets(context, pool)
+        raise
     access = find_access(context, pool, server)
     if access is None:
         return None
@@ -71,21 +81,38 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     )
     template = build.build_pod(pool, config, inputs, "")
     revision = template["metadata"]["labels"][LABEL_REVISION]
-    observed = await observe(context, pool)
-    desired = desired_replicas(pool.spec, active_sessions=observed.active_sessions)
+    observed = await observe(context, pool, revision)
+    active = observed.active_sessions(pool.spec.sessions_per_pod)
+    desired = desired_replicas(pool.spec, active_sessions=active)
     decided = plan(observed.pods, desired=desired, revision=revision)
     await apply(context, pool, access, config, inputs, decided)
     return decide(pool, observed, desired, revision, context.settings.pool_poll_seconds)
 
 
-async def observe(context: Context, pool: VoiceAgentPool) -> Observation:
+async def observe(context: Context, pool: VoiceAgentPool, revision: str) -> Observation:
     """Look at the pods and ask their workers, all at once."""
     pods = context.children["Pod"].owned_by(pool.metadata.uid)
     answers = await asyncio.gather(*(_ask(context, pod) for pod in pods))
-    views = [_view(pod, answer) for pod, answer in zip(pods, answers, strict=True)]
-    errors = {(e.role, e.provider, e.code): e for answer in answers if answer for e in answer.provider_errors}
+    before, last = context.sessions.get(pool.key, {}), {}
+    for pod, answer in zip(pods, answers, strict=True):
+        uid = pod["metadata"]["uid"]
+        if answer or uid in before:
+            last[uid] = answer.sessions if answer else before[uid]
+    context.sessions[pool.key] = last
+    views = [_view(pod, last.get(pod["metadata"]["uid"])) for pod in pods]
+    # Older and leaving pods may still complain of what has been put right.
+    current = [
+        a for view, a in zip(views, answers, strict=True) if a and view.revision == revision and not view.leaving
+    ]
+    errors = {(e.role, e.provider, e.code): e for answer in current for e in answer.provider_errors}
     troubles = [text for pod in pods if (text := _trouble(pod))]
-    return Observation(views, tuple(errors[key] for key in sorted(errors)), troubles[0] if troubles else None)
+    return Observation(
+        views,
+        tuple(errors[key] for key in sorted(errors)),
+        troubles[0] if troubles else None,
+        heard=any(answer for view, answer in zip(views, answers, strict=True) if view.ready)
+        or not any(view.ready for view in views),
+    )
 
 
 async def apply(
@@ -99,13 +126,14 @@ async def apply(
     """Make configuration and credentials as desired, then create and delete the pods that were decided on."""
     await children.ensure(context, pool, build.build_config_map(pool, config))
     await children.ensure(context, pool, build.build_credentials(pool, access.keys.api_key, access.keys.api_secret))
-    for _ in range(decided.create):
-        pod = build.build_pod(pool, config, inputs, secrets.token_hex(3))
-        context.children["Pod"].put(await context.kubernetes.create(pod))
+    # What leaves goes first: under a quota it makes the room for what comes.
     for name in decided.delete:
         manifest = context.children["Pod"].get((pool.metadata.namespace, name))
         if manifest is not None:
             await children.remove(context, "Pod", manifest)
+    for _ in range(decided.create):
+        pod = build.build_pod(pool, config, inputs, secrets.token_hex(3))
+        context.children["Pod"].put(await context.kubernetes.create(pod))
 
 
 def decide(pool: VoiceAgentPool, observed: Observation, desired: int, revision: str, poll_seconds: float) -> Outcome:
@@ -122,7 +150,9 @@ def decide(pool: VoiceAgentPool, observed: Observation, desired: int, revision: 
         "updatedReplicas": sum(pod.revision == revision for pod in staying),
         "drainingReplicas": sum(pod.leaving for pod in observed.pods),
         "activeSessions": sum(pod.sessions or 0 for pod in observed.pods),
-        "freeSessions": sum(max(0, pool.spec.sessions_per_pod - (pod.sessions or 0)) for pod in ready),
+        "freeSessions": sum(
+            max(0, pool.spec.sessions_per_pod - pod.sessions) for pod in ready if pod.sessions is not None
+        ),
     }
     conditions = [_ready(pool, observed, desired, revision), _providers(pool, observed)]
     return Outcome(conditions, fields, poll_seconds)
@@ -150,6 +180,9 @@ def _providers(pool: VoiceAgentPool, observed: Observation) -> Observed:
     if observed.providers:
         problems = _provider_problems(observed.providers)
         return Observed(CONDITION_PROVIDERS, False, _provider_reason(observed), problems)
+    if not observed.heard:
+        message = f"No agent pod answers on port {AGENT_STATUS_PORT}: does a NetworkPolicy keep the operator out?"
+        return Observed(CONDITION_PROVIDERS, None, "WorkersUnreachable", message)
     if not any(pod.ready for pod in observed.pods):
         return Observed(CONDITION_PROVIDERS, None, "NotAsked", "No agent is ready to ask the providers.")
     roles = ", ".join(sorted(build.provider_secrets(pool)))
@@ -184,7 +217,7 @@ async def _ask(context: Context, pod: Manifest) -> WorkerStatus | None:
     return await context.worker.status(address)
 
 
-def _view(pod: Manifest, worker: WorkerStatus | None) -> PodView:
+def _view(pod: Manifest, sessions: int | None) -> PodView:
     metadata, status = pod["metadata"], pod.get("status") or {}
     ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
     return PodView(
@@ -193,7 +226,7 @@ def _view(pod: Manifest, worker: WorkerStatus | None) -> PodView:
         ready=ready,
         leaving="deletionTimestamp" in metadata,
         finished=status.get("phase") in ("Succeeded", "Failed"),
-        sessions=worker.sessions if worker else None,
+        sessions=sessions,
         created=parse_timestamp(metadata["creationTimestamp"]),
     )
 
@@ -215,14 +248,25 @@ def _trouble(pod: Manifest) -> str | None:
     return None
 
 
+async def _read_secret(context: Context, key: Key) -> Manifest | None:
+    """Return a Secret of somebody else, at most `_SECRET_AGE` old; a missing one is looked for each time."""
+    now = context.now()
+    read = context.foreign_secrets.get(key)
+    if read is not None and now - read[0] < _SECRET_AGE:
+        return read[1]
+    secret = await children.find(context, "Secret", *key)
+    if secret is None:
+        context.foreign_secrets.pop(key, None)
+    else:
+        context.foreign_secrets[key] = now, secret
+    return secret
+
+
 async def _read_provider_secrets(context: Context, pool: VoiceAgentPool) -> dict[str, str]:
     """Return role -> digest of the provider's key; raises Blocked naming a Secret or key that is missing."""
     digests = {}
-    found: dict[str, Manifest | None] = {}
     for role, reference in sorted(build.provider_secrets(pool).items()):
-        if reference.name not in found:
-            found[reference.name] = await children.find(context, "Secret", pool.metadata.namespace, reference.name)
-        secret = found[reference.name]
+        secret = await _read_secret(context, (pool.metadata.namespace, reference.name))
         if secret is None:
             raise Blocked(
                 "SecretNotFound",
@@ -231,6 +275,7 @@ async def _read_provider_secrets(context: Context, pool: VoiceAgentPool) -> dict
             )
         value = (secret.get("data") or {}).get(reference.key)
         if not value:
+            context.foreign_secrets.pop((pool.metadata.namespace, reference.name), None)
             raise Blocked(
                 "SecretKeyMissing",
                 f"Secret {reference.name} of spec.agent.{role}.apiKeySecretRef has no key {reference.key}.",

@@ -69,6 +69,9 @@ async def test_a_status(pod: Pod) -> None:
         pytest.param(200, b'{"registered": true, "activeSessions": "many"}', id="no number"),
         pytest.param(200, b'{"registered": true, "activeSessions": 0, "providerErrors": [1]}', id="no error"),
         pytest.param(200, b"\xff\xfe\xff", id="no text"),
+        pytest.param(200, b'{"registered": true, "activeSessions": 0}' + b" " * 70_000, id="too long"),
+        pytest.param(200, b"[" * 60_000, id="too deep"),
+        pytest.param(302, b'{"registered": true, "activeSessions": 0}', id="elsewhere"),
     ],
 )
 async def test_what_is_no_status_is_no_answer(pod: Pod, status: int, body: bytes) -> None:

@@ -39,8 +39,10 @@ def test_a_write_and_its_event_are_one_piece_of_news() -> None:
 
 def test_an_object_made_anew_replaces_the_old_one() -> None:
     cache = ObjectCache()
-    cache.put(manifest("a", 9, uid="first"))
-    assert cache.put(manifest("a", 8, uid="second"))
+    cache.put(manifest("a", 8, uid="first"))
+    assert cache.put(manifest("a", 9, uid="second"))
+    assert not cache.put(manifest("a", 7, uid="first")), "a late answer speaks of the former one"
+    assert cache.remove(("team", "a"), "first") is None
     found = cache.get(("team", "a"))
     assert found is not None
     assert found["metadata"]["uid"] == "second"

@@ -230,3 +230,13 @@ def test_no_event_is_lost_and_no_key_is_worked_on_twice(steps: list[tuple[str, s
         assert set(await all_taken(queue)) == owed
 
     asyncio.run(run())
+
+
+async def test_delays_that_were_overtaken_take_no_memory() -> None:
+    queue: WorkQueue[str] = WorkQueue(lambda: 0.0)
+    for _ in range(5000):
+        queue.add("room")
+        key = await queue.get()
+        queue.add_after(key, 14400)
+        queue.done(key)
+    assert len(queue._heap) < 100

@@ -179,6 +179,7 @@ async def test_a_changed_provider_key_makes_new_pods(world: World) -> None:
     [before] = world.agent_pods()
     changed = manifests.secret("providers", deepgram="new", openai="oa-key")
     world.kubernetes.edit("Secret", NAMESPACE, "providers", {"data": changed["data"]})
+    world.clock.advance(10)
     await world.settle()
     world.run_pods()
     await world.settle()
