@@ -11,7 +11,19 @@ from livekit_operator.api.common import ObjectRef, Resource, Resources, SecretKe
 _BASE_URL_PATTERN = r"^(https?|wss?)://[^\x00-\x20/?#]+"
 
 
-class SpeechToText(ApiModel):
+class Provider(ApiModel):
+    """A service that the agent speaks to."""
+
+    api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
+    base_url: str | None = Field(
+        default=None,
+        description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out.",
+        max_length=2048,
+        pattern=_BASE_URL_PATTERN,
+    )
+
+
+class SpeechToText(Provider):
     """How the agent hears."""
 
     provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
@@ -23,16 +35,9 @@ class SpeechToText(ApiModel):
         ge=10,
         le=10000,
     )
-    api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
-    base_url: str | None = Field(
-        default=None,
-        description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out.",
-        max_length=2048,
-        pattern=_BASE_URL_PATTERN,
-    )
 
 
-class LanguageModel(ApiModel):
+class LanguageModel(Provider):
     """How the agent thinks."""
 
     provider: Literal["openai"] = Field(default="openai", description="Provider whose protocol is spoken.")
@@ -40,16 +45,9 @@ class LanguageModel(ApiModel):
     temperature: float | None = Field(
         default=None, description="Sampling temperature; the provider's own when left out.", ge=0, le=2
     )
-    api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
-    base_url: str | None = Field(
-        default=None,
-        description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out.",
-        max_length=2048,
-        pattern=_BASE_URL_PATTERN,
-    )
 
 
-class TextToSpeech(ApiModel):
+class TextToSpeech(Provider):
     """How the agent speaks."""
 
     provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
@@ -57,13 +55,6 @@ class TextToSpeech(ApiModel):
         default="aura-2-andromeda-en", description="Voice of the provider.", min_length=1, max_length=128
     )
     sample_rate: Literal[8000, 16000, 24000, 48000] = Field(default=24000, description="Samples a second (Hz).")
-    api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
-    base_url: str | None = Field(
-        default=None,
-        description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out.",
-        max_length=2048,
-        pattern=_BASE_URL_PATTERN,
-    )
 
 
 class TurnHandling(ApiModel):
