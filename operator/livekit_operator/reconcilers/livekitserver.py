@@ -9,6 +9,7 @@ from typing import Any
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import (
+    CONDITION_READY,
     KEY_API_KEY,
     KEY_API_SECRET,
     MIN_API_SECRET_LENGTH,
@@ -118,6 +119,9 @@ def _ready(server: LiveKitServer, observed: Observation, external: str | None) -
     generation = observed.deployment["metadata"].get("generation")
     if not _ready_replicas(observed.deployment):
         return Observed.not_ready("Progressing", _waiting(status))
+    if observed.problem and _last_reason(server) not in ("Ready", "ServerUnreachable"):
+        # A pod is ready a moment before its Service leads to it.
+        return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.problem}.")
     if observed.problem:
         return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.problem}.")
     if external is None:
@@ -125,6 +129,11 @@ def _ready(server: LiveKitServer, observed: Observation, external: str | None) -
     if status.get("observedGeneration") != generation or status.get("updatedReplicas", 0) < server.spec.replicas:
         return Observed.not_ready("RollingOut", "A changed server takes the place of the running one.")
     return Observed.ready(f"The server answers at {external}.")
+
+
+def _last_reason(server: LiveKitServer) -> str | None:
+    conditions = server.status.get("conditions") or ()
+    return next((condition["reason"] for condition in conditions if condition["type"] == CONDITION_READY), None)
 
 
 def _waiting(status: dict[str, Any]) -> str:

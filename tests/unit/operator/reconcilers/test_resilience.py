@@ -119,3 +119,18 @@ async def test_a_namespace_that_is_allowed_no_more_keeps_no_secret(world: World)
     await world.settle()
     assert world.ready("MeetingRoom", "support-42", "friends") == ("False", "ServerNotAllowed")
     assert world.kubernetes.names("Secret", "friends") == []
+
+
+async def test_a_server_that_its_service_does_not_lead_to_yet_is_on_its_way(world: World) -> None:
+    world.kubernetes.put(manifests.server())
+    await world.settle()
+    world.run_server()
+    world.livekit.problem = ServerUnreachable("refused")
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "Progressing")
+    world.livekit.problem = None
+    await world.settle()
+    world.livekit.problem = ServerUnreachable("refused")
+    await world.settle()
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "ServerUnreachable")
