@@ -54,7 +54,8 @@ async def install_chart(target: Target, images: Images, *, base_urls: Mapping[st
     }
     await run(
         tools.path("helm"),
-        *("upgrade", "--install", RELEASE, str(CHART), "--values", "-"),
+        # CRDs that somebody applied by hand, as the integration tests do, become the release's.
+        *("upgrade", "--install", "--take-ownership", RELEASE, str(CHART), "--values", "-"),
         *("--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
         *("--kubeconfig", str(target.kubeconfig), "--kube-context", target.context),
         *("--wait", "--timeout", "120s"),
