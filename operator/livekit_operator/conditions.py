@@ -62,6 +62,16 @@ def parse_timestamp(text: str) -> datetime:
     return moment
 
 
+def find(conditions: Sequence[dict[str, Any]] | None, kind: str) -> dict[str, Any]:
+    """Return the condition of a type, of any object that has conditions; empty when there is none."""
+    return next((condition for condition in conditions or () if condition["type"] == kind), {})
+
+
+def holds(conditions: Sequence[dict[str, Any]] | None, kind: str) -> bool:
+    """Return whether a condition of this type is there and true."""
+    return bool(find(conditions, kind).get("status") == "True")
+
+
 def merge(
     old: Sequence[dict[str, Any]], observed: Sequence[Observed], *, generation: int, now: datetime
 ) -> list[dict[str, Any]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.conditions import Observed
+from livekit_operator.conditions import Observed, find, holds
 from livekit_operator.constants import (
     CONDITION_READY,
     KEY_API_KEY,
@@ -132,8 +132,7 @@ def _ready(server: LiveKitServer, observed: Observation, external: str | None) -
 
 
 def _last_reason(server: LiveKitServer) -> str | None:
-    conditions = server.status.get("conditions") or ()
-    return next((condition["reason"] for condition in conditions if condition["type"] == CONDITION_READY), None)
+    return find(server.status.get("conditions"), CONDITION_READY).get("reason")
 
 
 def _waiting(status: dict[str, Any]) -> str:
@@ -162,8 +161,7 @@ def _node_address(context: Context, server: LiveKitServer) -> str | None:
 
 
 def _is_ready(pod: Manifest) -> bool:
-    conditions = (pod.get("status") or {}).get("conditions") or ()
-    return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return holds((pod.get("status") or {}).get("conditions"), CONDITION_READY)
 
 
 async def _ensure_keys(context: Context, server: LiveKitServer) -> tuple[str, str]:

@@ -7,8 +7,8 @@ from datetime import timedelta
 from typing import Any
 
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent, Token
-from livekit_operator.conditions import Observed, parse_timestamp, timestamp
-from livekit_operator.constants import ROOM_FINALIZER
+from livekit_operator.conditions import Observed, find, parse_timestamp, timestamp
+from livekit_operator.constants import CONDITION_READY, ROOM_FINALIZER
 from livekit_operator.dispatching import Decision, WantedAgent, decide_dispatch
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
@@ -240,9 +240,9 @@ def _wanted(
         return elsewhere, agent, ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
     available = bool(pool.status.get("readyReplicas"))
     wanted = WantedAgent(agent_name(pool), agent.dispatch, available)
-    for condition in pool.status.get("conditions") or ():
-        if condition["type"] == "Ready" and condition["reason"] in PROVIDER_REASONS:
-            return wanted, agent, (condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}")
+    ready = find(pool.status.get("conditions"), CONDITION_READY)
+    if ready.get("reason") in PROVIDER_REASONS:
+        return wanted, agent, (ready["reason"], f"VoiceAgentPool {shown}: {ready['message']}")
     if not available:
         return wanted, agent, ("PoolNotReady", f"VoiceAgentPool {shown} has no agent that is warm and registered.")
     return wanted, agent, None

@@ -1,12 +1,14 @@
 """References between resources: who may use whom, and what to say when it does not work."""
 
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from pydantic import ValidationError
 
 from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.conditions import holds
+from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, ServerNotAllowed
 from livekit_operator.reconcilers.context import Context, ServerAccess
@@ -19,10 +21,9 @@ def target(resource: Resource, reference: ObjectRef) -> Key:
     return reference.namespace or resource.metadata.namespace, reference.name
 
 
-def is_ready(manifest_status: dict[str, object]) -> bool:
+def is_ready(manifest_status: dict[str, Any]) -> bool:
     """Return whether a status says `Ready=True`."""
-    conditions = manifest_status.get("conditions")
-    return isinstance(conditions, list) and any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return holds(manifest_status.get("conditions"), CONDITION_READY)
 
 
 def find_server(context: Context, resource: Resource, reference: ObjectRef) -> LiveKitServer:

@@ -9,8 +9,8 @@ from typing import Any
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.autoscaling import desired_replicas
-from livekit_operator.conditions import Observed, parse_timestamp
-from livekit_operator.constants import AGENT_STATUS_PORT, LABEL_REVISION
+from livekit_operator.conditions import Observed, holds, parse_timestamp
+from livekit_operator.constants import AGENT_STATUS_PORT, CONDITION_READY, LABEL_REVISION
 from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, ServerNotAllowed
 from livekit_operator.reconcilers import children
@@ -74,10 +74,8 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     config = build.build_agent_config(pool, context.settings.provider_base_urls)
     inputs = build.PoolInputs(
         server_url=access.keys.internal_url,
-        server_namespace=server.metadata.namespace,
         secrets_digest=digest([digests, access.keys.api_key, access.keys.api_secret], 8),
         agent_image=context.settings.agent_image,
-        provider_base_urls=context.settings.provider_base_urls,
     )
     template = build.build_pod(pool, config, inputs, "")
     revision = template["metadata"]["labels"][LABEL_REVISION]
@@ -219,7 +217,7 @@ async def _ask(context: Context, pod: Manifest) -> WorkerStatus | None:
 
 def _view(pod: Manifest, sessions: int | None) -> PodView:
     metadata, status = pod["metadata"], pod.get("status") or {}
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in status.get("conditions") or ())
+    ready = holds(status.get("conditions"), CONDITION_READY)
     return PodView(
         name=metadata["name"],
         revision=(metadata.get("labels") or {}).get(LABEL_REVISION, ""),

@@ -1,13 +1,20 @@
 """Children of a LiveKitServer: keys, configuration, Deployment, Service."""
 
-import base64
 from typing import Any
 
 import yaml
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import ANNOTATION_INPUTS, KEY_API_KEY, KEY_API_SECRET
-from livekit_operator.resources.metadata import COMPONENT_SERVER, Manifest, child, digest, labels, selector
+from livekit_operator.resources.metadata import (
+    COMPONENT_SERVER,
+    Manifest,
+    child,
+    digest,
+    labels,
+    opaque_secret,
+    selector,
+)
 
 CONFIG_FILE = "livekit.yaml"
 _CONFIG_FOLDER = "/etc/livekit"
@@ -62,8 +69,7 @@ def ports(server: LiveKitServer) -> list[dict[str, Any]]:
 def build_keys_secret(server: LiveKitServer, api_key: str, api_secret: str) -> Manifest:
     """Return the Secret that holds generated keys."""
     values = {KEY_API_KEY: api_key, KEY_API_SECRET: api_secret}
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    return child(server, COMPONENT_SERVER, "Secret", "v1", keys_secret_name(server), type="Opaque", data=data)
+    return opaque_secret(server, COMPONENT_SERVER, keys_secret_name(server), values)
 
 
 def build_config(server: LiveKitServer, webhook_url: str | None) -> dict[str, Any]:

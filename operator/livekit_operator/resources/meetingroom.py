@@ -10,7 +10,14 @@ import jwt
 from livekit_operator.api.meetingroom import MeetingRoom, Role, Token
 from livekit_operator.conditions import parse_timestamp, timestamp
 from livekit_operator.constants import ANNOTATION_EXPIRES_AT, ANNOTATION_TOKEN_INPUTS
-from livekit_operator.resources.metadata import COMPONENT_ROOM, Manifest, child, digest, dns_name, qualified_name
+from livekit_operator.resources.metadata import (
+    COMPONENT_ROOM,
+    Manifest,
+    digest,
+    dns_name,
+    opaque_secret,
+    qualified_name,
+)
 from livekit_operator.views import RoomSettings
 
 # A renewal after two thirds of a token's life leaves a third of it to an operator that is down.
@@ -124,8 +131,7 @@ def _secret(room: MeetingRoom, token: Token, keys: ServerKeys, text: str, expire
         "identity": token.identity,
         "expiresAt": expires_at,
     }
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    manifest = child(room, COMPONENT_ROOM, "Secret", "v1", secret_name(room, token), type="Opaque", data=data)
+    manifest = opaque_secret(room, COMPONENT_ROOM, secret_name(room, token), values)
     manifest["metadata"]["annotations"] = {
         ANNOTATION_EXPIRES_AT: expires_at,
         ANNOTATION_TOKEN_INPUTS: _inputs_digest(room, token, keys, text),

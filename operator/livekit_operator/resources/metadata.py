@@ -1,8 +1,10 @@
 """Names, labels and digests of children: the only place that makes them."""
 
+import base64
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from typing import Any
 
 from livekit_operator.api.common import NAME_PATTERN, Resource
@@ -63,6 +65,12 @@ def child(resource: Resource, component: str, kind: str, api_version: str, name:
         },
         **body,
     }
+
+
+def opaque_secret(resource: Resource, component: str, name: str, values: Mapping[str, str]) -> Manifest:
+    """Return a Secret of plain texts."""
+    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
+    return child(resource, component, "Secret", "v1", name, type="Opaque", data=data)
 
 
 def digest(value: Any, length: int = 10) -> str:

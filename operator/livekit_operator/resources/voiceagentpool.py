@@ -1,6 +1,5 @@
 """Children of a VoiceAgentPool: the agent's configuration, the credentials for its server, its pods."""
 
-import base64
 import json
 import re
 from collections.abc import Mapping
@@ -26,6 +25,7 @@ from livekit_operator.resources.metadata import (
     child,
     digest,
     labels,
+    opaque_secret,
     qualified_name,
     selector,
 )
@@ -40,10 +40,8 @@ class PoolInputs:
     """What a pool's pods need from outside the pool: the server's URL, key digests and default base URLs."""
 
     server_url: str
-    server_namespace: str
     secrets_digest: str
     agent_image: str
-    provider_base_urls: Mapping[str, str]
 
 
 def agent_name(pool: VoiceAgentPool) -> str:
@@ -111,8 +109,7 @@ def build_config_map(pool: VoiceAgentPool, config: dict[str, Any]) -> Manifest:
 def build_credentials(pool: VoiceAgentPool, api_key: str, api_secret: str) -> Manifest:
     """Return the Secret with the server's key: pods can read Secrets only of their own namespace."""
     values = {KEY_API_KEY: api_key, KEY_API_SECRET: api_secret}
-    data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
-    return child(pool, COMPONENT_AGENT, "Secret", "v1", child_name(pool), type="Opaque", data=data)
+    return opaque_secret(pool, COMPONENT_AGENT, child_name(pool), values)
 
 
 def build_pod(pool: VoiceAgentPool, config: dict[str, Any], inputs: PoolInputs, suffix: str) -> Manifest:
