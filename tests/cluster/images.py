@@ -142,10 +142,16 @@ PROVIDERS = ProjectImage(
     layout.REPOSITORY / "tests" / "providers" / "Dockerfile",
     layout.REPOSITORY / "tests" / "providers",
 )
+REDIS = ProjectImage(
+    "redis",
+    "livekit-operator-test/redis",
+    layout.REPOSITORY / "tests" / "cluster" / "redis" / "Dockerfile",
+    layout.REPOSITORY / "tests" / "cluster" / "redis",
+)
 
 # What the cluster itself needs to run any pod.
 OF_THE_CLUSTER: tuple[Image, ...] = (PAUSE, COREDNS)
-ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS)
+ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS, REDIS)
 
 
 def are_built(wanted: Iterable[Pinned]) -> bool:
