@@ -1,0 +1,1 @@
+"""The talk of two, without a server."""
