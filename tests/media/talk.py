@@ -15,8 +15,8 @@ from typing import Self
 from tests.caller.secret import CallerSecret, redact
 from tests.caller.waiting import Changes, NotSeenError
 
+from .orders import LOOK, Orders
 from .report import Heard
-from .talker import LOOK, Orders
 
 TONES = (440, 660)
 _REPOSITORY = Path(__file__).resolve().parents[2]

@@ -16,7 +16,7 @@ import logging
 import sys
 import time
 from collections.abc import Coroutine
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from livekit import rtc
@@ -25,36 +25,18 @@ from livekit.rtc._proto import stats_pb2
 from tests.caller.hearing import RATE
 from tests.caller.microphone import RATE as MICROPHONE_RATE
 from tests.caller.microphone import Microphone
-from tests.caller.secret import CallerSecret, RedactTokens, redact
+from tests.caller.secret import RedactTokens, redact
 from tests.caller.transport import Path, Reception, measure
 from tests.providers.audio import from_pcm16
 
+from .orders import LOOK, Orders
 from .report import Heard, Relay
 from .tone import Hearing, tone
 
-LOOK = "look"
 _CONNECT_SECONDS = 30.0
 _FRAME_MS = 20
 _TONE_SECONDS = 10
 _WATCH_SECONDS = 0.05
-
-
-@dataclass(frozen=True)
-class Orders:
-    """What a talker is told: who it is, its own tone and the one it listens for, in hertz."""
-
-    url: str
-    room: str
-    identity: str
-    token: str
-    sends: int
-    hears: int
-    relay_only: bool = False
-
-    @property
-    def secret(self) -> CallerSecret:
-        """Who it is."""
-        return CallerSecret(self.url, self.room, self.identity, self.token)
 
 
 class Tone(Microphone):
@@ -89,7 +71,6 @@ class Talker:
         self._room = rtc.Room()
         self._tone = Tone()
         self._hearing = Hearing(orders.hears, RATE)
-        self._listening: dict[str, asyncio.Task[None]] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._joined = 0.0
         self._reconnecting = 0
@@ -145,26 +126,22 @@ class Talker:
         self._leaving = True
         if self._room.isconnected():
             await self._room.disconnect()
-        tasks = [*self._tasks, *self._listening.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._tone.close()
 
     def _observe(self) -> None:
         self._room.on("track_subscribed", self._track_came)
-        self._room.on("track_unsubscribed", self._track_went)
         self._room.on("reconnecting", self._connection_lost)
         self._room.on("reconnected", self._connection_back)
         self._room.on("disconnected", self._connection_ended)
 
     def _track_came(self, track: rtc.Track, *_: object) -> None:
         if track.kind == rtc.TrackKind.KIND_AUDIO:
-            self._listening[track.sid] = asyncio.create_task(self._listen(track))
-
-    def _track_went(self, track: rtc.Track, *_: object) -> None:
-        if task := self._listening.pop(track.sid, None):
-            task.cancel()
+            # Until its sound ends, whatever is told of subscriptions: after a reconnect the same track comes again,
+            # and the end of the old one may be told last.
+            self._start(self._listen(track, f"{track.sid} {len(self._tasks)}"))
 
     def _connection_lost(self) -> None:
         self._reconnecting += 1
@@ -179,11 +156,11 @@ class Talker:
             self._disconnected.append(rtc.DisconnectReason.Name(reason))
             tell("disconnected", detail=self._disconnected[-1])
 
-    async def _listen(self, track: rtc.Track) -> None:
+    async def _listen(self, track: rtc.Track, name: str) -> None:
         stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=_FRAME_MS)
         try:
             async for event in stream:
-                self._hearing.take(track.sid, from_pcm16(bytes(event.frame.data)), time.monotonic())
+                self._hearing.take(name, from_pcm16(bytes(event.frame.data)), time.monotonic())
         finally:
             await stream.aclose()
 
