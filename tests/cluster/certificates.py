@@ -2,7 +2,7 @@
 
 import datetime
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv4Address
 from pathlib import Path
 
@@ -43,6 +43,24 @@ class Identity:
         return layout.PKI / f"{self.file}.key"
 
 
+@dataclass(frozen=True)
+class Pair:
+    """A certificate and its private key."""
+
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+    @property
+    def certificate_pem(self) -> bytes:
+        """The certificate as in a .crt file."""
+        return self.certificate.public_bytes(serialization.Encoding.PEM)
+
+    @property
+    def key_pem(self) -> bytes:
+        """The private key as in a .key file."""
+        return _private_pem(self.key)
+
+
 ADMIN = Identity("admin", "livekit-operator-local-admin", "system:masters")
 API_SERVER = Identity(
     "kube-apiserver",
@@ -76,15 +94,7 @@ def ensure_authority() -> None:
     """Create the certificate authority and the service accounts' signing key, once."""
     layout.PKI.mkdir(parents=True, exist_ok=True, mode=0o700)
     if not CA.exists():
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = _name("livekit-operator-local-ca")
-        certificate = (
-            _builder(name, name, key)
-            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-            .add_extension(_key_usage(authority=True), critical=True)
-            .sign(key, hashes.SHA256())
-        )
-        _write_pair(CA, certificate, CA_KEY, key)
+        _write_pair(CA, CA_KEY, make_authority("livekit-operator-local-ca"))
     if not SERVICE_ACCOUNT_PUBLIC_KEY.exists():
         signing = rsa.generate_private_key(public_exponent=65537, key_size=2048)
         _write(SERVICE_ACCOUNT_KEY, _private_pem(signing))
@@ -102,26 +112,61 @@ def ensure(identities: Sequence[Identity]) -> None:
 
 
 def _issue(identity: Identity) -> None:
-    authority = x509.load_pem_x509_certificate(CA.read_bytes())
     authority_key = serialization.load_pem_private_key(CA_KEY.read_bytes(), password=None)
     assert isinstance(authority_key, ec.EllipticCurvePrivateKey)
+    authority = Pair(x509.load_pem_x509_certificate(CA.read_bytes()), authority_key)
+    issued = make_certificate(
+        authority,
+        identity.common_name,
+        organization=identity.organization,
+        addresses=identity.addresses,
+        names=identity.names,
+    )
+    _write_pair(identity.certificate, identity.key, issued)
+
+
+def make_authority(common_name: str) -> Pair:
+    """Make a certificate authority that signs others."""
     key = ec.generate_private_key(ec.SECP256R1())
-    names = [x509.IPAddress(address) for address in identity.addresses]
-    alternatives: list[x509.GeneralName] = [*names, *(x509.DNSName(name) for name in identity.names)]
-    usage = ExtendedKeyUsageOID.SERVER_AUTH if alternatives else ExtendedKeyUsageOID.CLIENT_AUTH
+    name = _name(common_name)
     builder = (
-        _builder(_name(identity.common_name, identity.organization), authority.subject, key)
+        _builder(name, name, key, _VALIDITY)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_key_usage(authority=True), critical=True)
+    )
+    return Pair(builder.sign(key, hashes.SHA256()), key)
+
+
+def make_certificate(
+    authority: Pair,
+    common_name: str,
+    *,
+    organization: str | None = None,
+    addresses: Sequence[IPv4Address] = (),
+    names: Sequence[str] = (),
+    validity: datetime.timedelta = _VALIDITY,
+) -> Pair:
+    """Make a certificate: a server's when it has addresses or names, a client's when it has none."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    alternatives: list[x509.GeneralName] = [x509.IPAddress(address) for address in addresses]
+    alternatives += [x509.DNSName(name) for name in names]
+    usage = ExtendedKeyUsageOID.SERVER_AUTH if alternatives else ExtendedKeyUsageOID.CLIENT_AUTH
+    issuer_key = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority.key.public_key())
+    builder = (
+        _builder(_name(common_name, organization), authority.certificate.subject, key, validity)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([usage]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key()), critical=False)
+        .add_extension(issuer_key, critical=False)
     )
     if alternatives:
         builder = builder.add_extension(x509.SubjectAlternativeName(alternatives), critical=False)
-    _write_pair(identity.certificate, builder.sign(authority_key, hashes.SHA256()), identity.key, key)
+    return Pair(builder.sign(authority.key, hashes.SHA256()), key)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey) -> x509.CertificateBuilder:
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivateKey, validity: datetime.timedelta
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     return (
         x509.CertificateBuilder()
@@ -130,7 +175,7 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePrivate
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - datetime.timedelta(minutes=5))
-        .not_valid_after(now + _VALIDITY)
+        .not_valid_after(now + validity)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
     )
 
@@ -162,10 +207,10 @@ def _private_pem(key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey) -> bytes:
     )
 
 
-def _write_pair(path: Path, certificate: x509.Certificate, key_path: Path, key: ec.EllipticCurvePrivateKey) -> None:
+def _write_pair(path: Path, key_path: Path, pair: Pair) -> None:
     # The certificate last: where it exists, the pair is whole.
-    _write(key_path, _private_pem(key))
-    _write(path, certificate.public_bytes(serialization.Encoding.PEM))
+    _write(key_path, pair.key_pem)
+    _write(path, pair.certificate_pem)
 
 
 def _write(path: Path, content: bytes) -> None:
