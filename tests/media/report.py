@@ -22,7 +22,11 @@ class Gap:
 
 @dataclass(frozen=True)
 class Relay:
-    """Where a TURN server sends and receives for this participant, and the URL it was asked at."""
+    """Where the LiveKit server sees this participant's relay, and the URL of the TURN server, if known.
+
+    That is an address of the TURN server from its relay range, but what the address was translated to in between where
+    it was (`relay` and `prflx` as the path's local type tell which).
+    """
 
     address: str
     port: int
@@ -79,5 +83,7 @@ class Heard:
         ends = f", disconnected: {', '.join(self.disconnected)}" if self.disconnected else ""
         lines = [f"{self.identity}: {heard}, reconnected {self.reconnected} times{ends}"]
         lines += [f"  {path.direction}: {path} ({path.local_type} to {path.remote_type})" for path in self.paths]
-        lines += [f"  relay {relay.address}:{relay.port} of {relay.url}" for relay in self.relays]
+        lines += [
+            f"  relay {relay.address}:{relay.port} of {relay.url or 'an unknown server'}" for relay in self.relays
+        ]
         return "\n".join(lines)

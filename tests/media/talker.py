@@ -20,7 +20,6 @@ from dataclasses import asdict
 from typing import Any
 
 from livekit import rtc
-from livekit.rtc._proto import stats_pb2
 
 from tests.caller.hearing import RATE
 from tests.caller.microphone import RATE as MICROPHONE_RATE
@@ -90,12 +89,12 @@ class Talker:
         try:
             async with asyncio.timeout(_CONNECT_SECONDS):
                 await self._room.connect(self._secret.url, self._secret.token, options)
+                self._joined = time.monotonic()
                 await self._tone.publish(self._room.local_participant)
         except (rtc.ConnectError, rtc.room.ConnectError) as error:
             raise RuntimeError(f"cannot join: {self._secret.redact(error.message)}") from None
         except TimeoutError:
             raise RuntimeError(f"cannot join {self._secret.url} within {_CONNECT_SECONDS:g} s") from None
-        self._joined = time.monotonic()
         self._start(self._tone.sound(self._orders.sends))
         self._start(self._watch())
         tell("joined")
@@ -186,7 +185,8 @@ async def _relays(room: rtc.Room) -> tuple[Relay, ...]:
         for entry in entries:
             pair = pairs.get(entry.transport.transport.selected_candidate_pair_id or "-")
             local = candidates.get(pair.local_candidate_id) if pair else None
-            if local is not None and local.candidate_type == stats_pb2.IceCandidateType.RELAY:
+            # Not by its type: behind address translation what the server sees of a relay is peer-reflexive.
+            if local is not None and local.HasField("relay_protocol"):
                 found.append(Relay(local.address, local.port, local.url))
     return tuple(found)
 
