@@ -129,8 +129,8 @@ def build_slot_service(server: LiveKitServer, slot: int, current: Manifest | Non
     what the cluster chose, has it as target port too. `port` is only for the cluster address, which nobody uses; it
     stays the same because server-side apply tells the ports of a Service apart by it.
 
-    Raises Blocked when `media.nodePorts` has none for the slot. A changed port cuts off the server that runs in the
-    slot: as long as it runs, apply this only if `slot_ports` of it and of `current` are equal.
+    Raises Blocked when `media.nodePorts` has none for the slot. As long as a server runs in the slot, this must not be
+    applied when it `moves_ports`.
 
     A server that drains is Terminating for as long as its calls last, and must go on being reached by new packets
     too: clients that change networks come from new addresses. With publishNotReadyAddresses its endpoint stays "ready"
@@ -159,6 +159,21 @@ def build_slot_service(server: LiveKitServer, slot: int, current: Manifest | Non
         "publishNotReadyAddresses": True,
     }
     return _service(server, slot_name(server, slot), spec, media.load_balancer or ServiceSettings())
+
+
+def moves_ports(current: Manifest, desired: Manifest) -> bool:
+    """Return whether to apply the desired Service of a slot would cut off a server that runs by the current one."""
+
+    def used(service: Manifest) -> dict[str, tuple[int, int | None]]:
+        node = service["spec"].get("type") == "NodePort"
+        ports = service["spec"].get("ports") or ()
+        return {p["name"]: (int(p["targetPort"]), p.get("nodePort") if node else None) for p in ports}
+
+    wanted = used(desired)
+    # A node port that is not the target port too was only just chosen: no server uses it yet.
+    return any(
+        wanted.get(name) != (target, node) for name, (target, node) in used(current).items() if node in (None, target)
+    )
 
 
 def slot_ports(server: LiveKitServer, service: Manifest | None) -> SlotPorts | None:

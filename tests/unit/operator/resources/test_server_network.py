@@ -149,6 +149,46 @@ def test_turn_that_comes_later_keeps_the_ports_that_are_there() -> None:
     ]
 
 
+RANGE: Spec = {"exposure": "NodePort", "nodePorts": {"start": 30100, "end": 30199}}
+SHARED: Spec = {"exposure": "LoadBalancer", "udp": {"muxPorts": {"start": 7882, "end": 7883}}}
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "moves"),
+    [
+        pytest.param(NODE_PORT, NODE_PORT, False, id="nothing"),
+        pytest.param(NODE_PORT, {**NODE_PORT, **TURN}, False, id="a port more"),
+        pytest.param({**NODE_PORT, **TURN}, NODE_PORT, True, id="a port less"),
+        pytest.param(NODE_PORT, {"media": RANGE}, True, id="a range of node ports"),
+        pytest.param({"media": RANGE}, {"media": {**RANGE, "nodePorts": {"start": 1, "end": 9}}}, True, id="another"),
+        pytest.param({"media": RANGE}, NODE_PORT, False, id="no range any more"),
+        pytest.param(NODE_PORT, LOAD_BALANCER, True, id="a load balancer"),
+        pytest.param(LOAD_BALANCER, NODE_PORT, True, id="no load balancer any more"),
+        pytest.param(LOAD_BALANCER, LOAD_BALANCER, False, id="the same load balancer"),
+        pytest.param(LOAD_BALANCER, {"media": {"exposure": "LoadBalancer", "tcpPort": 99}}, True, id="another number"),
+        pytest.param(LOAD_BALANCER, {"media": SHARED}, True, id="more media ports"),
+    ],
+)
+def test_what_would_cut_off_a_server(before: Spec, after: Spec, moves: bool) -> None:
+    old = models.server(**before)
+    first = build.build_slot_service(old, 0, None)
+    assert first is not None
+    running = build.build_slot_service(old, 0, assigned(first))
+    assert running is not None
+    desired = build.build_slot_service(models.server(**after), 0, assigned(running))
+    assert desired is not None
+    assert build.moves_ports(assigned(running), desired) is moves
+
+
+def test_ports_that_were_just_chosen_are_nobodys_yet() -> None:
+    server = models.server(**NODE_PORT)
+    first = build.build_slot_service(server, 0, None)
+    assert first is not None
+    desired = build.build_slot_service(server, 0, assigned(first))
+    assert desired is not None
+    assert not build.moves_ports(assigned(first), desired)
+
+
 @pytest.mark.parametrize(
     ("turn", "slot", "expected"),
     [
