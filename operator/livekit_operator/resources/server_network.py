@@ -133,12 +133,13 @@ def build_slot_service(server: LiveKitServer, slot: int, current: Manifest | Non
     applied when it `moves_ports`.
 
     A server that drains is Terminating for as long as its calls last, and must go on being reached by new packets
-    too: clients that change networks come from new addresses. With publishNotReadyAddresses its endpoint stays "ready"
-    (k8s.io/endpointslice utils.go podToEndpoint). Without it kube-proxy would still lead packets there, because there
-    is no other endpoint (pkg/proxy/topology.go CategorizeEndpoints), but only while the readiness probe succeeds, and
-    with it the node's health check port for load balancers would fail from the start of the drain
-    (pkg/proxy/endpointschangetracker.go getLocalReadyEndpointIPs). Packets of known addresses follow conntrack either
-    way. Nobody is sent to a server that is not ready: that is the signalling's Service's part.
+    too: clients that change networks come from new addresses. Packets of known addresses follow conntrack, whatever
+    the endpoint is. For new ones kube-proxy takes the Terminating endpoint as long as it is "serving"
+    (pkg/proxy/topology.go CategorizeEndpoints), but refuses them when the readiness probe has failed, which 406 for
+    late node statistics is enough for; and a load balancer's health check fails from the start of the drain
+    (pkg/proxy/endpointschangetracker.go getLocalReadyEndpointIPs). publishNotReadyAddresses keeps the endpoint "ready"
+    through both (k8s.io/endpointslice utils.go podToEndpoint). It leads nobody to a server that is not ready yet:
+    clients learn of a server from the signalling.
     """
     media = server.spec.media
     if media.exposure == "HostNetwork":
