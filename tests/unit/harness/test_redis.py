@@ -24,7 +24,7 @@ class Recorder(Kubectl):
         self.commands: list[str] = []
 
     async def __call__(self, *words: str, stdin: str | None = None) -> str:
-        self.commands.append(" ".join(words))
+        self.commands.append(" ".join((*words, stdin or "")))
         return "PONG\n" if words[-1] == "PING" else "cluster_state:ok\n"
 
     async def apply(self, *manifests: Manifest) -> None:
