@@ -70,7 +70,7 @@ def signal_service_type(server: LiveKitServer) -> str:
 
 def build_signal_service(server: LiveKitServer) -> Manifest:
     """Return the Service that leads pods, the operator and, by its type, clients to the servers that take new ones."""
-    # The name of the target port follows servers through a rollout that changes its number.
+    # By its name the target port follows servers through a rollout that changes its number.
     port = {"name": "signal", "port": server.spec.signal.port, "targetPort": "signal", "protocol": "TCP"}
     spec = {"type": signal_service_type(server), "selector": _serving(server), "ports": [port]}
     return _service(server, child_name(server), spec, server.spec.signal.service)
@@ -254,7 +254,7 @@ def build_turn_service(server: LiveKitServer) -> Manifest | None:
     tls = server.spec.turn and server.spec.turn.tls
     if not tls or tls.service is None:
         return None
-    port = {"name": "turn-tls", "port": TURN_TLS_PUBLIC_PORT, "targetPort": tls.port, "protocol": "TCP"}
+    port = {"name": "turn-tls", "port": TURN_TLS_PUBLIC_PORT, "targetPort": "turn-tls", "protocol": "TCP"}
     spec = {"type": "LoadBalancer", "selector": _serving(server), "ports": [port]}
     return _service(server, f"{child_name(server)}-turn", spec, tls.service)
 
@@ -321,16 +321,15 @@ def build_network_policies(
     if server.spec.media.exposure == "HostNetwork":
         return []
     turn, prometheus = server.spec.turn, server.spec.prometheus
-    # The name, not the number: servers of an older configuration stay reachable while they drain.
-    public: list[dict[str, Any]] = [{"protocol": "TCP", "port": "signal"}]
-    if turn and turn.tls:
-        public.append({"protocol": "TCP", "port": turn.tls.port})
-    rules: list[dict[str, Any]] = [{"ports": public}]
-    if prometheus:
-        names = sorted({operator_namespace, *prometheus.allowed_namespaces})
+    # Names, not numbers: servers of an older configuration stay reachable while they drain.
+    public = ["signal", "turn-tls"] if turn and turn.tls else ["signal"]
+    rules: list[dict[str, Any]] = [{"ports": [{"protocol": "TCP", "port": name} for name in public]}]
+    if prometheus or is_shared(server):  # servers that share rooms have metrics unasked, for the operator
+        everybody = prometheus and not prometheus.allowed_namespaces
+        names = sorted({operator_namespace, *(prometheus.allowed_namespaces if prometheus else ())})
         only = {"matchExpressions": [{"key": _LABEL_NAMESPACE, "operator": "In", "values": names}]}
-        namespaces = {"namespaceSelector": only if prometheus.allowed_namespaces else {}}
-        rules.append({"ports": [{"protocol": "TCP", "port": prometheus.port}], "from": [namespaces]})
+        namespaces = {"namespaceSelector": {} if everybody else only}
+        rules.append({"ports": [{"protocol": "TCP", "port": "metrics"}], "from": [namespaces]})
     return [
         _ingress_policy(server, child_name(server), selector(server, COMPONENT_SERVER), rules),
         *(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from livekit_operator.errors import Blocked
+from livekit_operator.resources import server_config
 from livekit_operator.resources import server_network as build
 from livekit_operator.resources.server_network import SlotPorts
 from tests.unit.operator.resources import models
@@ -338,7 +339,7 @@ def test_turn_over_tls_is_led_to_serving_servers() -> None:
     assert found["spec"] == {
         "type": "LoadBalancer",
         "selector": SERVING,
-        "ports": [{"name": "turn-tls", "port": 443, "targetPort": 5350, "protocol": "TCP"}],
+        "ports": [{"name": "turn-tls", "port": 443, "targetPort": "turn-tls", "protocol": "TCP"}],
         "loadBalancerClass": "cloud.example/lb",
         "loadBalancerSourceRanges": ["192.0.2.0/24"],
     }
@@ -354,9 +355,9 @@ def test_policies_open_the_servers_ports_and_no_others() -> None:
         "podSelector": {"matchLabels": POD},
         "policyTypes": ["Ingress"],
         "ingress": [
-            {"ports": [{"protocol": "TCP", "port": "signal"}, {"protocol": "TCP", "port": 5349}]},
+            {"ports": [{"protocol": "TCP", "port": "signal"}, {"protocol": "TCP", "port": "turn-tls"}]},
             {
-                "ports": [{"protocol": "TCP", "port": 6789}],
+                "ports": [{"protocol": "TCP", "port": "metrics"}],
                 "from": [
                     {
                         "namespaceSelector": {
@@ -392,6 +393,22 @@ def test_policies_open_the_servers_ports_and_no_others() -> None:
 def test_metrics_are_for_all_namespaces_when_none_is_named() -> None:
     [shared] = build.build_network_policies(models.server(**NODE_PORT, prometheus={}), "operators", {})
     assert shared["spec"]["ingress"][1]["from"] == [{"namespaceSelector": {}}]
+
+
+def test_metrics_of_servers_that_share_rooms_are_for_the_operator() -> None:
+    [shared] = build.build_network_policies(models.server(**NODE_PORT, redis={"managed": {}}), "operators", {})
+    [source] = shared["spec"]["ingress"][1]["from"]
+    assert source["namespaceSelector"]["matchExpressions"][0]["values"] == ["operators"]
+    [plain] = build.build_network_policies(models.server(**NODE_PORT), "operators", {})
+    assert len(plain["spec"]["ingress"]) == 1
+
+
+def test_ports_are_named_as_the_container_names_them() -> None:
+    server = models.server(**NODE_PORT, turn=TURN_TLS, prometheus={})
+    names = {name for name, _, _ in server_config.single_ports(server)}
+    [shared] = build.build_network_policies(server, "operators", {})
+    used = {port["port"] for rule in shared["spec"]["ingress"] for port in rule["ports"]}
+    assert used == {"signal", "turn-tls", "metrics"} <= names
 
 
 def test_policies_do_not_hold_on_the_host_network() -> None:
