@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from livekit_operator.constants import CONDITION_READY
+from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_PROGRESSING, CONDITION_READY
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Observed:
 
 @dataclass(frozen=True)
 class Transition:
-    """A change of `Ready` that people should hear of; `type` is the Event's type, Normal or Warning."""
+    """A change that people should hear of; `type` is the Event's type, Normal or Warning."""
 
     type: str
     reason: str
@@ -45,6 +45,9 @@ class Transition:
 PROGRESS_REASONS = frozenset({"Progressing", "ServerNotReady", "PoolNotReady"})
 # Reasons of Ready=False that somebody asked for.
 WANTED_REASONS = frozenset({"RollingOut", "ScaledToZero"})
+
+# Progress that people wait for, and that others' calls decide about.
+TOLD_PROGRESS = frozenset({"WaitingForRooms", "RotatingKeys"})
 
 _STATUS = {True: "True", False: "False", None: "Unknown"}
 
@@ -93,6 +96,23 @@ def merge(
             }
         )
     return merged
+
+
+def transitions(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> list[Transition]:
+    """Return the Events that a change of conditions deserves."""
+    told = [event] if (event := transition(old, observed)) else []
+    for item in observed:
+        before = find(old, item.type)
+        if not item.status or (before.get("status"), before.get("reason")) == ("True", item.reason):
+            continue
+        if item.type == CONDITION_DEGRADED and not any(event.reason == item.reason for event in told):
+            ready = next((other for other in observed if other.type == CONDITION_READY), None)
+            # What keeps it from being ready is told once, as the reason of that.
+            if ready is None or ready.status:
+                told.append(Transition("Warning", item.reason, item.message))
+        elif item.type == CONDITION_PROGRESSING and item.reason in TOLD_PROGRESS:
+            told.append(Transition("Normal", item.reason, item.message))
+    return told
 
 
 def transition(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> Transition | None:

@@ -12,8 +12,12 @@ API_VERSION: Final = f"{GROUP}/{VERSION}"
 # One field manager for every server-side apply, so that a removed field is really removed.
 FIELD_MANAGER: Final = "livekit-operator"
 
-# Only a MeetingRoom has something outside Kubernetes to clean up: the room on the LiveKit server.
+# A MeetingRoom has something outside Kubernetes to clean up: the room on the LiveKit server.
 ROOM_FINALIZER: Final = f"{GROUP}/room"
+# A LiveKitServer that is deleted stays until its calls have ended.
+SERVER_FINALIZER: Final = f"{GROUP}/server"
+# On a LiveKitServer that is being deleted: do not wait for its calls.
+ANNOTATION_FORCE_DELETE: Final = f"{GROUP}/force-delete"
 
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
 LABEL_MANAGED_BY: Final = "app.kubernetes.io/managed-by"
@@ -29,6 +33,18 @@ ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
 # The version of a pool's pod: a digest of its template and inputs.
 LABEL_REVISION: Final = f"{GROUP}/revision"
+# The number that a server keeps its ports, Service and address by.
+LABEL_SLOT: Final = f"{GROUP}/slot"
+# Servers that the signalling's Service leads new clients to.
+LABEL_SERVING: Final = f"{GROUP}/serving"
+# A digest of what a server's pod has for itself: its ports and its address.
+ANNOTATION_SLOT_INPUTS: Final = f"{GROUP}/slot-inputs"
+# A digest of the keys that a server's pod accepts, and of the key that an agent's pod uses.
+ANNOTATION_KEYS: Final = f"{GROUP}/keys"
+# How far a rotation of keys has come, on the Secret that holds them.
+ANNOTATION_ROTATION: Final = f"{GROUP}/rotation"
+ANNOTATION_KEY_IN_USE_SINCE: Final = f"{GROUP}/key-in-use-since"
+ANNOTATION_KEY_USERS_MOVED: Final = f"{GROUP}/key-users-moved"
 # Facts of a token Secret that its token also holds, readable without decoding the token.
 ANNOTATION_EXPIRES_AT: Final = f"{GROUP}/expires-at"
 ANNOTATION_TOKEN_INPUTS: Final = f"{GROUP}/token-inputs"
@@ -36,6 +52,8 @@ ANNOTATION_TOKEN_INPUTS: Final = f"{GROUP}/token-inputs"
 # Keys of the Secret that holds a server's API key.
 KEY_API_KEY: Final = "apiKey"
 KEY_API_SECRET: Final = "apiSecret"  # noqa: S105 - the name of a key, not a secret
+# All keys that servers accept, as the file that livekit-server reads.
+KEY_KEY_FILE: Final = "keys.yaml"
 # livekit-server only logs an error below this length (pkg/config/config.go ValidateKeys); we refuse.
 MIN_API_SECRET_LENGTH: Final = 32
 
@@ -51,3 +69,5 @@ OPERATOR_LIVENESS_PORT: Final = 8090
 DRAIN_MARGIN_SECONDS: Final = 330
 
 CONDITION_READY: Final = "Ready"
+CONDITION_PROGRESSING: Final = "Progressing"
+CONDITION_DEGRADED: Final = "Degraded"

@@ -18,6 +18,10 @@ class Settings(BaseModel):
     """Stock agent image of pools that name none."""
     server_image: str = Field(default="livekit/livekit-server", min_length=1)
     """Repository of the media server's image; the tag is the resource's version."""
+    redis_image: str = Field(default="redis:7.2-alpine", min_length=1)
+    """Image of the small Redis of `spec.redis.managed`."""
+    namespace: str = Field(default="livekit-system", min_length=1)
+    """Namespace that the operator runs in, for NetworkPolicies that let it in."""
     webhook_url: str | None = None
     """Root under which LiveKit servers reach this operator's webhooks; None switches webhooks off."""
     provider_base_urls: dict[str, str] = Field(default_factory=dict)

@@ -63,3 +63,12 @@ class WorkerStatus:
     registered: bool
     sessions: int
     provider_errors: tuple[ProviderError, ...] = ()
+
+
+@dataclass(frozen=True)
+class ServerLoad:
+    """What one server has to do; `names` are its rooms with somebody in them, where they can be told apart."""
+
+    rooms: int
+    participants: int
+    names: tuple[str, ...] = ()

@@ -54,6 +54,8 @@ class FakeKubernetes:
         self.objects: dict[ObjectKey, Manifest] = {}
         self.writes: list[Write] = []
         self.reads: list[str] = []
+        self.logs: dict[str, str] = {}
+        """Pod -> what it printed."""
         self.watched_from: list[str] = []
         self.listeners: list[Callable[[WatchEvent], None]] = []
         self._failures: list[tuple[str, str, KubernetesError, bool]] = []
@@ -197,13 +199,24 @@ class FakeKubernetes:
         part = {"status": patch["status"]} if subresource == "status" else {**patch, "status": current.get("status")}
         return copy.deepcopy(self._update(current, _merged(current, part)))
 
-    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+    async def delete(
+        self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
         """Delete an object; one that is gone already, or is another, is fine."""
         self._begin("delete", kind)
         self._record("delete", kind, namespace, name)
         current = self.objects.get((kind, namespace, name))
         if current is not None and uid in (None, current["metadata"]["uid"]):
-            self._delete(current)
+            self._delete(current, grace_seconds)
+
+    async def log(  # noqa: ARG002 - one container, one life
+        self, namespace: str, pod: str, container: str, *, previous: bool = False
+    ) -> str:
+        """Return what tests let a pod say."""
+        self._begin("log", "Pod")
+        self.reads.append(f"log {pod}")
+        self._find("Pod", namespace, pod)
+        return self.logs.get(pod, "")
 
     # Inside.
 
@@ -250,13 +263,15 @@ class FakeKubernetes:
         self._tell(event_type, manifest)
         return manifest
 
-    def _delete(self, manifest: Manifest) -> None:
+    def _delete(self, manifest: Manifest, grace_seconds: int | None = None) -> None:
         metadata = manifest["metadata"]
-        if not metadata.get("finalizers") and manifest["kind"] != "Pod":
+        if not metadata.get("finalizers") and (manifest["kind"] != "Pod" or grace_seconds == 0):
             self._erase(manifest)
-        elif "deletionTimestamp" not in metadata:
+        elif "deletionTimestamp" not in metadata or (grace_seconds or 1e9) < metadata["deletionGracePeriodSeconds"]:
             leaving = copy.deepcopy(manifest)
+            grace = grace_seconds if grace_seconds is not None else 30
             leaving["metadata"]["deletionTimestamp"] = timestamp(self.clock())
+            leaving["metadata"]["deletionGracePeriodSeconds"] = grace
             self._take(leaving, "MODIFIED")
 
     def _erase(self, manifest: Manifest) -> None:
@@ -293,7 +308,7 @@ def gone(kind: str = "watch") -> WatchExpired:
 
 
 def _key(manifest: Manifest) -> ObjectKey:
-    return manifest["kind"], manifest["metadata"]["namespace"], manifest["metadata"]["name"]
+    return manifest["kind"], manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
 
 
 def _without(manifest: Manifest, *keys: str) -> Manifest:

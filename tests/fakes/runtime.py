@@ -7,10 +7,12 @@ from contextlib import asynccontextmanager
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import Kubernetes, WatchExpired
 from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.settings import Settings
+from tests.fakes.server_load import FakeServerLoads
 
 
 @asynccontextmanager
@@ -20,9 +22,10 @@ async def running(
     connect: Callable[[str, str, str], LiveKit],
     settings: Settings,
     metrics: Metrics | None = None,
+    loads: ServerLoads | None = None,
 ) -> AsyncIterator[Runtime]:
     """Run the operator. Fails when a part of it ends by itself."""
-    runtime = Runtime(kubernetes, worker, connect, settings, metrics or Metrics())
+    runtime = Runtime(kubernetes, worker, loads or FakeServerLoads(), connect, settings, metrics or Metrics())
     versions = {kind: (await kubernetes.list(kind))[1] for kind in BY_KIND}
     await runtime.start()
     watches = [asyncio.create_task(_feed(kubernetes, runtime, kind, versions[kind])) for kind in BY_KIND]

@@ -4,13 +4,14 @@ from typing import Any
 
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import WatchEvent
-from livekit_operator.constants import LABEL_MANAGED_BY, LABEL_REVISION, MANAGED_BY
+from livekit_operator.constants import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY
 from livekit_operator.engine.cache import Key, ObjectCache, key_of
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
+from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.settings import Settings
 from livekit_operator.views import ProviderError, WorkerStatus
 from tests.fakes import manifests
@@ -18,6 +19,7 @@ from tests.fakes.clock import Clock
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import NAMESPACE, Manifest
+from tests.fakes.server_load import FakeServerLoads
 from tests.fakes.worker import FakeWorker
 
 _RECONCILERS = {
@@ -36,10 +38,12 @@ class World:
         self.kubernetes = FakeKubernetes(self.clock)
         self.livekit = FakeLiveKit(self.clock)
         self.worker = FakeWorker()
+        self.loads = FakeServerLoads()
         self.woken: set[tuple[str, Key]] = set()
         self.context = Context(
             self.kubernetes,
             self.worker,
+            self.loads,
             self.livekit.connect,
             settings or Settings(agent_image="agent:1", webhook_url="http://operator:8080"),
             Metrics(),
@@ -104,6 +108,11 @@ class World:
         condition = manifests.ready_condition(self.get(kind, name, namespace))
         return condition["status"], condition["reason"]
 
+    def condition(self, kind: str, name: str, condition: str, namespace: str = NAMESPACE) -> tuple[str, str]:
+        """Return status and reason of a condition."""
+        found = manifests.condition(self.get(kind, name, namespace), condition)
+        return found["status"], found["reason"]
+
     def message(self, kind: str, name: str, namespace: str = NAMESPACE) -> str:
         """Return the message of the condition `Ready`."""
         return str(manifests.ready_condition(self.get(kind, name, namespace))["message"])
@@ -134,40 +143,60 @@ class World:
         await self.settle()
         return self.get("VoiceAgentPool", "front-desk")
 
-    def run_server(self, name: str = "voice", namespace: str = NAMESPACE, *, address: str = "192.0.2.1") -> None:
-        """Do what the Deployment controller and the kubelet do for a server."""
-        deployment = self.get("Deployment", f"{name}-livekit", namespace)
-        replicas = deployment["spec"]["replicas"]
-        status = {
-            "observedGeneration": deployment["metadata"]["generation"],
-            "replicas": replicas,
-            "readyReplicas": replicas,
-            "updatedReplicas": replicas,
-        }
-        self.kubernetes.edit("Deployment", namespace, f"{name}-livekit", status, status=True)
-        pod = f"{name}-livekit-abc"
-        if replicas and self.kubernetes.peek("Pod", namespace, pod) is None:
-            labels = deployment["spec"]["template"]["metadata"]["labels"]
-            self.kubernetes.put(
-                {
-                    "apiVersion": "v1",
-                    "kind": "Pod",
-                    "metadata": {"name": pod, "namespace": namespace, "labels": labels},
-                    "status": {"phase": "Running", "hostIP": address, "conditions": [_READY_CONDITION]},
-                }
-            )
+    def server_pods(self, name: str = "voice", *, leaving: bool | None = False) -> list[Manifest]:
+        """Return a server's pods by name; those that leave as well when `leaving` is None, only those when True."""
+        wanted = {LABEL_INSTANCE: name, LABEL_COMPONENT: COMPONENT_SERVER}
+        pods = [m for key, m in sorted(self.kubernetes.objects.items()) if key[0] == "Pod"]
+        ours = [pod for pod in pods if wanted.items() <= (pod["metadata"].get("labels") or {}).items()]
+        return [pod for pod in ours if leaving in (None, "deletionTimestamp" in pod["metadata"])]
 
-    def stop_server(self, name: str = "voice", namespace: str = NAMESPACE) -> None:
-        """Let the server's pod fail its probe."""
-        self.kubernetes.edit("Deployment", namespace, f"{name}-livekit", {"readyReplicas": None}, status=True)
-        pod = f"{name}-livekit-abc"
+    def run_server(self, name: str = "voice", *, address: str = "192.0.2.1") -> None:
+        """Do what scheduler and kubelet do for a server: its pods run and those that leave end."""
+        for pod in self.server_pods(name, leaving=True):
+            self.kubernetes.vanish("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+        for pod in self.server_pods(name):
+            self.run_server_pod(pod, address=address)
+
+    def run_server_pod(self, pod: Manifest, *, address: str = "192.0.2.1", node: str = "node-1") -> None:
+        """Let one server answer."""
+        if (pod["status"] or {}).get("podIP") is None:
+            self._pods += 1
+            container = {"containerID": f"c{self._pods}", "restartCount": 0, "state": {"running": {}}}
+            status = {
+                "phase": "Running",
+                "hostIP": address,
+                "podIP": f"10.244.2.{self._pods}",
+                "containerStatuses": [container],
+            }
+            self.kubernetes.edit("Pod", *_named(pod), {"spec": {"nodeName": node}})
+            self.kubernetes.edit("Pod", *_named(pod), status, status=True)
+        self.kubernetes.edit("Pod", *_named(pod), {"conditions": [_READY_CONDITION]}, status=True)
+
+    def stop_server(self, name: str = "voice") -> None:
+        """Let the servers' pods fail their probe."""
         unready = {"conditions": [{**_READY_CONDITION, "status": "False"}]}
-        self.kubernetes.edit("Pod", namespace, pod, unready, status=True)
+        for pod in self.server_pods(name):
+            self.kubernetes.edit("Pod", *_named(pod), unready, status=True)
+
+    def crash_server(self, output: str, name: str = "voice") -> None:
+        """Let the servers' containers end again and again with these words."""
+        for pod in self.server_pods(name):
+            container = {"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+            self.kubernetes.logs[pod["metadata"]["name"]] = output
+            self.kubernetes.edit("Pod", *_named(pod), {"containerStatuses": [container]}, status=True)
+
+    async def pass_check(self, name: str = "voice", output: str = "TCP Ports\n7880 - HTTP service\n") -> None:
+        """Let the pod that checks a new configuration end with these words."""
+        await self.reconcile("LiveKitServer", name)
+        for key in [key for key in self.kubernetes.objects if key[0] == "Pod" and f"{name}-livekit-check-" in key[2]]:
+            self.kubernetes.logs[key[2]] = output
+            self.kubernetes.edit("Pod", key[1], key[2], {"phase": "Succeeded"}, status=True)
 
     def agent_pods(self, *, leaving: bool | None = False) -> list[Manifest]:
         """Return the agent pods by name; those that leave as well when `leaving` is None, only those when True."""
         pods = [m for key, m in sorted(self.kubernetes.objects.items()) if key[0] == "Pod"]
-        ours = [pod for pod in pods if LABEL_REVISION in (pod["metadata"].get("labels") or {})]
+        wanted = {LABEL_COMPONENT: COMPONENT_AGENT}
+        ours = [pod for pod in pods if wanted.items() <= (pod["metadata"].get("labels") or {}).items()]
         return [pod for pod in ours if leaving in (None, "deletionTimestamp" in pod["metadata"])]
 
     def run_pods(self, *, sessions: int = 0, errors: tuple[ProviderError, ...] = ()) -> None:
@@ -199,12 +228,21 @@ class World:
                 self.context.users.remove(kind, key)
             elif cache.put(manifest):
                 self.context.users.put(kind, manifest)
+        elif kind == "Node":
+            if event.type == "DELETED":
+                self.context.nodes.remove(key)
+            else:
+                self.context.nodes.put(manifest)
         elif kind in self.context.children:
             managed = (manifest["metadata"].get("labels") or {}).get(LABEL_MANAGED_BY) == MANAGED_BY
             if event.type == "DELETED" or not managed:
                 self.context.children[kind].remove(key)
             else:
                 self.context.children[kind].put(manifest)
+
+
+def _named(manifest: Manifest) -> tuple[str, str]:
+    return manifest["metadata"]["namespace"], manifest["metadata"]["name"]
 
 
 _READY_CONDITION = {"type": "Ready", "status": "True"}

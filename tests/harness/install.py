@@ -21,23 +21,24 @@ TEST_KEYS = {"deepgram": "test-deepgram-key", "openai": "test-openai-key"}
 
 @dataclass(frozen=True)
 class Images:
-    """References of the images under test; `providers` is None where no stand-in is wanted."""
+    """References of the images under test; `providers` is None where no stand-in is wanted, `redis` for the chart's."""
 
     operator: str
     agent: str
     providers: str | None
+    redis: str | None = None
 
 
 def find_images(target: Target, environment: Mapping[str, str] = os.environ) -> Images:
     """Return the images built for the local cluster, or those that the environment names for another one."""
     if target.local:
         built = json.loads(layout.IMAGES.read_text())
-        return Images(built["operator"], built["agent"], built["providers"])
+        return Images(built["operator"], built["agent"], built["providers"], built["redis"])
     try:
         operator, agent = environment["OPERATOR_IMAGE"], environment["AGENT_IMAGE"]
     except KeyError as missing:
         raise TargetError(f"Another cluster pulls its images: set {missing.args[0]}.") from None
-    return Images(operator, agent, environment.get("PROVIDERS_IMAGE"))
+    return Images(operator, agent, environment.get("PROVIDERS_IMAGE"), environment.get("REDIS_IMAGE"))
 
 
 def provider_keys(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:
@@ -51,11 +52,12 @@ async def install_chart(target: Target, images: Images, *, base_urls: Mapping[st
     values = {
         "image": _image(images.operator),
         "agents": {"image": _image(images.agent), "providerBaseUrls": dict(base_urls)},
+        **({"redis": {"image": _image(images.redis)}} if images.redis else {}),
     }
     await run(
         tools.path("helm"),
         # CRDs that somebody applied by hand, as the integration tests do, become the release's.
-        *("upgrade", "--install", "--take-ownership", RELEASE, str(CHART), "--values", "-"),
+        *("upgrade", "--install", "--take-ownership", "--force-conflicts", RELEASE, str(CHART), "--values", "-"),
         *("--namespace", SYSTEM_NAMESPACE, "--create-namespace"),
         *("--kubeconfig", str(target.kubeconfig), "--kube-context", target.context),
         *("--wait", "--timeout", "120s"),

@@ -5,15 +5,17 @@ say what becomes of them. Everything else is real: server-side apply, garbage co
 """
 
 import copy
-from collections.abc import AsyncIterator
+import itertools
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
 from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, WatchEvent
-from livekit_operator.constants import LABEL_REVISION
+from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.runtime import Runtime
+from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.settings import Settings
 from livekit_operator.views import WorkerStatus
 from tests.fakes import manifests
@@ -39,13 +41,16 @@ class Confined(KubernetesClient):
     async def list(self, kind: str, selector: str | None = None) -> "tuple[list[Manifest], str]":
         """Return the objects of the namespace; asks for those of all, as the operator does."""
         found, version = await super().list(kind, selector)
-        return [m for m in found if m["metadata"]["namespace"] == self.namespace], version
+        return [m for m in found if self._sees(m)], version
 
     async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
         """Yield the changes in the namespace."""
         async for event in super().watch(kind, resource_version, selector):
-            if event.type == "BOOKMARK" or event.object["metadata"]["namespace"] == self.namespace:
+            if event.type == "BOOKMARK" or self._sees(event.object):
                 yield event
+
+    def _sees(self, manifest: Manifest) -> bool:
+        return bool(manifest["metadata"].get("namespace", self.namespace) == self.namespace)
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; a pod that no scheduler will find."""
@@ -69,10 +74,12 @@ class Confined(KubernetesClient):
         self.writes.append(f"merge {kind}/{name}" + (f"/{subresource}" if subresource else ""))
         return await super().merge(kind, namespace, name, patch, subresource)
 
-    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+    async def delete(
+        self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
         """Delete an object."""
         self.writes.append(f"delete {kind}/{name}")
-        await super().delete(kind, namespace, name, uid)
+        await super().delete(kind, namespace, name, uid, grace_seconds)
 
 
 @dataclass
@@ -86,6 +93,7 @@ class Operated:
     livekit: FakeLiveKit
     worker: FakeWorker
     metrics: Metrics = field(default_factory=Metrics)
+    addresses: Iterator[int] = field(default_factory=lambda: itertools.count(1))
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object in the namespace as a user does."""
@@ -135,12 +143,13 @@ class Operated:
 
         await self.until(f"{kind}/{name} to go", is_gone, seconds=60)
 
-    async def run_pods(self, selector: str = LABEL_REVISION) -> int:
-        """Do what the kubelet does with the pods that carry a label: make them ready; return how many they are."""
-        pods = [p for p in await self.api.list("Pod", self.namespace) if selector in (p["metadata"]["labels"] or {})]
-        for number, pod in enumerate(pods, 1):
+    async def run_pods(self, component: str = COMPONENT_AGENT) -> int:
+        """Do what the kubelet does with the pods of a component: make them ready; return how many they are."""
+        every = await self.api.list("Pod", self.namespace)
+        pods = [pod for pod in every if (pod["metadata"]["labels"] or {}).get(LABEL_COMPONENT) == component]
+        for pod in pods:
             if not pod["status"].get("podIP"):
-                await self.run_pod(pod, f"192.0.2.{number}")
+                await self.run_pod(pod, f"192.0.2.{next(self.addresses)}")
         return len(pods)
 
     async def run_pod(self, pod: Manifest, address: str) -> None:
@@ -167,12 +176,11 @@ class Operated:
         await self.reason("LiveKitServer", "voice")
 
     async def server_runs(self) -> None:
-        """Let the server's pods be ready once the Deployment's controller has made them."""
+        """Let the server's pods be ready once the operator has made them."""
 
         async def made() -> bool:
-            return await self.run_pods("pod-template-hash") > 0
+            return await self.run_pods(COMPONENT_SERVER) > 0
 
-        await self.get("Deployment", "voice-livekit")
         await self.until("the server's pod", made)
 
     async def with_pool(self, **spec: Any) -> None:

@@ -33,7 +33,7 @@ async def test_children_are_applied_and_owned(operator: Operated) -> None:
     await operator.create(manifests.room(tokens=ALICE))
     await operator.reason("MeetingRoom", "support-42")
     for kind, name, owner in (
-        ("Secret", "voice-keys", "LiveKitServer"),
+        ("Secret", "voice-livekit-keys", "LiveKitServer"),
         ("ConfigMap", "voice-livekit", "LiveKitServer"),
         ("Service", "voice-livekit", "LiveKitServer"),
         ("Deployment", "voice-livekit", "LiveKitServer"),
@@ -195,7 +195,9 @@ async def test_a_removed_field_is_really_removed(operator: Operated, after_repai
     await operator.until("the fields to go", removed, seconds=10)
 
 
-@pytest.mark.parametrize(("name", "kind"), [("voice-keys", "LiveKitServer"), ("support-42-alice", "MeetingRoom")])
+@pytest.mark.parametrize(
+    ("name", "kind"), [("voice-livekit-keys", "LiveKitServer"), ("support-42-alice", "MeetingRoom")]
+)
 async def test_a_foreign_secret_is_not_overwritten(operator: Operated, name: str, kind: str) -> None:
     foreign = await operator.create(manifests.secret(name, mine="yes"))
     if kind == "MeetingRoom":

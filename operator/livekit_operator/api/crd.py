@@ -112,6 +112,8 @@ def _convert(node: Any, definitions: dict[str, Schema]) -> Any:
     }
     if isinstance(node.get("additionalProperties"), dict):
         converted["additionalProperties"] = _convert(node["additionalProperties"], definitions)
+    if converted.get("type") == "array":
+        converted.setdefault("x-kubernetes-list-type", "atomic")
     if "const" in converted:
         converted["enum"] = [converted.pop("const")]
     return converted
@@ -121,15 +123,16 @@ def _convert_keyword(key: str, value: Any, definitions: dict[str, Schema]) -> An
     if key == "properties":
         return {name: _convert(sub, definitions) for name, sub in value.items()}
     if key == "default":
-        return _without_nulls(value)
+        return _without_nothing(value)
     if key in ("items", "anyOf", "allOf", "oneOf", "not"):
         return _convert(value, definitions)
     return value
 
 
-def _without_nulls(value: Any) -> Any:
+def _without_nothing(value: Any) -> Any:
+    """Return a default without what says nothing: CEL's `has` would find an empty list that nobody wrote."""
     if isinstance(value, dict):
-        return {k: _without_nulls(v) for k, v in value.items() if v is not None}
+        return {k: _without_nothing(v) for k, v in value.items() if v is not None and v != [] and v != {}}
     return value
 
 

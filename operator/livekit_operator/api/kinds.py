@@ -72,11 +72,16 @@ KINDS: tuple[Kind, ...] = (
             Column("URL", ".status.externalUrl"),
             Column("Rooms", ".status.rooms", "integer"),
             Column("Participants", ".status.participants", "integer"),
+            Column("Servers", ".status.readyReplicas", "integer"),
             Column("Version", ".status.version"),
+            Column("Progress", '.status.conditions[?(@.type=="Progressing")].reason'),
+            Column("Draining", ".status.drainingReplicas", "integer", 1),
             Column("Internal URL", ".status.internalUrl", priority=1),
             MESSAGE,
             AGE,
         ),
+        # Disruption budgets count the servers by it, too.
+        scale=Scale(".spec.replicas", ".status.replicas", ".status.selector"),
     ),
     Kind(
         kind="VoiceAgentPool",

@@ -21,6 +21,8 @@ from livekit_operator.metrics import Metrics
 
 Manifest = dict[str, Any]
 
+_MAX_LOG_BYTES = 4096
+
 
 @dataclass(frozen=True)
 class ApiResource:
@@ -53,7 +55,14 @@ RESOURCES: Mapping[str, ApiResource] = {
         ApiResource("v1", "services", "Service"),
         ApiResource("v1", "configmaps", "ConfigMap"),
         ApiResource("v1", "events", "Event"),
+        ApiResource("v1", "serviceaccounts", "ServiceAccount"),
+        ApiResource("v1", "nodes", "Node"),
         ApiResource("apps/v1", "deployments", "Deployment"),
+        ApiResource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget"),
+        ApiResource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy"),
+        ApiResource("networking.k8s.io/v1", "ingresses", "Ingress"),
+        ApiResource("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute"),
+        ApiResource("cert-manager.io/v1", "certificates", "Certificate"),
         *(ApiResource(API_VERSION, kind.plural, kind.kind) for kind in KINDS),
     )
 }
@@ -100,8 +109,14 @@ class Kubernetes(Protocol):
         """Merge-patch an object or its subresource (RFC 7396: None removes a field)."""
         ...
 
-    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+    async def delete(
+        self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
         """Delete an object in the background; one that is gone already is fine."""
+        ...
+
+    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+        """Return the last lines of a container's output, or of the one that ran before it; at most 4 KiB."""
         ...
 
 
@@ -203,9 +218,13 @@ class KubernetesClient:
             content_type="application/merge-patch+json",
         )
 
-    async def delete(self, kind: str, namespace: str, name: str, uid: str | None = None) -> None:
+    async def delete(
+        self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
+    ) -> None:
         """Delete an object in the background; one that is gone already is fine."""
         options: Manifest = {"propagationPolicy": "Background"}
+        if grace_seconds is not None:
+            options["gracePeriodSeconds"] = grace_seconds
         if uid:
             options["preconditions"] = {"uid": uid}
         try:
@@ -215,6 +234,19 @@ class KubernetesClient:
         except Conflict:
             # The uid changed: another object of that name, which is not ours to delete.
             return
+
+    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+        """Return the last lines of a container's output, or of the one that ran before it; at most 4 KiB."""
+        resource = RESOURCES["Pod"]
+        query = {"container": container, "tailLines": "20", "limitBytes": str(_MAX_LOG_BYTES)}
+        query |= {"previous": "true"} if previous else {}
+        path = f"{resource.path(namespace, pod, 'log')}?{urlencode(query)}"
+        response = await self._request("GET", resource, path)
+        try:
+            async with response:
+                return (await response.content.read(_MAX_LOG_BYTES)).decode(errors="replace")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            raise KubernetesError(0, type(error).__name__, f"log of {pod}: {error}") from error
 
     async def _json(
         self,

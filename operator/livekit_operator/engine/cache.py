@@ -11,7 +11,7 @@ Key = tuple[str, str]
 def key_of(manifest: Manifest) -> Key:
     """Return (namespace, name)."""
     metadata = manifest["metadata"]
-    return metadata["namespace"], metadata["name"]
+    return metadata.get("namespace", ""), metadata["name"]  # nodes are in no namespace
 
 
 def owner_of(manifest: Manifest) -> dict[str, Any] | None:
@@ -38,11 +38,17 @@ def newer(candidate: Manifest, known: Manifest) -> bool:
 class ObjectCache:
     """Objects of one kind. A write's answer goes in at once, so that the next pass does not repeat it.
 
-    `on_change` hears of every change, whether a watch or our own write brought it.
+    `on_change` hears of every change, whether a watch or our own write brought it. `keep` makes an object smaller
+    before it is remembered.
     """
 
-    def __init__(self, on_change: Callable[[Manifest], None] = lambda _: None) -> None:
+    def __init__(
+        self,
+        on_change: Callable[[Manifest], None] = lambda _: None,
+        keep: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+    ) -> None:
         self._on_change = on_change
+        self._keep = keep
         self._objects: dict[Key, Manifest] = {}
         self._by_owner: defaultdict[str, set[Key]] = defaultdict(set)
 
@@ -69,6 +75,7 @@ class ObjectCache:
                 return False  # also an answer that speaks of a former object of this name
             self._forget(key)
         manifest["metadata"].pop("managedFields", None)
+        manifest = self._keep(manifest)
         self._objects[key] = manifest
         if owner := owner_of(manifest):
             self._by_owner[owner["uid"]].add(key)

@@ -75,12 +75,15 @@ class HttpServer:
 
 
 def _verified(access: ServerAccess, body: str, authorization: str) -> api.WebhookEvent | None:
-    """Return the event of a request that was signed with the server's key, else None."""
-    verifier = api.TokenVerifier(access.keys.api_key, access.keys.api_secret)
-    try:
-        return api.WebhookReceiver(verifier).receive(body, authorization.removeprefix("Bearer "))
-    except Exception:  # noqa: BLE001 - the receiver raises bare Exceptions; whatever is wrong, it is refused
-        return None
+    """Return the event of a request that was signed with one of the server's keys, else None."""
+    # While keys rotate, a server signs with the one that was in use when it started.
+    for key in access.accepted:
+        verifier = api.TokenVerifier(key.id, key.secret)
+        try:
+            return api.WebhookReceiver(verifier).receive(body, authorization.removeprefix("Bearer "))
+        except Exception:  # noqa: BLE001, S112 - the receiver raises bare Exceptions; whatever is wrong, it is refused
+            continue
+    return None
 
 
 def _take_over(access: ServerAccess, event: api.WebhookEvent) -> None:

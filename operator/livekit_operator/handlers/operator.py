@@ -8,6 +8,7 @@ import kopf
 from livekit_operator.api.kinds import KINDS, Kind
 from livekit_operator.clients.kubernetes import KubernetesClient
 from livekit_operator.clients.livekit import LiveKitClient
+from livekit_operator.clients.server_load import ServerLoadClient
 from livekit_operator.clients.worker import WorkerClient
 from livekit_operator.constants import GROUP, VERSION
 from livekit_operator.handlers.http import HttpServer
@@ -28,7 +29,9 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
         opened.push_async_callback(kubernetes.close)
         worker = WorkerClient()
         opened.push_async_callback(worker.close)
-        runtime = Runtime(kubernetes, worker, LiveKitClient, operator_settings, metrics)
+        loads = ServerLoadClient()
+        opened.push_async_callback(loads.close)
+        runtime = Runtime(kubernetes, worker, loads, LiveKitClient, operator_settings, metrics)
         http = HttpServer(runtime, metrics, operator_settings.http_port)
         opened.push_async_callback(http.stop)
         await http.start()

@@ -20,7 +20,8 @@ async def ensure(context: Context, owner: Resource, desired: Manifest) -> Manife
     Raises NotOwned when an object of that name belongs to somebody else, KubernetesError.
     """
     kind, key = desired["kind"], key_of(desired)
-    known = context.children[kind].get(key)
+    cache = context.children.get(kind)  # None for kinds of other projects
+    known = cache.get(key) if cache is not None else None
     if known is None:
         # Not in the cache can also mean: there without our label.
         known = await find(context, kind, *key)
@@ -31,18 +32,22 @@ async def ensure(context: Context, owner: Resource, desired: Manifest) -> Manife
     if known is not None and contains(known, marked):
         return known
     applied = await _apply(context, marked, existing=known is not None)
-    context.children[kind].put(applied)
+    if cache is not None:
+        cache.put(applied)
     return applied
 
 
-async def remove(context: Context, kind: str, manifest: Manifest) -> None:
+async def remove(context: Context, kind: str, manifest: Manifest, *, grace_seconds: int | None = None) -> None:
     """Delete a child, and only this one: an object that took its name meanwhile is spared."""
     namespace, name = key_of(manifest)
-    await context.kubernetes.delete(kind, namespace, name, uid=manifest["metadata"]["uid"])
+    uid = manifest["metadata"]["uid"]
+    await context.kubernetes.delete(kind, namespace, name, uid=uid, grace_seconds=grace_seconds)
     if kind == "Pod":
         # It stays until it has ended, but the next pass must see that it leaves, or would choose another one as well.
         manifest["metadata"].setdefault("deletionTimestamp", timestamp(context.now()))
-    else:
+        if grace_seconds is not None:
+            manifest["metadata"]["deletionGracePeriodSeconds"] = grace_seconds
+    elif kind in context.children:
         context.children[kind].remove((namespace, name))
 
 

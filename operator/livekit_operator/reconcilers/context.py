@@ -6,15 +6,29 @@ from datetime import UTC, datetime
 
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache
+from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.users import Users
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.settings import Settings
 from livekit_operator.views import RoomView
 
-CHILD_KINDS = ("Pod", "Secret", "Service", "ConfigMap", "Deployment")
+CHILD_KINDS = (
+    "Pod",
+    "Secret",
+    "Service",
+    "ConfigMap",
+    "Deployment",
+    "ServiceAccount",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "Ingress",
+)
+# Kinds of other projects, which a cluster need not have: looked up when they are asked for, not watched.
+OPTIONAL_KINDS = ("HTTPRoute", "Certificate")
 
 
 class RoomListing:
@@ -27,6 +41,8 @@ class RoomListing:
         self._lonely_since: dict[str, datetime] = {}
         self.lively: set[str] = set()
         """Names of rooms where somebody came or went: their participants are worth a look."""
+        self.doubtful: set[str] = set()
+        """Names of rooms that may be listed though the server they lived on is lost."""
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -50,13 +66,19 @@ class RoomListing:
         changed = {name for name in names if listed.get(name) != self._rooms.get(name)}
         self._rooms = listed
         self.lively = (self.lively | changed) & listed.keys()
+        self.doubtful &= listed.keys()
         self._lonely_since = {name: since for name, since in self._lonely_since.items() if name in listed}
         first, self.listed = not self.listed, True
         return None if first else changed
 
+    def doubt(self) -> None:
+        """Doubt every room: a server is lost, and Redis still lists what lived on it."""
+        self.doubtful = set(self._rooms)
+
     def put(self, room: RoomView) -> None:
         """Remember what the server just said of a room."""
         self._rooms[room.name] = room
+        self.doubtful.discard(room.name)
         self._touched.add(room.name)
 
     def remove(self, name: str) -> None:
@@ -74,6 +96,7 @@ class RoomListing:
     def forget(self) -> None:
         """Forget everything: the server does not answer."""
         self._rooms.clear()
+        self.doubtful.clear()
         self._touched.clear()
         self.lively.clear()
         self.listed = False
@@ -85,7 +108,32 @@ class ServerAccess:
 
     client: LiveKit
     keys: ServerKeys
+    accepted: tuple[ApiKey, ...]
+    """All keys that the servers accept; webhooks are signed with any of them."""
     rooms: RoomListing = field(default_factory=RoomListing)
+
+
+@dataclass
+class PodMemory:
+    """What was seen of a server's pod at the last look, so that one that dies is missed."""
+
+    container: str = ""
+    """Id of its container: another one means that the server died and came back without its rooms."""
+    silent: int = 0
+    """How many looks in a row it did not answer."""
+    leaving: bool = False
+    client: LiveKit | None = None
+    """A client of this very server, not of the Service that leads to any."""
+    key: ApiKey | None = None
+    """The key of that client."""
+    trouble: tuple[int, str] = (-1, "")
+    """How often it had been restarted when its output was read, and what that said."""
+
+
+def node_facts(node: Manifest) -> Manifest:
+    """Return the little of a Node that counts here; whole ones list every image they hold."""
+    metadata = {key: node["metadata"].get(key) for key in ("name", "uid", "resourceVersion", "labels")}
+    return {"kind": "Node", "metadata": metadata, "spec": {"unschedulable": bool(node["spec"].get("unschedulable"))}}
 
 
 def utc_now() -> datetime:
@@ -99,6 +147,7 @@ class Context:
 
     kubernetes: Kubernetes
     worker: Worker
+    loads: ServerLoads
     connect: Callable[[str, str, str], LiveKit]
     """Makes a LiveKit client from a URL, an API key and its secret."""
     settings: Settings
@@ -118,6 +167,16 @@ class Context:
     """Secrets of others that were read a moment ago, and when."""
     users: Users = field(default_factory=Users)
     """Who refers to whom."""
+    nodes: ObjectCache = field(default_factory=lambda: ObjectCache(keep=node_facts))
+    """The cluster's nodes, as far as they count: labels, and whether they take pods."""
+    key_states: dict[Key, KeyState] = field(default_factory=dict)
+    """LiveKitServer -> its keys as last read, to bring back a Secret that somebody deletes."""
+    checked: dict[Key, tuple[str, str]] = field(default_factory=dict)
+    """LiveKitServer -> uid of the pod that last checked its configuration, and what that said."""
+    pruned: dict[Key, int] = field(default_factory=dict)
+    """LiveKitServer -> the generation for which objects of optional kinds were last looked for."""
+    server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)
+    """LiveKitServer -> pod uid -> what was seen of it before."""
 
     def wake_users(self, server: Key) -> None:
         """Have every pool and room of a server looked at."""

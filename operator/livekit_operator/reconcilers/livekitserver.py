@@ -1,81 +1,118 @@
-"""LiveKitServer: keys, configuration, Deployment, Service; and the one listing of its rooms."""
+"""LiveKitServer: keys, configuration, Services, servers; and the one listing of their rooms."""
 
-import base64
-import re
-import secrets
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
+from pydantic import ValidationError
+
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.conditions import Observed, find, holds
+from livekit_operator.conditions import Observed, find
 from livekit_operator.constants import (
+    ANNOTATION_FORCE_DELETE,
+    CONDITION_DEGRADED,
+    CONDITION_PROGRESSING,
     CONDITION_READY,
-    KEY_API_KEY,
-    KEY_API_SECRET,
-    MIN_API_SECRET_LENGTH,
+    SERVER_FINALIZER,
 )
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked, NotOwned, ServerRefused, ServerUnreachable
-from livekit_operator.reconcilers import children
+from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
+from livekit_operator.key_rotation import KeyState
+from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
+from livekit_operator.reconcilers import server_pods
 from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
+from livekit_operator.reconcilers.server_children import (
+    Surroundings,
+    ensure_redis,
+    ensure_surroundings,
+    read_inputs,
+)
+from livekit_operator.reconcilers.server_keys import ServerKeyring, ensure_keys
+from livekit_operator.reconcilers.server_pods import Look, Server
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import livekitserver as build
+from livekit_operator.resources import server_config, server_network
 from livekit_operator.resources.meetingroom import ServerKeys
-from livekit_operator.resources.metadata import COMPONENT_SERVER, digest, selector
+from livekit_operator.resources.metadata import COMPONENT_SERVER, selector
+from livekit_operator.resources.server_pods import ServerInputs
+from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, plan
 
-# How soon a Secret that somebody must still create is looked for again.
-_SECRET_RETRY_SECONDS = 3.0
-_KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
+# Reasons that say only that something is on its way.
+_ON_ITS_WAY = ("Progressing",)
+_DELETION_POLL_SECONDS = 2.0
 
 
 @dataclass(frozen=True)
 class Observation:
-    """What is there: the keys, the Deployment, the node of a ready pod, the rooms or why they cannot be listed."""
+    """What is there: keys, Services, servers, what was decided, the rooms or why they cannot be listed."""
 
-    keys: tuple[str, str]
-    deployment: Manifest
-    node_address: str | None
+    keys: ServerKeyring
+    surroundings: Surroundings
+    look: Look
+    decided: Plan
+    external_url: str | None
+    problems: list[Blocked]
     rooms: int | None = None
     participants: int | None = None
-    problem: str | None = None
+    unlisted: str | None = None
+
+    @property
+    def staying(self) -> list[Server]:
+        """Return the servers that are not leaving."""
+        return [item for item in self.look.servers if not item.view.leaving and not item.view.finished]
+
+    @property
+    def serving(self) -> list[Server]:
+        """Return the servers that clients can use."""
+        return [item for item in self.staying if item.view.up and item.view.serving]
 
 
 async def reconcile_server(context: Context, key: Key) -> float | None:
     """Reconcile one LiveKitServer."""
-    if context.resources["LiveKitServer"].get(key) is None and (access := context.servers.pop(key, None)):
-        await access.client.close()
+    if context.resources["LiveKitServer"].get(key) is None:
+        await _forget(context, key)
     return await reconcile(context, LiveKitServer, key, _pass)
 
 
 async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     if server.metadata.deletion_timestamp:
-        return None  # everything of it is inside Kubernetes: the garbage collector does the rest
-    keys = await _ensure_keys(context, server)
-    deployment = await apply(context, server, keys)
-    observed = await observe(context, server, keys, deployment)
-    return decide(server, observed, context.settings.server_poll_seconds)
-
-
-async def apply(context: Context, server: LiveKitServer, keys: tuple[str, str]) -> Manifest:
-    """Make the children as desired and return the Deployment."""
-    config = build.build_config(server, webhook_url(context, server.key))
-    await children.ensure(context, server, build.build_config_map(server, config))
-    await children.ensure(context, server, build.build_service(server))
-    deployment = build.build_deployment(
-        server, config, repository=context.settings.server_image, keys_digest=digest(list(keys), 8)
+        return await _finalize(context, server)
+    await add_finalizer(context, server, SERVER_FINALIZER)
+    keys = await ensure_keys(context, server)
+    problems = [keys.problem] if keys.problem else []
+    inputs = None
+    try:
+        await ensure_redis(context, server)
+        inputs = await read_inputs(context, server, keys.state)
+    except Blocked as blocked:
+        problems.append(blocked)
+    if conflict := _port_conflict(context, server):
+        problems.append(conflict)
+    look = await server_pods.look(context, server, inputs, keys.state.in_use)
+    decided = _plan(context, server, look)
+    slots = {view.slot for view in look.views} | set(decided.start) | _kept_slots(server)
+    surroundings = await ensure_surroundings(context, server, slots)
+    problems += surroundings.problems
+    again = await _carry_out(context, server, look, decided, inputs, surroundings, problems)
+    observed = Observation(
+        keys, surroundings, look, decided, _external_url(server, look, surroundings.signal_service), problems
     )
-    return await children.ensure(context, server, deployment)
+    observed = await observe(context, server, observed, keys.state)
+    outcome = decide(server, observed, context.settings.server_poll_seconds)
+    looks = [again, *(blocked.retry_after for blocked in problems)]
+    if any(item.view.ready and item.load is None for item in look.servers):
+        looks.append(server_pods.SILENT_RETRY_SECONDS)
+    return replace(outcome, again=min([outcome.again or 0.0, *(seconds for seconds in looks if seconds)]))
 
 
-async def observe(context: Context, server: LiveKitServer, keys: tuple[str, str], deployment: Manifest) -> Observation:
-    """Look at the pods, and list the rooms when a pod answers."""
-    observed = Observation(keys, deployment, _node_address(context, server))
-    external = build.external_url(server, observed.node_address)
+async def observe(context: Context, server: LiveKitServer, observed: Observation, keys: KeyState) -> Observation:
+    """List the rooms when a server answers, and wake whom it concerns."""
     # Pools can be prepared before the first server answers; they need only its keys and URL.
-    access = await _connect(context, server, keys, external or "")
-    # Not only ready servers: one that drains still has rooms. One that is gone must not seem to have them.
-    if external is None or not (deployment.get("status") or {}).get("replicas"):
+    access = await _connect(context, server, keys, observed.external_url or "")
+    # Not only ready servers: one that drains still has rooms. Those that are gone must not seem to have them.
+    if observed.external_url is None or not any(view.ready or view.leaving for view in observed.look.views):
         access.rooms.forget()
         return observed
     access.rooms.start_listing()
@@ -83,147 +120,262 @@ async def observe(context: Context, server: LiveKitServer, keys: tuple[str, str]
         rooms = await access.client.list_rooms()
     except (ServerUnreachable, ServerRefused) as error:
         access.rooms.forget()
-        return replace(observed, problem=str(error))
-    changed = access.rooms.finish_listing(rooms)
-    _wake_rooms(context, server.key, changed)
+        return replace(observed, unlisted=str(error))
+    _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
+    if observed.look.lost and build.is_shared(server):
+        access.rooms.doubt()
+        context.wake_users(server.key)
     return replace(observed, rooms=len(rooms), participants=sum(room.participants for room in rooms))
 
 
 def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) -> Outcome:
     """Return the status of what was observed."""
-    external = build.external_url(server, observed.node_address)
+    ports = {slot: inputs.ports for slot, inputs in observed.surroundings.slots.items() if inputs.ports}
     fields: dict[str, Any] = {
         "version": server.spec.version,
-        "replicas": (observed.deployment.get("status") or {}).get("replicas", 0),
-        "readyReplicas": _ready_replicas(observed.deployment),
-        "internalUrl": build.internal_url(server),
-        "externalUrl": external,
+        "replicas": len(observed.staying),
+        "readyReplicas": len(observed.serving),
+        "updatedReplicas": sum(item.view.current and item.view.up for item in observed.staying),
+        "drainingReplicas": sum(item.view.leaving for item in observed.look.servers),
+        "internalUrl": server_network.internal_url(server),
+        "externalUrl": observed.external_url,
         "keysSecretName": build.keys_secret_name(server),
-        "ports": build.ports(server),
+        "keys": observed.keys.status,
+        "redis": server_config.redis_description(server),
+        "ports": server_network.firewall(server, ports, signal_service=observed.surroundings.signal_service),
+        "servers": [server_pods.describe(server, item, observed.decided) for item in observed.look.servers],
         "rooms": observed.rooms,
         "participants": observed.participants,
+        "selector": ",".join(f"{key}={value}" for key, value in sorted(selector(server, COMPONENT_SERVER).items())),
     }
-    return Outcome([_ready(server, observed, external)], fields, poll_seconds)
+    conditions = [_ready(server, observed), _progressing(server, observed), _degraded(server, observed)]
+    return Outcome(conditions, fields, poll_seconds)
 
 
-def webhook_url(context: Context, key: Key) -> str | None:
-    """Return where a server sends its webhooks, None when this operator cannot be reached."""
-    root = context.settings.webhook_url
-    return f"{root.rstrip('/')}/webhooks/{key[0]}/{key[1]}" if root else None
-
-
-def _ready(server: LiveKitServer, observed: Observation, external: str | None) -> Observed:
-    if server.spec.replicas == 0:
+def _ready(server: LiveKitServer, observed: Observation) -> Observed:
+    if server.spec.replicas == 0 and not observed.staying:
         return Observed.not_ready("ScaledToZero", "spec.replicas is 0: no server runs.")
-    status = observed.deployment.get("status") or {}
-    generation = observed.deployment["metadata"].get("generation")
-    if not _ready_replicas(observed.deployment):
-        return Observed.not_ready("Progressing", _waiting(status))
-    if observed.problem and _last_reason(server) not in ("Ready", "ServerUnreachable"):
+    if not observed.serving:
+        problem = _first_problem(observed)
+        if problem is not None:
+            return Observed.not_ready(problem.reason, problem.message)
+        silent = any(item.view.unreachable for item in observed.staying)
+        if observed.unlisted and silent and _last_reason(server) in ("Ready", "ServerUnreachable"):
+            return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
+        return Observed.not_ready("Progressing", "Waiting for a server to answer.")
+    if observed.unlisted and _last_reason(server) not in ("Ready", "ServerUnreachable"):
         # A pod is ready a moment before its Service leads to it.
-        return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.problem}.")
-    if observed.problem:
-        return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.problem}.")
-    if external is None:
-        return Observed.not_ready("Progressing", "Waiting for the address of the server's node.")
-    if status.get("observedGeneration") != generation or status.get("updatedReplicas", 0) < server.spec.replicas:
-        return Observed.not_ready("RollingOut", "A changed server takes the place of the running one.")
-    return Observed.ready(f"The server answers at {external}.")
+        return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.unlisted}.")
+    if observed.unlisted:
+        return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
+    if observed.external_url is None:
+        return Observed.not_ready("Progressing", "Waiting for an address that clients can use.")
+    return Observed.ready(f"The server answers at {observed.external_url}.")
+
+
+def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
+    wanted = server.spec.replicas
+    leaving = [item for item in observed.look.servers if item.view.leaving]
+    updated = sum(item.view.current and item.view.up for item in observed.staying)
+
+    def progressing(reason: str, message: str) -> Observed:
+        return Observed(CONDITION_PROGRESSING, True, reason, message)
+
+    if observed.decided.waits_for:
+        names = [_shown_rooms(item) for item in observed.staying if item.view.name in observed.decided.waits_for]
+        by = f", at the latest at {observed.decided.deadline:%Y-%m-%dT%H:%M:%SZ}" if observed.decided.deadline else ""
+        return progressing("WaitingForRooms", f"Changes when these rooms are empty{by}: {'; '.join(names)}.")
+    if any(not item.view.current or item.view.cordoned for item in observed.staying):
+        return progressing("RollingOut", f"{updated} of {wanted} servers are as wanted.")
+    if updated < wanted:
+        return progressing("Starting", f"{updated} of {wanted} servers answer.")
+    if len(observed.staying) > wanted:
+        return progressing("ScalingDown", f"{len(observed.staying) - wanted} servers are to leave.")
+    if leaving:
+        rooms = "; ".join(_shown_rooms(item) for item in leaving)
+        return progressing("Draining", f"{len(leaving)} servers leave when their rooms are empty: {rooms}.")
+    if observed.keys.status["phase"] != "Stable":
+        return progressing("RotatingKeys", f"Keys: {observed.keys.status['phase']}, see status.keys.")
+    return Observed(CONDITION_PROGRESSING, False, "UpToDate", "Every server is as wanted.")
+
+
+def _degraded(server: LiveKitServer, observed: Observation) -> Observed:
+    problem = _first_problem(observed)
+    if problem is not None:
+        return Observed(CONDITION_DEGRADED, True, problem.reason, problem.message)
+    lost = [item.view.name for item in observed.staying if item.view.unreachable]
+    if lost:
+        message = f"These servers do not answer and get no new clients: {', '.join(lost)}."
+        return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
+    if server.spec.redis and server.spec.redis.managed and server.spec.replicas > 1:
+        message = "Nothing is wrong; the managed Redis is one pod without a copy, for trying out."
+        return Observed(CONDITION_DEGRADED, False, "AsExpected", message)
+    return Observed(CONDITION_DEGRADED, False, "AsExpected", "Nothing is wrong.")
+
+
+def _first_problem(observed: Observation) -> Blocked | None:
+    """Return what keeps a server from what it should be: what the operator found first, then what pods say."""
+    troubles = [item.trouble for item in observed.staying if item.trouble and not item.view.up]
+    # A server that waits for the place of the one it replaces is on its way.
+    waiting = bool(observed.decided.waits_for) or any(item.view.leaving for item in observed.look.servers)
+    troubles = [trouble for trouble in troubles if not (waiting and trouble.reason == "Unschedulable")]
+    slots = [observed.surroundings.slot_problems[slot] for slot in sorted(observed.surroundings.slot_problems)]
+    found = [*observed.problems, *troubles, *slots]
+    return next((blocked for blocked in found if blocked.reason not in _ON_ITS_WAY), None)
+
+
+def _shown_rooms(item: Server) -> str:
+    if item.load is None:
+        return item.view.name
+    names = ", ".join(item.load.names[: server_pods.MOST_NAMES])
+    return f"{item.view.name}: {names or f'{item.load.participants} participants in {item.load.rooms} rooms'}"
 
 
 def _last_reason(server: LiveKitServer) -> str | None:
     return find(server.status.get("conditions"), CONDITION_READY).get("reason")
 
 
-def _waiting(status: dict[str, Any]) -> str:
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "ReplicaFailure" and condition["status"] == "True":
-            return f"The server's pod cannot be created: {condition.get('message', '')}"
-    return "Waiting for the server to answer."
-
-
-def _ready_replicas(deployment: Manifest) -> int:
-    return int((deployment.get("status") or {}).get("readyReplicas") or 0)
-
-
-def _node_address(context: Context, server: LiveKitServer) -> str | None:
-    """Return the node address of the first ready pod, by name so that it does not hop between replicas."""
-    wanted = selector(server, COMPONENT_SERVER)
-    addresses = {
-        pod["metadata"]["name"]: pod["status"].get("hostIP")
-        for pod in context.children["Pod"]
-        if pod["metadata"]["namespace"] == server.metadata.namespace
-        and wanted.items() <= (pod["metadata"].get("labels") or {}).items()
-        and not pod["metadata"].get("deletionTimestamp")
-        and _is_ready(pod)
-    }
-    return addresses[min(addresses)] if addresses else None
-
-
-def _is_ready(pod: Manifest) -> bool:
-    return holds((pod.get("status") or {}).get("conditions"), CONDITION_READY)
-
-
-async def _ensure_keys(context: Context, server: LiveKitServer) -> tuple[str, str]:
-    """Return API key and secret, generated at the first pass or taken from the Secret that the spec names."""
-    namespace, name = server.metadata.namespace, build.keys_secret_name(server)
-    if server.spec.keys_secret_ref:
-        secret = await children.find(context, "Secret", namespace, name)
-        if secret is None:
-            raise Blocked(
-                "SecretNotFound",
-                f"Secret {name} of spec.keysSecretRef does not exist.",
-                retry_after=_SECRET_RETRY_SECONDS,
-            )
-        return _read_keys(secret)
-    secret = context.children["Secret"].get((namespace, name)) or await children.find(
-        context, "Secret", namespace, name
+def _plan(context: Context, server: LiveKitServer, look: Look) -> Plan:
+    return plan(
+        look.views,
+        replicas=server.spec.replicas,
+        shared=build.is_shared(server),
+        drain_timeout=timedelta(seconds=server.spec.drain_timeout_seconds),
+        now=context.now(),
     )
-    if secret is not None:
-        if not children.is_owned(server, secret):
-            raise NotOwned("Secret", namespace, name)
-        return _read_keys(secret)
-    api_key, api_secret = f"API{secrets.token_hex(6)}", secrets.token_urlsafe(36)
-    await children.ensure(context, server, build.build_keys_secret(server, api_key, api_secret))
-    return api_key, api_secret
 
 
-def _read_keys(secret: Manifest) -> tuple[str, str]:
-    name, data = secret["metadata"]["name"], secret.get("data") or {}
-    values = []
-    for key in (KEY_API_KEY, KEY_API_SECRET):
+async def _carry_out(
+    context: Context,
+    server: LiveKitServer,
+    look: Look,
+    decided: Plan,
+    inputs: ServerInputs | None,
+    surroundings: Surroundings,
+    problems: list[Blocked],
+) -> float | None:
+    """Do what was decided as far as nothing stands against it; return when to look again."""
+    again = None
+    blocked = inputs is None or any(problem.reason == "PortConflict" for problem in problems)
+    if decided.start and not blocked and inputs is not None and _needs_check(look.views):
         try:
-            value = base64.b64decode(data[key], validate=True).decode()
-        except (KeyError, ValueError):
-            value = ""
-        if not value.strip():
-            raise Blocked("KeysInvalid", f"Secret {name} has no key {key}.", retry_after=_SECRET_RETRY_SECONDS)
-        if not _KEY_FORM.fullmatch(value) or value.isdigit():
-            raise Blocked(
-                "KeysInvalid",
-                f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
-                f"a line break at its end: livekit-server reads it as YAML.",
-                retry_after=_SECRET_RETRY_SECONDS,
-            )
-        values.append(value)
-    if len(values[1]) < MIN_API_SECRET_LENGTH:
-        raise Blocked(
-            "KeysInvalid",
-            f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters.",
-            retry_after=_SECRET_RETRY_SECONDS,
-        )
-    return values[0], values[1]
+            again = await server_pods.check(context, server, inputs)
+        except Blocked as refused:
+            problems.append(refused)
+            again = refused.retry_after
+            blocked = True
+        blocked = blocked or again is not None
+    elif not any(not view.current and not view.leaving for view in look.views):
+        await server_pods.end_check(context, server)
+    if blocked:
+        decided = replace(decided, start=())
+    await server_pods.carry_out(context, server, look, decided, inputs, surroundings.slots)
+    return again
 
 
-async def _connect(context: Context, server: LiveKitServer, keys: tuple[str, str], external: str) -> ServerAccess:
+def _needs_check(views: list[ServerPod]) -> bool:
+    """Return whether a configuration is new beside servers that work, which must not give way to one that cannot."""
+    staying = [view for view in views if not view.leaving and not view.finished]
+    return any(view.ready and not view.current for view in staying) and not any(view.current for view in staying)
+
+
+def _kept_slots(server: LiveKitServer) -> set[int]:
+    """Return the slots whose node ports stay reserved, so that a firewall's list holds through rollouts."""
+    if server.spec.media.exposure != "NodePort" or not server.spec.replicas:
+        return set()
+    return set(range(server.spec.replicas + 1))
+
+
+def _external_url(server: LiveKitServer, look: Look, signal_service: Manifest) -> str | None:
+    serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
+    address = min(serving, key=lambda item: item.view.slot).node_address if serving else None
+    return server_network.external_url(server, node_address=address, signal_service=signal_service)
+
+
+def _port_conflict(context: Context, server: LiveKitServer) -> Blocked | None:
+    if server.spec.media.exposure != "HostNetwork":
+        return None
+    others = []
+    for manifest in context.resources["LiveKitServer"]:
+        try:
+            other = LiveKitServer.model_validate(manifest)
+        except ValidationError:
+            continue
+        if other.spec.media.exposure == "HostNetwork" and other.spec.replicas:
+            others.append(_host_server(other))
+    nodes = [node["metadata"].get("labels") or {} for node in context.nodes]
+    conflict = find_conflict(_host_server(server), others, nodes)
+    if conflict is None:
+        return None
+    message = (
+        f"LiveKitServer {'/'.join(conflict.other)} has {conflict.ports} on nodes that this one may run on too: "
+        f"choose other ports, keep the two apart by spec.podTemplate.nodeSelector, or use media.exposure NodePort."
+    )
+    return Blocked("PortConflict", message, retry_after=10.0)
+
+
+def _host_server(server: LiveKitServer) -> HostServer:
+    spans = [PortSpan(protocol, start, end) for _, protocol, start, end in server_config.host_ports(server)]
+    created = server.metadata.creation_timestamp or ""
+    return HostServer(server.key, created, spans, server.spec.pod_template.node_selector)
+
+
+async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
+    """Let the servers end with their rooms, then the resource; Kubernetes deletes the rest."""
+    if SERVER_FINALIZER not in server.metadata.finalizers:
+        return None
+    forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
+    key = context.key_states.get(server.key)
+    if key is None:
+        try:
+            key = (await ensure_keys(context, server)).state
+        except Blocked:
+            forced = True  # nobody can ask the servers who is there
+    await server_pods.end_check(context, server)
+    look = Look([]) if key is None else await server_pods.look(context, server, None, key.in_use)
+    if not look.servers:
+        await remove_finalizer(context, server, SERVER_FINALIZER)
+        return None
+    leave = [Leave(view.name) for view in look.views if not view.leaving]
+    hurried = [view for view in look.views if view.leaving and not view.hurried]
+    leave += [Leave(view.name, FORCED_GRACE_SECONDS) for view in hurried if view.participants == 0 or forced]
+    decided = Plan(leave=tuple(replace(item, grace_seconds=FORCED_GRACE_SECONDS) if forced else item for item in leave))
+    await server_pods.carry_out(context, server, look, decided, None, {})
+    rooms = "; ".join(_shown_rooms(item) for item in look.servers)
+    message = (
+        f"Waiting until the rooms are empty, at the latest until {server_pods.deletion_deadline(server):%H:%M:%SZ}: "
+        f"{rooms}. Annotate with {ANNOTATION_FORCE_DELETE}=true to end them now."
+    )
+    fields = {
+        **server.status,
+        "servers": [server_pods.describe(server, item, decided) for item in look.servers],
+        "drainingReplicas": len(look.servers),
+        "readyReplicas": 0,
+    }
+    fields = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
+    return Outcome([Observed.not_ready("Deleting", message)], fields, _DELETION_POLL_SECONDS)
+
+
+async def _forget(context: Context, key: Key) -> None:
+    if access := context.servers.pop(key, None):
+        await access.client.close()
+    await server_pods.forget(context, key)
+    context.key_states.pop(key, None)
+    context.pruned.pop(key, None)
+    context.checked.pop(key, None)
+
+
+async def _connect(context: Context, server: LiveKitServer, keys: KeyState, external: str) -> ServerAccess:
     """Return the access to a server, a new one when keys or URLs changed, and wake who waits for it."""
-    wanted = ServerKeys(keys[0], keys[1], build.internal_url(server), external)
+    wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, server_network.internal_url(server), external)
     access = context.servers.get(server.key)
     if access is not None and access.keys == wanted:
+        access.accepted = keys.accepted
         return access
     if access is not None:
         await access.client.close()
-    access = ServerAccess(context.connect(wanted.internal_url, *keys), wanted)
+    client = context.connect(wanted.internal_url, keys.in_use.id, keys.in_use.secret)
+    access = ServerAccess(client, wanted, keys.accepted)
     context.servers[server.key] = access
     context.wake_users(server.key)
     return access

@@ -14,6 +14,7 @@ from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_pool, find_server, is_ready, target
 from livekit_operator.reconcilers.status import Outcome
@@ -76,7 +77,7 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
         if is_ready(server.status):
             return None  # the server's first listing wakes us
         raise Blocked("ServerNotReady", f"LiveKitServer {room.spec.server_ref.name} is not ready.")
-    await _ensure_finalizer(context, room)
+    await add_finalizer(context, room, ROOM_FINALIZER)
     observed = await apply(context, room, access)
     return decide(context, room, observed)
 
@@ -134,7 +135,7 @@ def _conditions(room: MeetingRoom, observed: Observation) -> list[Observed]:
 
 async def _ensure_room(access: ServerAccess, settings: RoomSettings) -> RoomView:
     """Return the room, made when the server has none, and anew when an empty one has other settings."""
-    view = access.rooms.get(settings.name)
+    view = None if settings.name in access.rooms.doubtful else access.rooms.get(settings.name)
     outdated = view is not None and _unapplied(view.settings, settings) and view.participants == 0
     # An agent that waits in an empty room does not keep it: it is called again into the new one.
     if outdated and all(p.agent_name is not None for p in await access.client.list_participants(settings.name)):
@@ -253,22 +254,6 @@ def _shown(room: MeetingRoom, agent: RoomAgent) -> tuple[str, ...]:
     return (name,) if namespace == room.metadata.namespace else (namespace, name)
 
 
-async def _ensure_finalizer(context: Context, room: MeetingRoom) -> None:
-    if ROOM_FINALIZER not in room.metadata.finalizers:
-        await _write_finalizers(context, room, [*room.metadata.finalizers, ROOM_FINALIZER])
-
-
-async def _write_finalizers(context: Context, room: MeetingRoom, finalizers: list[str]) -> None:
-    # The version guards the list against a finalizer that somebody else adds meanwhile.
-    metadata = {"finalizers": finalizers, "resourceVersion": room.metadata.resource_version}
-    written = await context.kubernetes.merge("MeetingRoom", *room.key, {"metadata": metadata})
-    if room.metadata.deletion_timestamp and not finalizers:
-        # With the last one the object is gone; the watch may have said so before this answer came.
-        context.resources["MeetingRoom"].remove(room.key)
-    else:
-        context.resources["MeetingRoom"].put(written)
-
-
 async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
     """Delete the room on the server, then let the resource go; Kubernetes deletes its Secrets."""
     if ROOM_FINALIZER not in room.metadata.finalizers:
@@ -279,7 +264,7 @@ async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
         if "deletionTimestamp" not in server["metadata"] and context.now() - deleted_at < DELETION_PATIENCE:
             return Outcome([Observed.not_ready("Deleting", problem)], None, _DELETION_RETRY_SECONDS)
         await status.emit(context, room, "Warning", "RoomNotDeleted", f"Let go without the server: {problem}")
-    await _write_finalizers(context, room, [name for name in room.metadata.finalizers if name != ROOM_FINALIZER])
+    await remove_finalizer(context, room, ROOM_FINALIZER)
     return None
 
 

@@ -11,18 +11,19 @@ from typing import Any
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
-from livekit_operator.constants import LABEL_COMPONENT, LABEL_INSTANCE, MANAGED_SELECTOR
+from livekit_operator.constants import MANAGED_SELECTOR
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
 from livekit_operator.errors import KubernetesError
 from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers import server_pods
 from livekit_operator.reconcilers.context import CHILD_KINDS, Context
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
-from livekit_operator.resources.metadata import COMPONENT_SERVER
 from livekit_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -41,6 +42,7 @@ class Runtime:
         self,
         kubernetes: Kubernetes,
         worker: Worker,
+        loads: ServerLoads,
         connect: Callable[[str, str, str], LiveKit],
         settings: Settings,
         metrics: Metrics,
@@ -48,6 +50,7 @@ class Runtime:
         self.context = Context(
             kubernetes,
             worker,
+            loads,
             connect,
             settings,
             metrics,
@@ -64,6 +67,8 @@ class Runtime:
             Reflector(kubernetes, kind, self.context.children[kind], self._child_changed, MANAGED_SELECTOR)
             for kind in CHILD_KINDS
         ]
+        self._children.append(Reflector(kubernetes, "Node", self.context.nodes, self._node_changed))
+        self._nodes: dict[tuple[str, Key], Any] = {}
         self._public: dict[tuple[str, Key], Any] = {}
         self._own: dict[tuple[str, Key], Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
@@ -87,6 +92,8 @@ class Runtime:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await asyncio.gather(*(access.client.close() for access in self.context.servers.values()))
+        for key in list(self.context.server_pods):
+            await server_pods.forget(self.context, key)
 
     @property
     def alive(self) -> bool:
@@ -133,13 +140,16 @@ class Runtime:
 
     def _child_changed(self, manifest: Manifest) -> None:
         owner = owner_of(manifest)
-        namespace = manifest["metadata"]["namespace"]
         if owner and owner["kind"] in self._controllers:
-            self._wake(owner["kind"], (namespace, owner["name"]))
-            return
-        labels = manifest["metadata"].get("labels") or {}
-        if labels.get(LABEL_COMPONENT) == COMPONENT_SERVER:  # a pod, owned by a ReplicaSet
-            self._wake("LiveKitServer", (namespace, labels.get(LABEL_INSTANCE, "")))
+            self._wake(owner["kind"], (manifest["metadata"]["namespace"], owner["name"]))
+
+    def _node_changed(self, manifest: Manifest) -> None:
+        """Have every server looked at when a node is to be emptied, or has other labels; nodes say much else."""
+        known = self.context.nodes.get(key_of(manifest))
+        facts = (known["metadata"]["labels"], known["spec"]) if known else None
+        if _turned(self._nodes, ("Node", key_of(manifest)), facts):
+            for server in self.context.resources["LiveKitServer"]:
+                self._wake("LiveKitServer", key_of(server))
 
     async def _resync(self) -> None:
         """List our own resources anew from time to time: a plain watch does not tell what was deleted in its gaps."""

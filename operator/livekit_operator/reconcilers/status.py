@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from livekit_operator.api.common import Resource
-from livekit_operator.conditions import Observed, merge, timestamp, transition
+from livekit_operator.conditions import Observed, merge, timestamp, transitions
 from livekit_operator.constants import API_VERSION
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.logs import ObjectLogger
@@ -50,7 +50,7 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> None:
         context.resources[kind].remove(resource.key, resource.metadata.uid)  # deleted, whatever the watch missed
         return
     context.resources[kind].put(written)
-    if told := transition(old_conditions, outcome.conditions):
+    for told in transitions(old_conditions, outcome.conditions):
         ObjectLogger(kind, *resource.key).info("%s: %s", told.reason, told.message)
         await emit(context, resource, told.type, told.reason, told.message)
 

@@ -4,7 +4,6 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
@@ -12,20 +11,19 @@ from livekit_operator.autoscaling import desired_replicas
 from livekit_operator.conditions import Observed, holds, parse_timestamp
 from livekit_operator.constants import AGENT_STATUS_PORT, CONDITION_READY, LABEL_REVISION
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked, ServerNotAllowed
+from livekit_operator.errors import ServerNotAllowed
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server
+from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import voiceagentpool as build
+from livekit_operator.resources.livekitserver import key_digest
 from livekit_operator.resources.metadata import digest
 from livekit_operator.rollout import Plan, PodView, plan
 from livekit_operator.views import ProviderError, WorkerStatus
 
-_SECRET_RETRY_SECONDS = 3.0
-# A pool looks every other second; a provider's key changes once in months.
-_SECRET_AGE = timedelta(seconds=10)
 CONDITION_PROVIDERS = "ProvidersAccepted"
 REASON_REJECTED = "ProviderRejected"
 REASON_FAILING = "ProviderFailing"
@@ -75,6 +73,7 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     inputs = build.PoolInputs(
         server_url=access.keys.internal_url,
         secrets_digest=digest([digests, access.keys.api_key, access.keys.api_secret], 8),
+        key_digest=key_digest(access.keys.api_key, access.keys.api_secret),
         agent_image=context.settings.agent_image,
     )
     template = build.build_pod(pool, config, inputs, "")
@@ -246,38 +245,11 @@ def _trouble(pod: Manifest) -> str | None:
     return None
 
 
-async def _read_secret(context: Context, key: Key) -> Manifest | None:
-    """Return a Secret of somebody else, at most `_SECRET_AGE` old; a missing one is looked for each time."""
-    now = context.now()
-    read = context.foreign_secrets.get(key)
-    if read is not None and now - read[0] < _SECRET_AGE:
-        return read[1]
-    secret = await children.find(context, "Secret", *key)
-    if secret is None:
-        context.foreign_secrets.pop(key, None)
-    else:
-        context.foreign_secrets[key] = now, secret
-    return secret
-
-
 async def _read_provider_secrets(context: Context, pool: VoiceAgentPool) -> dict[str, str]:
     """Return role -> digest of the provider's key; raises Blocked naming a Secret or key that is missing."""
     digests = {}
     for role, reference in sorted(build.provider_secrets(pool).items()):
-        secret = await _read_secret(context, (pool.metadata.namespace, reference.name))
-        if secret is None:
-            raise Blocked(
-                "SecretNotFound",
-                f"Secret {reference.name} of spec.agent.{role}.apiKeySecretRef does not exist.",
-                retry_after=_SECRET_RETRY_SECONDS,
-            )
-        value = (secret.get("data") or {}).get(reference.key)
-        if not value:
-            context.foreign_secrets.pop((pool.metadata.namespace, reference.name), None)
-            raise Blocked(
-                "SecretKeyMissing",
-                f"Secret {reference.name} of spec.agent.{role}.apiKeySecretRef has no key {reference.key}.",
-                retry_after=_SECRET_RETRY_SECONDS,
-            )
+        field = f"spec.agent.{role}.apiKeySecretRef"
+        value = await read_value(context, pool.metadata.namespace, reference.name, reference.key, field)
         digests[role] = digest(value, 8)
     return digests

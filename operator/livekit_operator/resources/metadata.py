@@ -20,10 +20,18 @@ from livekit_operator.constants import (
 Manifest = dict[str, Any]
 
 COMPONENT_SERVER = "server"
+COMPONENT_SERVER_CHECK = "server-check"
+COMPONENT_REDIS = "redis"
 COMPONENT_AGENT = "agent"
 COMPONENT_ROOM = "room"
 
-_APP_NAMES = {COMPONENT_SERVER: "livekit-server", COMPONENT_AGENT: "voice-agent", COMPONENT_ROOM: "meeting-room"}
+_APP_NAMES = {
+    COMPONENT_SERVER: "livekit-server",
+    COMPONENT_SERVER_CHECK: "livekit-server",
+    COMPONENT_REDIS: "redis",
+    COMPONENT_AGENT: "voice-agent",
+    COMPONENT_ROOM: "meeting-room",
+}
 
 
 def labels(resource: Resource, component: str) -> dict[str, str]:
@@ -71,6 +79,11 @@ def opaque_secret(resource: Resource, component: str, name: str, values: Mapping
     """Return a Secret of plain texts."""
     data = {key: base64.b64encode(value.encode()).decode() for key, value in values.items()}
     return child(resource, component, "Secret", "v1", name, type="Opaque", data=data)
+
+
+def secret_variable(name: str, secret: str, key: str) -> dict[str, Any]:
+    """Return an environment variable whose value stays in its Secret."""
+    return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
 def digest(value: Any, length: int = 10) -> str:

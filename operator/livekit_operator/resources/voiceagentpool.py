@@ -12,13 +12,13 @@ from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import (
     AGENT_STATUS_PORT,
     ANNOTATION_INPUTS,
+    ANNOTATION_KEYS,
     DRAIN_MARGIN_SECONDS,
     KEY_API_KEY,
     KEY_API_SECRET,
     LABEL_REVISION,
     WORKER_PORT,
 )
-from livekit_operator.resources.livekitserver import secret_variable
 from livekit_operator.resources.metadata import (
     COMPONENT_AGENT,
     Manifest,
@@ -27,6 +27,7 @@ from livekit_operator.resources.metadata import (
     labels,
     opaque_secret,
     qualified_name,
+    secret_variable,
     selector,
 )
 
@@ -37,10 +38,11 @@ _USER = 1000
 
 @dataclass(frozen=True)
 class PoolInputs:
-    """What a pool's pods need from outside the pool: the server's URL, key digests and default base URLs."""
+    """What a pool's pods need from outside the pool: the server's URL, digests of keys, the stock image."""
 
     server_url: str
     secrets_digest: str
+    key_digest: str
     agent_image: str
 
 
@@ -119,7 +121,7 @@ def build_pod(pool: VoiceAgentPool, config: dict[str, Any], inputs: PoolInputs, 
     revision = digest([spec, secrets_and_config])
     manifest = child(pool, COMPONENT_AGENT, "Pod", "v1", f"{pool.metadata.name}-{revision[:5]}-{suffix}", spec=spec)
     manifest["metadata"]["labels"] = {**labels(pool, COMPONENT_AGENT), LABEL_REVISION: revision}
-    manifest["metadata"]["annotations"] = {ANNOTATION_INPUTS: secrets_and_config}
+    manifest["metadata"]["annotations"] = {ANNOTATION_INPUTS: secrets_and_config, ANNOTATION_KEYS: inputs.key_digest}
     return manifest
 
 

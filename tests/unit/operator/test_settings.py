@@ -17,6 +17,8 @@ def test_every_setting_has_a_variable() -> None:
         {
             "LIVEKIT_OPERATOR_AGENT_IMAGE": "agent:1",
             "LIVEKIT_OPERATOR_SERVER_IMAGE": "mirror/livekit-server",
+            "LIVEKIT_OPERATOR_REDIS_IMAGE": "mirror/redis:7",
+            "LIVEKIT_OPERATOR_NAMESPACE": "voice-system",
             "LIVEKIT_OPERATOR_WEBHOOK_URL": "http://operator.svc:8080",
             "LIVEKIT_OPERATOR_PROVIDER_BASE_URLS": '{"openai": "http://gateway/v1"}',
             "LIVEKIT_OPERATOR_HTTP_PORT": "18080",
@@ -30,6 +32,8 @@ def test_every_setting_has_a_variable() -> None:
     assert settings.model_dump() == {
         "agent_image": "agent:1",
         "server_image": "mirror/livekit-server",
+        "redis_image": "mirror/redis:7",
+        "namespace": "voice-system",
         "webhook_url": "http://operator.svc:8080",
         "provider_base_urls": {"openai": "http://gateway/v1"},
         "http_port": 18080,

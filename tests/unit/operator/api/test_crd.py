@@ -16,6 +16,7 @@ Schema = dict[str, Any]
 ALLOWED = {
     "type", "description", "properties", "required", "items", "additionalProperties", "enum", "default", "format",
     "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "anyOf",
+    "maxProperties", "oneOf", "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 }  # fmt: skip
 by_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
@@ -126,7 +127,11 @@ def test_a_servers_name_becomes_a_service_and_starts_with_a_letter() -> None:
 @pytest.mark.parametrize(
     ("kind", "short", "columns"),
     [
-        ("LiveKitServer", "lks", ["Ready", "Reason", "URL", "Rooms", "Participants", "Version", "Age"]),
+        (
+            "LiveKitServer",
+            "lks",
+            ["Ready", "Reason", "URL", "Rooms", "Participants", "Servers", "Version", "Progress", "Age"],
+        ),
         ("VoiceAgentPool", "vap", ["Ready", "Reason", "Desired", "Warm", "Active", "Free", "Age"]),
         ("MeetingRoom", "mr", ["Ready", "Reason", "Server", "Participants", "Agents", "Age"]),
     ],
@@ -147,14 +152,18 @@ def test_columns_show_fields_that_exist(kind: Kind) -> None:
         assert re.sub(r"\[.*?\]", "", column["jsonPath"]) in known, column
 
 
-def test_only_a_pool_has_a_scale_subresource() -> None:
+def test_what_has_pods_has_a_scale_subresource() -> None:
     scaled = {kind.kind: version_of(kind)["subresources"] for kind in KINDS}
-    assert scaled["LiveKitServer"] == scaled["MeetingRoom"] == {"status": {}}
-    assert scaled["VoiceAgentPool"]["scale"] == {
-        "specReplicasPath": ".spec.replicas",
-        "statusReplicasPath": ".status.replicas",
-        "labelSelectorPath": ".status.selector",
-    }
+    assert scaled["MeetingRoom"] == {"status": {}}
+    assert (
+        scaled["LiveKitServer"]["scale"]
+        == scaled["VoiceAgentPool"]["scale"]
+        == {
+            "specReplicasPath": ".spec.replicas",
+            "statusReplicasPath": ".status.replicas",
+            "labelSelectorPath": ".status.selector",
+        }
+    )
 
 
 @by_kind

@@ -72,7 +72,7 @@ async def door() -> AsyncIterator[Door]:
     async with running(kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
         kubernetes.put(manifests.keys_secret())
         kubernetes.put(manifests.server(keysSecretRef={"name": "my-keys"}))
-        await eventually(lambda: kubernetes.peek("Deployment", NAMESPACE, "voice-livekit"))
+        await eventually(lambda: kubernetes.peek("Pod", NAMESPACE, "voice-livekit-0"))
         world.run_server()
         kubernetes.put(manifests.room())
         await eventually(lambda: "support-42" in world.livekit.rooms)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+import yaml
 
 from livekit_operator.errors import KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.settings import Settings
@@ -10,56 +11,89 @@ from tests.fakes import manifests
 from tests.fakes.manifests import API_KEY, API_SECRET, NAMESPACE, decoded
 from tests.fakes.world import World
 
+SERVING = "livekit-operator.dev/serving"
+
+
+def config(world: World, name: str = "voice") -> str:
+    """Return the configuration of a server's pods."""
+    (pod,) = world.server_pods(name)
+    (container,) = pod["spec"]["containers"]
+    return next(str(v["value"]) for v in container["env"] if v["name"] == "LIVEKIT_CONFIG")
+
 
 async def test_children_are_made_once(world: World) -> None:
     world.kubernetes.put(manifests.server())
     await world.reconcile("LiveKitServer", "voice")
     assert world.written() == [
-        "apply Secret/voice-keys",
-        "apply ConfigMap/voice-livekit",
+        "merge LiveKitServer/voice",
+        "apply Secret/voice-livekit-keys",
         "apply Service/voice-livekit",
-        "apply Deployment/voice-livekit",
+        "apply ServiceAccount/voice-livekit",
+        "apply PodDisruptionBudget/voice-livekit",
+        "create Pod/voice-livekit-0",
         "merge LiveKitServer/voice/status",
     ]
-    keys = decoded(world.get("Secret", "voice-keys"))
+    keys = decoded(world.get("Secret", "voice-livekit-keys"))
     assert keys["apiKey"].startswith("API")
     assert len(keys["apiSecret"]) >= 32
+    assert yaml.safe_load(keys["keys.yaml"]) == {keys["apiKey"]: keys["apiSecret"]}
+    await world.reconcile("LiveKitServer", "voice")  # the status tells of the pod
     world.forget()
     await world.reconcile("LiveKitServer", "voice")
     assert world.kubernetes.writes == []
-    assert decoded(world.get("Secret", "voice-keys")) == keys
+    assert decoded(world.get("Secret", "voice-livekit-keys")) == keys
 
 
 async def test_every_server_has_keys_of_its_own(world: World) -> None:
     for name in ("voice", "video"):
         world.kubernetes.put(manifests.server(name))
         await world.reconcile("LiveKitServer", name)
-    assert decoded(world.get("Secret", "voice-keys")) != decoded(world.get("Secret", "video-keys"))
+    assert decoded(world.get("Secret", "voice-livekit-keys")) != decoded(world.get("Secret", "video-livekit-keys"))
 
 
 async def test_ready_when_it_answers(world: World) -> None:
     await world.with_server()
     server = world.get("LiveKitServer", "voice")
     status = server["status"]
-    assert status.pop("conditions")[0]["message"] == "The server answers at wss://voice.example.com."
+    conditions = {c["type"]: (c["status"], c["reason"]) for c in status.pop("conditions")}
+    assert conditions == {
+        "Ready": ("True", "Ready"),
+        "Progressing": ("False", "UpToDate"),
+        "Degraded": ("False", "AsExpected"),
+    }
+    assert [port["name"] for port in status.pop("ports")] == ["signal", "signal", "ice-tcp", "media"]
     assert status == {
         "observedGeneration": 1,
         "version": "v1.13.5",
         "replicas": 1,
         "readyReplicas": 1,
+        "updatedReplicas": 1,
+        "drainingReplicas": 0,
         "internalUrl": "ws://voice-livekit.team.svc:7880",
         "externalUrl": "wss://voice.example.com",
-        "keysSecretName": "voice-keys",
-        "ports": [
-            {"name": "signal", "protocol": "TCP", "port": 7880},
-            {"name": "ice-tcp", "protocol": "TCP", "port": 7881},
-            {"name": "media", "protocol": "UDP", "port": 50100, "endPort": 50200},
+        "keysSecretName": "voice-livekit-keys",
+        "keys": {"phase": "Stable", "accepted": 1},
+        "servers": [
+            {
+                "name": "voice-livekit-0",
+                "node": "node-1",
+                "address": "192.0.2.1",
+                "state": "Serving",
+                "rooms": 0,
+                "participants": 0,
+            }
         ],
         "rooms": 0,
         "participants": 0,
+        "selector": "app.kubernetes.io/component=server,app.kubernetes.io/instance=voice,"
+        "app.kubernetes.io/name=livekit-server",
     }
-    keys = decoded(world.get("Secret", "voice-keys"))
-    assert set(world.livekit.connections) == {("ws://voice-livekit.team.svc:7880", keys["apiKey"], keys["apiSecret"])}
+    keys = decoded(world.get("Secret", "voice-livekit-keys"))
+    assert {url for url, *_ in world.livekit.connections} == {
+        "ws://voice-livekit.team.svc:7880",
+        "http://10.244.2.1:7880",
+    }
+    assert {(key, secret) for _, key, secret in world.livekit.connections} == {(keys["apiKey"], keys["apiSecret"])}
 
 
 async def test_without_an_external_url_it_is_the_nodes(world: World) -> None:
@@ -69,10 +103,10 @@ async def test_without_an_external_url_it_is_the_nodes(world: World) -> None:
     world.run_server(address="2001:db8::7")
     await world.settle()
     assert world.get("LiveKitServer", "voice")["status"]["externalUrl"] == "ws://[2001:db8::7]:7880"
-    assert world.livekit.closed == len(world.livekit.connections) - 1, "connections that are no longer right are closed"
+    assert world.livekit.closed == len(world.livekit.connections) - 2, "connections that are no longer right are closed"
 
 
-async def test_rooms_and_participants_are_counted_by_one_request(world: World) -> None:
+async def test_rooms_and_participants_are_counted_by_one_listing(world: World) -> None:
     await world.with_server()
     for number in range(3):
         world.kubernetes.put(manifests.room(f"room-{number}"))
@@ -82,30 +116,30 @@ async def test_rooms_and_participants_are_counted_by_one_request(world: World) -
     world.livekit.join("room-1", "agent", agent_name="front-desk")
     world.forget()
     await world.reconcile("LiveKitServer", "voice")
-    assert world.livekit.requests == [("list_rooms",)]
+    # Once by the Service for all rooms, once of the server itself for those it holds.
+    assert world.livekit.requests == [("list_rooms",)] * 2
     status = world.get("LiveKitServer", "voice")["status"]
     assert (status["rooms"], status["participants"]) == (3, 2)
     assert world.woken == {("MeetingRoom", (NAMESPACE, "room-1"))}
 
 
 async def test_a_foreign_keys_secret_is_left_alone(world: World) -> None:
-    foreign = world.kubernetes.put(manifests.keys_secret("voice-keys"))
+    foreign = world.kubernetes.put(manifests.keys_secret("voice-livekit-keys"))
     world.kubernetes.put(manifests.server())
     again = await world.reconcile("LiveKitServer", "voice")
     assert world.ready("LiveKitServer", "voice") == ("False", "NotOwned")
-    assert "Secret team/voice-keys" in world.message("LiveKitServer", "voice")
-    assert world.get("Secret", "voice-keys") == foreign
+    assert "Secret team/voice-livekit-keys" in world.message("LiveKitServer", "voice")
+    assert world.get("Secret", "voice-livekit-keys") == foreign
     assert again is not None
-    world.kubernetes.vanish("Secret", NAMESPACE, "voice-keys")
+    world.kubernetes.vanish("Secret", NAMESPACE, "voice-livekit-keys")
     await world.reconcile("LiveKitServer", "voice")
     assert world.ready("LiveKitServer", "voice") == ("False", "Progressing")
 
 
-@pytest.mark.parametrize("kind", ["ConfigMap", "Service", "Deployment"])
+@pytest.mark.parametrize("kind", ["Service", "ServiceAccount", "PodDisruptionBudget"])
 async def test_a_foreign_child_is_left_alone(world: World, kind: str) -> None:
-    spec: dict[str, Any] = {"template": {"spec": {"containers": []}}} if kind == "Deployment" else {}
     foreign = world.kubernetes.put(
-        {"kind": kind, "metadata": {"name": "voice-livekit", "namespace": NAMESPACE}, "spec": spec}
+        {"kind": kind, "metadata": {"name": "voice-livekit", "namespace": NAMESPACE}, "spec": {}}
     )
     world.kubernetes.put(manifests.server())
     await world.settle()
@@ -120,12 +154,12 @@ async def test_a_given_secret_is_awaited_and_used(world: World) -> None:
     assert world.ready("LiveKitServer", "voice") == ("False", "SecretNotFound")
     assert "my-keys" in world.message("LiveKitServer", "voice")
     assert again is not None, "a Secret that is not ours is not watched"
-    assert world.kubernetes.names("Deployment") == []
+    assert world.kubernetes.names("Pod") == []
     given = world.kubernetes.put(manifests.keys_secret("my-keys"))
     await world.settle()
     assert world.ready("LiveKitServer", "voice") == ("False", "Progressing")
     assert world.get("Secret", "my-keys") == given
-    assert world.kubernetes.names("Secret") == ["my-keys"]
+    assert world.kubernetes.names("Secret") == ["my-keys", "voice-livekit-keys"]
     assert world.livekit.connections[-1][1:] == (API_KEY, API_SECRET)
     assert [event[:2] for event in world.events()] == [("Warning", "SecretNotFound")]
 
@@ -155,14 +189,11 @@ async def test_wrong_keys_are_named_and_heal(world: World, secret: dict[str, Any
 @pytest.mark.parametrize(
     ("kind", "patch"),
     [
-        pytest.param("Deployment", {"spec": {"replicas": 5}}, id="replicas"),
-        pytest.param("Deployment", {"spec": {"template": {"spec": {"hostNetwork": False}}}}, id="host network"),
-        pytest.param("Deployment", {"spec": {"template": {"spec": {"containers": []}}}}, id="containers"),
-        pytest.param("Deployment", {"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}, id="labels"),
         pytest.param("Service", {"spec": {"ports": []}}, id="ports"),
         pytest.param("Service", {"spec": {"selector": {"app.kubernetes.io/instance": "x"}}}, id="selector"),
-        pytest.param("ConfigMap", {"data": {"livekit.yaml": "port: 1"}}, id="configuration"),
-        pytest.param("ConfigMap", {"data": None}, id="no configuration"),
+        pytest.param("Service", {"metadata": {"labels": {"app.kubernetes.io/name": "x"}}}, id="labels"),
+        pytest.param("ServiceAccount", {"automountServiceAccountToken": True}, id="token"),
+        pytest.param("PodDisruptionBudget", {"spec": {"maxUnavailable": 1}}, id="budget"),
     ],
 )
 async def test_what_is_changed_by_hand_is_put_back(world: World, kind: str, patch: dict[str, Any]) -> None:
@@ -177,7 +208,7 @@ async def test_what_is_changed_by_hand_is_put_back(world: World, kind: str, patc
     assert [write.what for write in world.kubernetes.writes if write.verb == "apply"] == [f"apply {kind}/voice-livekit"]
 
 
-@pytest.mark.parametrize("kind", ["Deployment", "Service", "ConfigMap"])
+@pytest.mark.parametrize("kind", ["Service", "ServiceAccount", "PodDisruptionBudget"])
 async def test_what_is_deleted_by_hand_is_made_again(world: World, kind: str) -> None:
     await world.with_server()
     world.kubernetes.vanish(kind, NAMESPACE, "voice-livekit")
@@ -187,7 +218,6 @@ async def test_what_is_deleted_by_hand_is_made_again(world: World, kind: str) ->
 
 async def test_what_the_api_server_adds_is_no_change(world: World) -> None:
     await world.with_server()
-    world.kubernetes.edit("Deployment", NAMESPACE, "voice-livekit", {"spec": {"paused": False}})
     world.kubernetes.edit("Service", NAMESPACE, "voice-livekit", {"spec": {"clusterIPs": ["10.96.0.10"]}})
     world.forget()
     await world.reconcile("LiveKitServer", "voice")
@@ -197,35 +227,97 @@ async def test_what_the_api_server_adds_is_no_change(world: World) -> None:
 async def test_a_child_without_our_label_is_still_ours(world: World) -> None:
     await world.with_server()
     unlabelled = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
-    world.kubernetes.edit("ConfigMap", NAMESPACE, "voice-livekit", unlabelled)
+    world.kubernetes.edit("Service", NAMESPACE, "voice-livekit", unlabelled)
     await world.reconcile("LiveKitServer", "voice")
-    assert world.get("ConfigMap", "voice-livekit")["metadata"]["labels"]["app.kubernetes.io/managed-by"]
+    assert world.get("Service", "voice-livekit")["metadata"]["labels"]["app.kubernetes.io/managed-by"]
 
 
-async def test_lost_keys_are_made_anew_and_reach_everybody(world: World) -> None:
+async def test_a_secret_of_keys_that_somebody_deletes_comes_back_as_it_was(world: World) -> None:
     await world.with_server()
-    world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    before = decoded(world.get("Secret", "voice-livekit-keys"))
+    world.kubernetes.vanish("Secret", NAMESPACE, "voice-livekit-keys")
     await world.settle()
-    before = decoded(world.get("Secret", "support-42-alice"))
-    world.kubernetes.vanish("Secret", NAMESPACE, "voice-keys")
-    await world.settle()
-    world.run_server()  # the Deployment changed, its controller replaces the server
-    await world.settle()
-    after = decoded(world.get("Secret", "support-42-alice"))
-    assert after["token"] != before["token"]
-    assert {**after, "token": ""} == {**before, "token": ""}
+    assert decoded(world.get("Secret", "voice-livekit-keys")) == before
 
 
-async def test_a_changed_spec_is_applied_and_observed(world: World) -> None:
+async def test_a_changed_spec_starts_a_new_server_that_takes_over(world: World) -> None:
     await world.with_server()
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"version": "v1.13.4"}})
     await world.reconcile("LiveKitServer", "voice")
-    assert world.ready("LiveKitServer", "voice") == ("False", "RollingOut")
     status = world.get("LiveKitServer", "voice")["status"]
-    assert (status["observedGeneration"], status["version"]) == (2, "v1.13.4")
-    world.run_server()
-    await world.reconcile("LiveKitServer", "voice")
+    assert (status["observedGeneration"], status["version"], status["updatedReplicas"]) == (2, "v1.13.4", 0)
     assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("True", "RollingOut")
+    await world.pass_check("voice")
+    await world.settle()
+    new = next(pod for pod in world.server_pods() if pod["metadata"]["name"] == "voice-livekit-1")
+    assert new["spec"]["containers"][0]["image"].endswith(":v1.13.4")
+    assert SERVING not in new["metadata"]["labels"], "two servers without Redis would be two worlds"
+    world.run_server_pod(new)
+    await world.settle()
+    assert [pod["metadata"]["name"] for pod in world.server_pods()] == ["voice-livekit-1"]
+    assert SERVING in world.server_pods()[0]["metadata"]["labels"]
+    world.run_server()
+    await world.settle()
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("False", "UpToDate")
+
+
+async def test_calls_are_waited_for_and_named(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.room())
+    await world.settle()
+    world.livekit.join("support-42", "alice")
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"logging": {"level": "warn"}}})
+    await world.reconcile("LiveKitServer", "voice")
+    await world.pass_check("voice")
+    await world.settle()
+    world.run_server()
+    await world.settle()
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("True", "WaitingForRooms")
+    states = {line["name"]: line for line in world.get("LiveKitServer", "voice")["status"]["servers"]}
+    assert states["voice-livekit-0"]["waitsFor"] == ["support-42"]
+    assert states["voice-livekit-1"]["state"] == "Standby"
+    assert ("Normal", "WaitingForRooms") in [event[:2] for event in world.events()]
+    world.livekit.leave("support-42", "alice")
+    await world.settle()
+    assert [pod["metadata"]["name"] for pod in world.server_pods()] == ["voice-livekit-1"]
+
+
+async def test_a_configuration_that_the_server_does_not_take_replaces_nothing(world: World) -> None:
+    await world.with_server()
+    before = world.server_pods()
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"extraConfig": {"nonsense": 1}}})
+    await world.reconcile("LiveKitServer", "voice")
+    output = "could not parse config: yaml: unmarshal errors:\n  line 1: field nonsense not found in type Config\n"
+    await world.pass_check("voice", output)
+    await world.settle()
+    assert world.server_pods() == before
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "ConfigRejected")
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"extraConfig": None}})
+    await world.settle()
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
+    assert world.server_pods() == before
+    assert not [name for name in world.kubernetes.names("Pod") if "check" in name]
+
+
+@pytest.mark.parametrize(
+    "patch",
+    [
+        pytest.param({"drainTimeoutSeconds": 60}, id="time to drain"),
+        pytest.param({"allowedNamespaces": ["other"]}, id="who may use it"),
+        pytest.param({"logging": {"level": "info"}}, id="a default"),
+        pytest.param({"keyRotation": {"graceSeconds": 60}}, id="grace"),
+        pytest.param({"signal": {"externalUrl": "wss://other.example.com"}}, id="external URL"),
+    ],
+)
+async def test_what_changes_nothing_for_servers_restarts_none(world: World, patch: dict[str, Any]) -> None:
+    await world.with_server()
+    before = [pod["metadata"]["uid"] for pod in world.server_pods()]
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": patch})
+    await world.settle()
+    assert [pod["metadata"]["uid"] for pod in world.server_pods()] == before
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("False", "UpToDate")
 
 
 async def test_scaled_to_zero_is_said(world: World) -> None:
@@ -246,7 +338,7 @@ async def test_a_server_that_runs_but_does_not_answer(world: World, problem: Any
     assert str(problem) in world.message("LiveKitServer", "voice")
     status = world.get("LiveKitServer", "voice")["status"]
     assert "rooms" not in status, "an old number would be a lie"
-    assert again == 5.0
+    assert again == 1.0
     world.livekit.problem = None
     await world.reconcile("LiveKitServer", "voice")
     assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
@@ -257,36 +349,79 @@ async def test_a_server_that_runs_but_does_not_answer(world: World, problem: Any
     ]
 
 
-async def test_a_pod_that_cannot_be_created_is_explained(world: World) -> None:
+@pytest.mark.parametrize(
+    ("output", "reason"),
+    [
+        ("unable to connect to redis: dial tcp 10.0.0.9:6379: connect: connection refused", "RedisUnreachable"),
+        ("unable to connect to redis: WRONGPASS invalid username-password pair", "RedisUnreachable"),
+        ("listen tcp :7880: bind: address already in use", "PortConflict"),
+        (
+            "could not parse config: yaml: unmarshal errors:\n  line 1: field x not found in type Config",
+            "ConfigRejected",
+        ),
+        ("key file others permissions must be set to 0", "KeysInvalid"),
+        ("TURN tls cert required: tls: private key does not match public key", "TurnRejected"),
+        ("Segmentation fault", "PodFailing"),
+    ],
+)
+async def test_why_a_server_does_not_start_is_said_in_its_own_words(world: World, output: str, reason: str) -> None:
     world.kubernetes.put(manifests.server())
     await world.settle()
-    failure = {"type": "ReplicaFailure", "status": "True", "message": "forbidden by quota"}
-    world.kubernetes.edit("Deployment", NAMESPACE, "voice-livekit", {"conditions": [failure]}, status=True)
+    world.crash_server(output)
     await world.settle()
-    assert "forbidden by quota" in world.message("LiveKitServer", "voice")
+    assert world.ready("LiveKitServer", "voice") == ("False", reason)
+    if reason != "PodFailing":
+        assert output.splitlines()[-1].strip() in world.message("LiveKitServer", "voice")
+    world.run_server_pod(world.server_pods()[0])
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
 
 
-async def test_a_deleted_server_leaves_its_children_to_the_garbage_collector(world: World) -> None:
+async def test_a_deleted_server_waits_for_its_calls(world: World) -> None:
     await world.with_server()
-    world.forget()
-    closed = world.livekit.closed
+    world.kubernetes.put(manifests.room())
+    await world.settle()
+    world.livekit.join("support-42", "alice")
+    await world.settle()
     world.kubernetes.ask_to_delete("LiveKitServer", NAMESPACE, "voice")
     await world.reconcile("LiveKitServer", "voice")
-    assert world.kubernetes.writes == []
-    assert world.kubernetes.names("Secret") == world.kubernetes.names("Deployment") == []
-    assert world.livekit.closed == closed + 1
-    assert world.context.servers == {}
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.ready("LiveKitServer", "voice") == ("False", "Deleting")
+    assert "support-42" in world.message("LiveKitServer", "voice")
+    (pod,) = world.server_pods(leaving=True)
+    assert pod["metadata"]["deletionGracePeriodSeconds"] == 3600
+    world.livekit.leave("support-42", "alice")
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.server_pods(leaving=True)[0]["metadata"]["deletionGracePeriodSeconds"] == 10
+    world.run_server()
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.kubernetes.peek("LiveKitServer", NAMESPACE, "voice") is None
+    await world.reconcile("LiveKitServer", "voice")
+    left = (world.context.servers, world.context.server_pods, world.context.key_states)
+    assert left == ({}, {}, {})
+
+
+async def test_a_deletion_can_be_forced(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.room())
+    await world.settle()
+    world.livekit.join("support-42", "alice")
+    world.kubernetes.ask_to_delete("LiveKitServer", NAMESPACE, "voice")
+    await world.reconcile("LiveKitServer", "voice")
+    forced = {"metadata": {"annotations": {"livekit-operator.dev/force-delete": "true"}}}
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", forced)
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.server_pods(leaving=True)[0]["metadata"]["deletionGracePeriodSeconds"] == 10
 
 
 async def test_without_a_webhook_url_the_server_is_told_of_none(world: World) -> None:
     quiet = World(Settings(agent_image="agent:1"))
     quiet.kubernetes.put(manifests.server())
     await quiet.settle()
-    assert "webhook" not in quiet.get("ConfigMap", "voice-livekit")["data"]["livekit.yaml"]
+    assert "webhook" not in config(quiet)
     world.kubernetes.put(manifests.server())
     await world.settle()
-    config = world.get("ConfigMap", "voice-livekit")["data"]["livekit.yaml"]
-    assert "http://operator:8080/webhooks/team/voice" in config
+    assert "http://operator:8080/webhooks/team/voice" in config(world)
 
 
 async def test_a_failing_api_server_is_an_error_and_heals(world: World) -> None:
@@ -301,7 +436,7 @@ async def test_a_failing_api_server_is_an_error_and_heals(world: World) -> None:
 async def test_no_key_is_in_anything_but_a_secret(world: World) -> None:
     await world.with_server()
     await world.with_pool()
-    secret = decoded(world.get("Secret", "voice-keys"))["apiSecret"]
+    secret = decoded(world.get("Secret", "voice-livekit-keys"))["apiSecret"]
     others = [m for key, m in world.kubernetes.objects.items() if key[0] != "Secret"]
     assert others
     assert secret not in repr(others)

@@ -40,7 +40,7 @@ class Operator:
 
     async def with_server(self) -> None:
         self.world.kubernetes.put(manifests.server())
-        await self.there("Deployment", "voice-livekit")
+        await self.there("Pod", "voice-livekit-0")
         self.world.run_server()
         await self.ready("LiveKitServer", "voice")
 
@@ -53,7 +53,7 @@ async def operator() -> AsyncIterator[Operator]:
         yield Operator(world, runtime)
 
 
-async def test_a_server_is_ready_when_its_deployment_is(operator: Operator) -> None:
+async def test_a_server_is_ready_when_its_pod_is(operator: Operator) -> None:
     await operator.with_server()
 
 
@@ -82,16 +82,20 @@ async def test_a_child_that_goes_is_made_again(operator: Operator) -> None:
     await operator.with_server()
     operator.world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
     await operator.there("Secret", "support-42-alice")
-    for kind, name in (("Secret", "support-42-alice"), ("Service", "voice-livekit"), ("ConfigMap", "voice-livekit")):
+    for kind, name in (
+        ("Secret", "support-42-alice"),
+        ("Service", "voice-livekit"),
+        ("ServiceAccount", "voice-livekit"),
+    ):
         operator.world.kubernetes.vanish(kind, NAMESPACE, name)
         await operator.there(kind, name)
 
 
 async def test_a_child_changed_by_hand_is_put_back(operator: Operator) -> None:
     await operator.with_server()
-    before = operator.world.get("ConfigMap", "voice-livekit")["data"]
-    operator.world.kubernetes.edit("ConfigMap", NAMESPACE, "voice-livekit", {"data": {"livekit.yaml": "x"}})
-    await eventually(lambda: operator.world.get("ConfigMap", "voice-livekit")["data"] == before)
+    before = operator.world.get("Service", "voice-livekit")["spec"]
+    operator.world.kubernetes.edit("Service", NAMESPACE, "voice-livekit", {"spec": {"ports": []}})
+    await eventually(lambda: operator.world.get("Service", "voice-livekit")["spec"] == before)
 
 
 async def test_deleting_a_room_closes_it(operator: Operator) -> None:
@@ -122,7 +126,7 @@ async def test_the_operators_own_status_is_no_reason_to_look_again(operator: Ope
     for number in range(20):
         await operator.ready("MeetingRoom", f"room-{number}")
     writes = [w for w in operator.world.kubernetes.writes if w.kind in ("MeetingRoom", "Secret")]
-    assert len([w for w in writes if w.name != "voice-keys"]) == 3 * 20
+    assert len([w for w in writes if w.name != "voice-livekit-keys"]) == 3 * 20
     value = operator.runtime.context.metrics.registry.get_sample_value
     labels = {"kind": "MeetingRoom", "result": "ok"}
     await eventually(lambda: (value("livekit_operator_queue_depth", {"kind": "MeetingRoom"}) or 0) == 0)
@@ -215,7 +219,7 @@ async def test_watches_that_expire_are_begun_again(operator: Operator) -> None:
 async def test_it_does_not_start_without_an_api_server() -> None:
     world = World()
     world.kubernetes.fail("list", "Secret", KubernetesError(403, "Forbidden", "m"))
-    runtime = Runtime(world.kubernetes, world.worker, world.livekit.connect, QUIET, world.context.metrics)
+    runtime = Runtime(world.kubernetes, world.worker, world.loads, world.livekit.connect, QUIET, world.context.metrics)
     with pytest.raises(KubernetesError, match="Forbidden"):
         await runtime.start()
     assert not runtime.alive

@@ -9,7 +9,7 @@ from livekit_operator.resources import voiceagentpool as build
 from tests.fakes.manifests import API_SECRET, decoded
 from tests.unit.operator.resources import models
 
-INPUTS = build.PoolInputs("ws://voice-livekit.team.svc:7880", "digest", "agent:1")
+INPUTS = build.PoolInputs("ws://voice-livekit.team.svc:7880", "digest", "key", "agent:1")
 
 
 def built(**spec: Any) -> dict[str, Any]:

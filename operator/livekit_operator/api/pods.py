@@ -1,0 +1,42 @@
+"""What users may change about the pods that the operator makes: placement, metadata, volumes."""
+
+from typing import Annotated, Any
+
+from pydantic import Field
+
+from livekit_operator.api.base import ApiModel
+from livekit_operator.api.common import ObjectName
+
+# Parts of a Pod that go through as they are: their schema is Kubernetes' own, and the API server checks them there.
+PodPart = Annotated[
+    dict[str, Any], Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+]
+PodParts = Annotated[list[PodPart], Field(max_length=64)]
+Labels = Annotated[dict[str, str], Field(max_length=64)]
+
+
+class LocalObjectRef(ApiModel):
+    """An object in the same namespace."""
+
+    name: ObjectName = Field(description="Name of the object.")
+
+
+class PodTemplate(ApiModel):
+    """Overrides for pods. They are added to what the operator sets, and win only where nothing depends on it."""
+
+    labels: Labels = Field(default_factory=dict, description="Labels added to each pod.")
+    annotations: Labels = Field(default_factory=dict, description="Annotations added to each pod.")
+    node_selector: Labels = Field(default_factory=dict, description="Labels a node must have.")
+    tolerations: PodParts = Field(default_factory=list, description="Taints that are tolerated, as in a Pod.")
+    affinity: PodPart | None = Field(default=None, description="Affinity, as in a Pod.")
+    topology_spread_constraints: PodParts = Field(
+        default_factory=list,
+        description="How pods are spread, as in a Pod; over nodes where possible when left out.",
+    )
+    priority_class_name: ObjectName | None = Field(default=None, description="PriorityClass of the pods.")
+    runtime_class_name: ObjectName | None = Field(default=None, description="RuntimeClass of the pods.")
+    image_pull_secrets: list[LocalObjectRef] = Field(
+        default_factory=list, description="Secrets for pulling the image.", max_length=16
+    )
+    volumes: PodParts = Field(default_factory=list, description="Volumes added to each pod, as in a Pod.")
+    volume_mounts: PodParts = Field(default_factory=list, description="Mounts added to the container, as in a Pod.")

@@ -1,0 +1,70 @@
+"""How much a livekit-server has to do, from the metrics on its own address."""
+
+from typing import Protocol
+
+import aiohttp
+from prometheus_client.parser import text_string_to_metric_families
+
+from livekit_operator.views import ServerLoad
+
+# A server's metrics have some 50 KiB; what runs there may be anybody's image.
+_MAX_BODY_BYTES = 4 * 1024 * 1024
+# Source: livekit-server pkg/telemetry/prometheus/rooms.go
+_ROOMS = "livekit_room_total"
+_PARTICIPANTS = "livekit_participant_total"
+
+
+class ServerLoads(Protocol):
+    """What the operator asks of a server's metrics."""
+
+    async def load(self, address: str, port: int, credentials: tuple[str, str] | None) -> ServerLoad | None:
+        """Return rooms and participants of the server at an IP address, None when it does not answer in time."""
+        ...
+
+    async def close(self) -> None:
+        """Close all connections."""
+        ...
+
+
+class ServerLoadClient:
+    """The implementation: `GET /metrics`."""
+
+    def __init__(self) -> None:
+        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def load(self, address: str, port: int, credentials: tuple[str, str] | None) -> ServerLoad | None:
+        """Return rooms and participants of the server at an IP address, None when it does not answer in time."""
+        host = f"[{address}]" if ":" in address else address
+        login = aiohttp.BasicAuth(*credentials) if credentials else None
+        try:
+            async with self._session.get(
+                f"http://{host}:{port}/metrics", auth=login, allow_redirects=False
+            ) as response:
+                if response.status != 200:
+                    return None
+                text = bytearray()
+                async for chunk in response.content.iter_chunked(65536):
+                    text += chunk
+                    if len(text) > _MAX_BODY_BYTES:
+                        return None
+            return parse_load(text.decode())
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+            return None
+
+
+def parse_load(text: str) -> ServerLoad:
+    """Return the load that metrics speak of; raises ValueError when they are not a livekit-server's."""
+    # Only the two gauges are parsed: the rest is a hundred times as much.
+    lines = [line for line in text.splitlines() if line.startswith((_ROOMS, _PARTICIPANTS))]
+    values = {
+        sample.name: sample.value
+        for family in text_string_to_metric_families("\n".join(lines) + "\n")
+        for sample in family.samples
+    }
+    if _ROOMS not in values or _PARTICIPANTS not in values:
+        raise ValueError("not the metrics of a livekit-server")
+    return ServerLoad(rooms=int(values[_ROOMS]), participants=int(values[_PARTICIPANTS]))

@@ -1,0 +1,40 @@
+"""Secrets that somebody else made: read as they are needed, remembered for a moment."""
+
+from datetime import timedelta
+
+from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.errors import Blocked
+from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.context import Context
+
+# Reconciling looks every other second; a provider's key changes once in months.
+_AGE = timedelta(seconds=10)
+# How soon a Secret that somebody must still create is looked for again.
+RETRY_SECONDS = 3.0
+
+
+async def read_secret(context: Context, key: Key) -> Manifest | None:
+    """Return a Secret of somebody else, at most ten seconds old; a missing one is looked for each time."""
+    now = context.now()
+    read = context.foreign_secrets.get(key)
+    if read is not None and now - read[0] < _AGE:
+        return read[1]
+    secret = await children.find(context, "Secret", *key)
+    if secret is None:
+        context.foreign_secrets.pop(key, None)
+    else:
+        context.foreign_secrets[key] = now, secret
+    return secret
+
+
+async def read_value(context: Context, namespace: str, name: str, key: str, field: str) -> str:
+    """Return one value of a Secret, still base64; raises Blocked naming what is missing and the field that names it."""
+    secret = await read_secret(context, (namespace, name))
+    if secret is None:
+        message = f"Secret {name} of {field} does not exist."
+        raise Blocked("SecretNotFound", message, retry_after=RETRY_SECONDS)
+    value = (secret.get("data") or {}).get(key)
+    if not value:
+        context.foreign_secrets.pop((namespace, name), None)
+        raise Blocked("SecretKeyMissing", f"Secret {name} of {field} has no key {key}.", retry_after=RETRY_SECONDS)
+    return str(value)

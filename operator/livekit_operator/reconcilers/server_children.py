@@ -1,0 +1,242 @@
+"""Everything of a LiveKitServer that its servers share, and what each has for itself besides its pod."""
+
+import asyncio
+import base64
+import ipaddress
+import secrets
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.constants import LABEL_COMPONENT
+from livekit_operator.engine.cache import Key, Manifest, key_of
+from livekit_operator.errors import Blocked, NotFound
+from livekit_operator.key_rotation import KeyState
+from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
+from livekit_operator.reconcilers.secrets import read_value
+from livekit_operator.resources import livekitserver as build
+from livekit_operator.resources import managed_redis, server_config, server_network
+from livekit_operator.resources.metadata import COMPONENT_REDIS, COMPONENT_SERVER, digest
+from livekit_operator.resources.server_network import SlotPorts
+from livekit_operator.resources.server_pods import ServerInputs, SlotInputs, revision
+
+# What makes the objects of an optional kind, and where its CustomResourceDefinitions come from.
+_MISSING = {
+    "HTTPRoute": ("GatewayApiMissing", "spec.signal.gateway", "the Gateway API"),
+    "Certificate": ("CertManagerMissing", "issuerRef", "cert-manager"),
+}
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What stands around the servers: their Services, and what is wrong with any of it."""
+
+    signal_service: Manifest
+    slots: dict[int, SlotInputs]
+    problems: list[Blocked]
+    slot_problems: dict[int, Blocked]
+
+
+async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -> ServerInputs:
+    """Return what servers are started with; raises Blocked naming what is missing or wrong."""
+    redis_address = None
+    if server.spec.redis and server.spec.redis.managed:
+        redis_address = managed_redis.redis_address(server)
+    config = server_config.build_config(
+        server, operator_webhook_url=webhook_url(context, server.key), redis_address=redis_address
+    )
+    values = [
+        await read_value(context, server.metadata.namespace, secret.name, key, secret.field)
+        for secret in server_config.secret_inputs(server)
+        for key in secret.keys
+    ]
+    inputs = ServerInputs(
+        image=build.image(server, context.settings.server_image),
+        config=config,
+        keys_digest=build.keys_digest(keys),
+        secrets_digest=digest(values, 8) if values else "",
+    )
+    revision(server, inputs)  # says now what is wrong with overrides, before anything waits for it
+    return inputs
+
+
+async def ensure_surroundings(context: Context, server: LiveKitServer, slots: Iterable[int]) -> Surroundings:
+    """Make everything but pods as desired; what cannot be made is among the problems and stops nothing else."""
+    problems: list[Blocked] = []
+    wanted: set[tuple[str, Key]] = set()
+
+    async def ensure(manifest: Manifest | None) -> Manifest | None:
+        if manifest is None:
+            return None
+        wanted.add((manifest["kind"], key_of(manifest)))
+        try:
+            return await children.ensure(context, server, manifest)
+        except Blocked as blocked:
+            problems.append(blocked)
+        except NotFound:
+            if manifest["kind"] not in _MISSING:
+                raise
+            reason, field, project = _MISSING[manifest["kind"]]
+            message = f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have."
+            problems.append(Blocked(reason, message, retry_after=30.0))
+        return None
+
+    signal_service = await ensure(server_network.build_signal_service(server))
+    if signal_service is None:
+        raise problems[-1]  # without it nothing can be reached
+    await ensure(server_network.build_service_account(server))
+    await ensure(server_network.build_disruption_budget(server))
+    for manifest in (
+        server_network.build_ingress(server),
+        server_network.build_http_route(server),
+        server_network.build_turn_service(server),
+        *server_network.build_certificates(server),
+    ):
+        await ensure(manifest)
+    slot_inputs, slot_problems = {}, {}
+    for slot in sorted(slots):
+        try:
+            service = await _ensure_slot_service(context, server, slot, ensure)
+            slot_inputs[slot] = await find_slot_inputs(server, slot, service)
+        except Blocked as blocked:
+            slot_problems[slot] = blocked
+    ports = {slot: inputs.ports for slot, inputs in slot_inputs.items() if inputs.ports}
+    for manifest in server_network.build_network_policies(server, context.settings.namespace, ports):
+        await ensure(manifest)
+    await _prune(context, server, wanted)
+    return Surroundings(signal_service, slot_inputs, problems, slot_problems)
+
+
+def pods_of(context: Context, server: LiveKitServer, component: str = COMPONENT_SERVER) -> list[Manifest]:
+    """Return the pods of a server's component, by name."""
+    return [pod for pod in context.children["Pod"].owned_by(server.metadata.uid) if _component(pod) == component]
+
+
+def _component(manifest: Manifest) -> str | None:
+    found: str | None = (manifest["metadata"].get("labels") or {}).get(LABEL_COMPONENT)
+    return found
+
+
+def webhook_url(context: Context, key: Key) -> str | None:
+    """Return where a server sends its webhooks, None when this operator cannot be reached."""
+    root = context.settings.webhook_url
+    return f"{root.rstrip('/')}/webhooks/{key[0]}/{key[1]}" if root else None
+
+
+async def _ensure_slot_service(context: Context, server: LiveKitServer, slot: int, ensure: Any) -> Manifest | None:
+    current = _slot_service(context, server, slot)
+    desired = server_network.build_slot_service(server, slot, current)
+    moves = current is not None and desired is not None and server_network.moves_ports(current, desired)
+    if current is not None and moves and _is_used(context, server, current):
+        return current  # the server in this slot would be cut off: it gives way to one in another slot first
+    service: Manifest | None = await ensure(desired)
+    if service is not None and current is None:
+        # The cluster has chosen the node ports just now: the containers' ports follow them.
+        service = await ensure(server_network.build_slot_service(server, slot, service))
+    return service
+
+
+async def known_slot_inputs(context: Context, server: LiveKitServer, slot: int) -> SlotInputs:
+    """Return what a server of this slot should have for itself, by what is known before anything is written.
+
+    Raises Blocked while it has no ports or no address.
+    """
+    current = _slot_service(context, server, slot)
+    desired = server_network.build_slot_service(server, slot, current)
+    if current is not None and desired is not None:
+        desired = {**desired, "status": current.get("status")}
+    return await find_slot_inputs(server, slot, desired)
+
+
+def _slot_service(context: Context, server: LiveKitServer, slot: int) -> Manifest | None:
+    return context.children["Service"].get((server.metadata.namespace, server_network.slot_name(server, slot)))
+
+
+async def find_slot_inputs(server: LiveKitServer, slot: int, service: Manifest | None) -> SlotInputs:
+    """Return what a server has for itself, by its Service; raises Blocked while it has no ports or no address."""
+    exposure = server.spec.media.exposure
+    if exposure != "HostNetwork" and service is None:
+        raise Blocked("Progressing", f"Waiting for Service {server_network.slot_name(server, slot)}.")
+    ports: SlotPorts | None = server_network.slot_ports(server, service)
+    if ports is None:
+        raise Blocked("Progressing", f"Waiting for the node ports of {server_network.slot_name(server, slot)}.")
+    if exposure != "LoadBalancer":
+        return SlotInputs(slot, ports)
+    if server.spec.media.node_ip:
+        return SlotInputs(slot, ports, server.spec.media.node_ip)
+    address = server_network.slot_address(server, service) if service else None
+    if address is None:
+        message = f"Service {server_network.slot_name(server, slot)} has no address yet: is there a load balancer?"
+        raise Blocked("NoExternalAddress", message)
+    return SlotInputs(slot, ports, await _resolve(address))
+
+
+async def _resolve(address: str) -> str:
+    """Return the IP address of a load balancer's host name: ICE candidates hold addresses, not names."""
+    try:
+        return str(ipaddress.ip_address(address))
+    except ValueError:
+        pass
+    try:
+        found = await asyncio.get_running_loop().getaddrinfo(address, None, type=socket.SOCK_DGRAM)
+    except OSError as error:
+        message = f"The load balancer's name {address} cannot be resolved: {error}."
+        raise Blocked("NoExternalAddress", message, retry_after=10.0) from error
+    return min(str(entry[4][0]) for entry in found)
+
+
+async def ensure_redis(context: Context, server: LiveKitServer) -> None:
+    """Make the small Redis of `spec.redis.managed`: before anything else, for servers read its password."""
+    if not (server.spec.redis and server.spec.redis.managed):
+        return
+    key = (server.metadata.namespace, server_config.managed_redis_secret_name(server))
+    secret = context.children["Secret"].get(key) or await children.find(context, "Secret", *key)
+    try:
+        password = base64.b64decode((secret or {})["data"]["password"], validate=True).decode()
+    except (KeyError, TypeError, ValueError):
+        password = secrets.token_urlsafe(24)
+    await children.ensure(context, server, server_network.build_service_account(server))  # Redis' pod has it too
+    for manifest in managed_redis.build_managed_redis(server, password, context.settings.redis_image):
+        await children.ensure(context, server, manifest)
+
+
+async def _prune(context: Context, server: LiveKitServer, wanted: set[tuple[str, Key]]) -> None:
+    """Delete what an earlier spec wanted."""
+    keys = (server.metadata.namespace, build.keys_secret_name(server))
+    managed = bool(server.spec.redis and server.spec.redis.managed)
+    for kind in CHILD_KINDS:
+        for manifest in context.children[kind].owned_by(server.metadata.uid):
+            key = key_of(manifest)
+            spared = kind == "Pod" or (kind == "Secret" and key == keys)
+            spared = spared or (managed and _component(manifest) == COMPONENT_REDIS)
+            if (kind, key) not in wanted and not spared and not _is_used(context, server, manifest):
+                await children.remove(context, kind, manifest)
+    await _prune_optional(context, server, wanted)
+
+
+def _is_used(context: Context, server: LiveKitServer, manifest: Manifest) -> bool:
+    """Return whether an object belongs to a pod that still exists: it has the pod's name."""
+    return any(pod["metadata"]["name"] == manifest["metadata"]["name"] for pod in pods_of(context, server))
+
+
+async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[tuple[str, Key]]) -> None:
+    """Delete optional objects that an earlier spec wanted; for want of a cache only after the spec changed."""
+    if context.pruned.get(server.key) == server.metadata.generation:
+        return
+    names = [
+        ("HTTPRoute", build.child_name(server)),
+        ("Certificate", f"{server.metadata.name}-signal-tls"),
+        ("Certificate", f"{server.metadata.name}-turn-tls"),
+    ]
+    assert {kind for kind, _ in names} == set(OPTIONAL_KINDS)
+    for kind, name in names:
+        key = (server.metadata.namespace, name)
+        if (kind, key) in wanted:
+            continue
+        found = await children.find(context, kind, *key)
+        if found is not None and children.is_owned(server, found):
+            await children.remove(context, kind, found)
+    context.pruned[server.key] = server.metadata.generation

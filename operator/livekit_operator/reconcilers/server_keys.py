@@ -1,0 +1,156 @@
+"""A server's API keys: generated or given, rotated, in one Secret that servers, pools and tokens go by."""
+
+import base64
+import re
+import secrets
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.conditions import timestamp
+from livekit_operator.constants import (
+    ANNOTATION_KEYS,
+    KEY_API_KEY,
+    KEY_API_SECRET,
+    KEY_KEY_FILE,
+    MIN_API_SECRET_LENGTH,
+)
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Blocked, NotOwned
+from livekit_operator.key_rotation import ApiKey, KeyState, Users, dropped_at, next_state, phase
+from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.secrets import RETRY_SECONDS, read_secret
+from livekit_operator.reconcilers.server_children import pods_of
+from livekit_operator.resources import livekitserver as build
+
+_KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
+
+
+@dataclass(frozen=True)
+class ServerKeyring:
+    """The keys of a server now, how far their rotation is, and what is wrong with those that were given."""
+
+    state: KeyState
+    status: dict[str, Any]
+    problem: Blocked | None = None
+
+
+async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
+    """Return the keys after one step of their rotation.
+
+    Raises Blocked when there is none to begin with: keys that are missing or wrong later leave the known ones in use.
+    """
+    known = await _read_state(context, server)
+    given, problem = None, None
+    if server.spec.keys_secret_ref:
+        try:
+            given = await _read_given(context, server)
+        except Blocked as blocked:
+            if known is None:
+                raise
+            problem = blocked
+    rotation = server.spec.key_rotation.id
+    state = known or KeyState(in_use=(first := given or generate_key()), accepted=(first,), rotation=rotation)
+    users = _users(context, server, state)
+    grace = timedelta(seconds=server.spec.key_rotation.grace_seconds)
+    if problem is None:
+        state = next_state(
+            state, users, given=given, rotation=rotation, generate=generate_key, grace=grace, now=context.now()
+        )
+    await children.ensure(context, server, build.build_keys_secret(server, state))
+    users = _users(context, server, state)
+    drop = dropped_at(state, grace) if state.users_moved else None
+    status = {
+        "phase": phase(state, users),
+        **({"rotation": state.rotation} if state.rotation else {}),
+        "accepted": len(state.accepted),
+        **({"oldKeyDroppedAt": timestamp(drop)} if drop else {}),
+    }
+    return ServerKeyring(state, status, problem)
+
+
+def generate_key() -> ApiKey:
+    """Return a new API key in LiveKit's form, with a secret of 48 characters."""
+    return ApiKey(f"API{secrets.token_hex(6)}", secrets.token_urlsafe(36))
+
+
+def parse_key(secret: Manifest) -> ApiKey:
+    """Return the API key of a Secret that people wrote; raises Blocked saying what is wrong with it."""
+    name, data = secret["metadata"]["name"], secret.get("data") or {}
+    values = []
+    for key in (KEY_API_KEY, KEY_API_SECRET):
+        try:
+            value = base64.b64decode(data[key], validate=True).decode()
+        except (KeyError, ValueError):
+            value = ""
+        if not value.strip():
+            raise _invalid(f"Secret {name} has no key {key}.")
+        if not _KEY_FORM.fullmatch(value) or value.isdigit():
+            raise _invalid(
+                f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
+                f"a line break at its end: livekit-server reads it as YAML."
+            )
+        values.append(value)
+    if len(values[1]) < MIN_API_SECRET_LENGTH:
+        raise _invalid(f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters.")
+    return ApiKey(values[0], values[1])
+
+
+def _invalid(message: str) -> Blocked:
+    return Blocked("KeysInvalid", message, retry_after=RETRY_SECONDS)
+
+
+async def _read_state(context: Context, server: LiveKitServer) -> KeyState | None:
+    """Return the keys so far: from their Secret, or from memory when somebody deleted it."""
+    namespace, name = server.metadata.namespace, build.keys_secret_name(server)
+    secret = context.children["Secret"].get((namespace, name))
+    secret = secret or await children.find(context, "Secret", namespace, name)
+    if secret is None:
+        return context.key_states.get(server.key)
+    if not children.is_owned(server, secret):
+        raise NotOwned("Secret", namespace, name)
+    if KEY_KEY_FILE not in (secret.get("data") or {}):
+        parse_key(secret)  # somebody emptied it: say so in the words for people
+    try:
+        state = build.read_keys_secret(secret)
+    except ValueError as error:
+        raise _invalid(f"Secret {name}: {error}. Delete it to have its keys made anew.") from error
+    context.key_states[server.key] = state
+    return state
+
+
+async def _read_given(context: Context, server: LiveKitServer) -> ApiKey:
+    reference = server.spec.keys_secret_ref
+    assert reference is not None
+    secret = await read_secret(context, (server.metadata.namespace, reference.name))
+    if secret is None:
+        message = f"Secret {reference.name} of spec.keysSecretRef does not exist."
+        raise Blocked("SecretNotFound", message, retry_after=RETRY_SECONDS)
+    try:
+        return parse_key(secret)
+    except Blocked:
+        context.foreign_secrets.pop((server.metadata.namespace, reference.name), None)
+        raise
+
+
+def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
+    wanted = build.keys_digest(state)
+    servers = [pod for pod in pods_of(context, server) if "deletionTimestamp" not in pod["metadata"]]
+    in_use = build.key_digest(state.in_use.id, state.in_use.secret)
+    pools = [key for kind, key in context.users.of_server(server.key) if kind == "VoiceAgentPool"]
+    return Users(
+        servers_accept_all=all(_annotation(pod) == wanted for pod in servers),
+        pools_moved=all(
+            _annotation(pod) == in_use
+            for key in pools
+            if (pool := context.resources["VoiceAgentPool"].get(key))
+            for pod in context.children["Pod"].owned_by(pool["metadata"]["uid"])
+        ),
+    )
+
+
+def _annotation(pod: Manifest) -> str | None:
+    value: str | None = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_KEYS)
+    return value

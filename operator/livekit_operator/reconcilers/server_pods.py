@@ -1,0 +1,432 @@
+"""A server's pods: what each is doing, and carrying out what was decided about them."""
+
+import asyncio
+import base64
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.conditions import find, holds, parse_timestamp, timestamp
+from livekit_operator.constants import (
+    ANNOTATION_SLOT_INPUTS,
+    CONDITION_READY,
+    LABEL_REVISION,
+    LABEL_SERVING,
+    LABEL_SLOT,
+)
+from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound, ServerRefused, ServerUnreachable
+from livekit_operator.key_rotation import ApiKey
+from livekit_operator.reconcilers import children, status
+from livekit_operator.reconcilers.context import Context, PodMemory
+from livekit_operator.reconcilers.secrets import read_value
+from livekit_operator.reconcilers.server_children import known_slot_inputs, pods_of
+from livekit_operator.resources import livekitserver as build
+from livekit_operator.resources import server_config
+from livekit_operator.resources.metadata import COMPONENT_SERVER_CHECK
+from livekit_operator.resources.server_network import slot_name
+from livekit_operator.resources.server_pods import (
+    CONTAINER,
+    ServerInputs,
+    SlotInputs,
+    build_check_pod,
+    build_pod,
+    check_passed,
+    grace_seconds,
+    revision,
+    slot_digest,
+)
+from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Plan, ServerPod
+from livekit_operator.views import ServerLoad
+
+# A server is lost when it did not answer this often in a row, although Kubernetes takes it for ready.
+LOST_AFTER_LOOKS = 2
+# How soon one that did not answer is asked again.
+SILENT_RETRY_SECONDS = 1.0
+_CHECK_RETRY_SECONDS = 1.0
+# Rooms named in a status or an event.
+MOST_NAMES = 10
+
+
+@dataclass(frozen=True)
+class Server:
+    """One server: its pod, what deciding needs of it, what it has to do and why it does not start."""
+
+    pod: Manifest
+    view: ServerPod
+    load: ServerLoad | None = None
+    trouble: Blocked | None = None
+
+    @property
+    def address(self) -> str | None:
+        """Return the IP address of its pod."""
+        found: str | None = (self.pod.get("status") or {}).get("podIP")
+        return found
+
+    @property
+    def node_address(self) -> str | None:
+        """Return the IP address of its node."""
+        found: str | None = (self.pod.get("status") or {}).get("hostIP")
+        return found
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What pods are compared and asked with: the version wanted, None to take any; the key; the metrics' login."""
+
+    revision: str | None
+    key: ApiKey
+    credentials: tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen of all servers; `lost` when one died without a word, with the rooms it had."""
+
+    servers: Sequence[Server]
+    lost: bool = False
+
+    @property
+    def views(self) -> list[ServerPod]:
+        """Return what deciding needs."""
+        return [server.view for server in self.servers]
+
+
+async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | None, key: ApiKey) -> Look:
+    """Look at every pod of a server and ask each what it has to do, all at once."""
+    pods = pods_of(context, server)
+    memories = context.server_pods.setdefault(server.key, {})
+    wanted = revision(server, inputs) if inputs else None
+    credentials = await _metrics_credentials(context, server)
+    asked = Asked(wanted, key, credentials)
+    for pod in pods:
+        memories.setdefault(pod["metadata"]["uid"], PodMemory())
+    servers = await asyncio.gather(
+        *(_look_at(context, server, pod, memories[pod["metadata"]["uid"]], asked) for pod in pods)
+    )
+    lost = False
+    for uid in memories.keys() - {pod["metadata"]["uid"] for pod in pods}:
+        memory = memories.pop(uid)
+        lost = lost or (bool(memory.container) and not memory.leaving)
+        if memory.client is not None:
+            await memory.client.close()
+    for item in servers:
+        memory = memories[item.pod["metadata"]["uid"]]
+        container = _container_id(item.pod)
+        lost = lost or (bool(memory.container) and container != memory.container)
+        lost = lost or (item.view.unreachable and item.view.serving)
+        memory.container, memory.leaving = container, item.view.leaving
+    return Look(servers, lost)
+
+
+async def forget(context: Context, key: Key) -> None:
+    """Close what was opened to a server's pods, and forget them."""
+    for memory in context.server_pods.pop(key, {}).values():
+        if memory.client is not None:
+            await memory.client.close()
+
+
+async def carry_out(
+    context: Context,
+    server: LiveKitServer,
+    look_: Look,
+    decided: Plan,
+    inputs: ServerInputs | None,
+    slots: Mapping[int, SlotInputs],
+) -> None:
+    """Start, lead clients to and let go the servers that were decided on."""
+    by_name = {item.view.name: item for item in look_.servers}
+    # The heir first: between the two writes both serve, which is better than none.
+    for name in decided.serve:
+        await _label(context, by_name[name].pod, serving=True)
+    for name in decided.withdraw:
+        await _label(context, by_name[name].pod, serving=False)
+    for leave in decided.leave:
+        item = by_name[leave.name]
+        grace = leave.grace_seconds if leave.grace_seconds is not None else grace_seconds(server)
+        if not item.view.leaving:
+            await _announce(context, server, item, grace)
+        await children.remove(context, "Pod", item.pod, grace_seconds=grace)
+    for slot in decided.start:
+        if inputs is None or slot not in slots:
+            continue
+        serving = build.is_shared(server) or not any(item.view.serving for item in look_.servers if item.view.up)
+        pod = build_pod(server, inputs, slots[slot], serving=serving)
+        try:
+            context.children["Pod"].put(await context.kubernetes.create(pod))
+        except Conflict:
+            # Not ours, or ours and not in the cache yet.
+            found = await children.find(context, "Pod", server.metadata.namespace, slot_name(server, slot))
+            if found is not None and not children.is_owned(server, found):
+                raise Blocked(
+                    "NotOwned", f"Pod {found['metadata']['name']} exists and is not owned by this resource."
+                ) from None
+
+
+async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> float | None:
+    """Have livekit-server itself read a new configuration before any server gives way to it.
+
+    Returns None when it may go on, else in how many seconds to look again; raises Blocked when it must not.
+    """
+    pods = pods_of(context, server, COMPONENT_SERVER_CHECK)
+    wanted = revision(server, inputs)
+    for pod in pods:
+        if pod["metadata"]["labels"].get(LABEL_REVISION) != wanted and "deletionTimestamp" not in pod["metadata"]:
+            await children.remove(context, "Pod", pod, grace_seconds=0)
+    found = [p for p in pods if p["metadata"]["labels"].get(LABEL_REVISION) == wanted]
+    if not found:
+        context.children["Pod"].put(await context.kubernetes.create(build_check_pod(server, inputs)))
+        return _CHECK_RETRY_SECONDS
+    pod = found[0]
+    ended = "terminated" in (_container_status(pod).get("state") or {})
+    if not ended and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
+        if trouble := _start_trouble(pod):
+            raise trouble
+        return _CHECK_RETRY_SECONDS
+    if context.checked.get(server.key, ("", ""))[0] != pod["metadata"]["uid"]:
+        output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
+        context.checked[server.key] = pod["metadata"]["uid"], output
+    output = context.checked[server.key][1]
+    if check_passed(output):
+        return None
+    message = f"livekit-server does not take this configuration: {_last(output)}"
+    raise explain(output) or Blocked("ConfigRejected", message)
+
+
+async def end_check(context: Context, server: LiveKitServer) -> None:
+    """Remove pods that checked a configuration: it is in use, or no longer wanted."""
+    for pod in pods_of(context, server, COMPONENT_SERVER_CHECK):
+        if "deletionTimestamp" not in pod["metadata"]:
+            await children.remove(context, "Pod", pod, grace_seconds=0)
+    context.checked.pop(server.key, None)
+
+
+def explain(output: str) -> Blocked | None:
+    """Return what livekit-server's last words mean, None when they are not known to mean anything.
+
+    Sources: pkg/config/config.go, pkg/service/server.go, protocol redis/redis.go
+    """
+    last = _last(output)
+    if "redis" in last.lower() or "NOAUTH" in last or "WRONGPASS" in last:
+        return Blocked("RedisUnreachable", f"Redis does not answer as it should: {last}")
+    if "address already in use" in last:
+        return Blocked("PortConflict", f"A port of this server is taken on its node: {last}")
+    if "key file" in last or "keys must be provided" in last:
+        return Blocked("KeysInvalid", f"livekit-server cannot use its keys: {last}")
+    if "TURN" in last or "tls" in last:
+        return Blocked("TurnRejected", f"TURN cannot be offered: {last}")
+    if "could not parse config" in last or "could not validate" in last or "field " in last or "yaml" in last:
+        return Blocked("ConfigRejected", f"livekit-server does not take this configuration: {last}")
+    return None
+
+
+def describe(server: LiveKitServer, item: Server, decided: Plan) -> dict[str, Any]:
+    """Return one line of `status.servers`."""
+    view, load = item.view, item.load
+    leaves_by = item.pod["metadata"].get("deletionTimestamp") if view.leaving else None
+    waits = view.name in decided.waits_for
+    if waits and decided.deadline:
+        leaves_by = timestamp(decided.deadline)
+    address = server.spec.media.node_ip or item.node_address
+    for variable in item.pod["spec"]["containers"][0].get("env") or ():
+        if variable["name"] == "NODE_IP" and variable.get("value"):
+            address = variable["value"]
+    line = {
+        "name": view.name,
+        "node": item.pod["spec"].get("nodeName"),
+        "address": address,
+        "state": _state(item),
+        "rooms": load.rooms if load else None,
+        "participants": load.participants if load else None,
+        "leavesBy": leaves_by,
+        "waitsFor": list(load.names[:MOST_NAMES]) if load and (view.leaving or waits) else [],
+    }
+    return {key: value for key, value in line.items() if value not in (None, [])}
+
+
+def _state(item: Server) -> str:
+    view = item.view
+    if view.leaving:
+        return "Draining"
+    if view.finished or (view.stuck and not view.unschedulable):
+        return "Failed"
+    if view.unreachable:
+        return "Unreachable"
+    if view.ready:
+        return "Serving" if view.serving else "Standby"
+    return "Pending" if view.unschedulable or not item.pod["spec"].get("nodeName") else "Starting"
+
+
+async def _look_at(
+    context: Context,
+    server: LiveKitServer,
+    pod: Manifest,
+    memory: PodMemory,
+    asked: Asked,
+) -> Server:
+    metadata, pod_status = pod["metadata"], pod.get("status") or {}
+    labels = metadata.get("labels") or {}
+    slot = int(labels.get(LABEL_SLOT, "0"))
+    ready = holds(pod_status.get("conditions"), CONDITION_READY)
+    running = ready or ("deletionTimestamp" in metadata and pod_status.get("phase") == "Running")
+    load = await _ask(context, server, pod, memory, asked) if running else None
+    memory.silent = memory.silent + 1 if running and load is None else 0
+    trouble = _start_trouble(pod) if not ready else None
+    if trouble is not None and trouble.reason == "PodFailing":
+        trouble = await _last_words(context, pod, memory) or trouble
+    node = context.nodes.get(("", pod["spec"].get("nodeName") or ""))
+    scheduled = find(pod_status.get("conditions"), "PodScheduled")
+    view = ServerPod(
+        name=metadata["name"],
+        slot=slot,
+        created=parse_timestamp(metadata["creationTimestamp"]),
+        current=asked.revision is None or await _is_current(context, server, pod, slot, asked.revision),
+        ready=ready,
+        serving=labels.get(LABEL_SERVING) == "true",
+        leaving="deletionTimestamp" in metadata,
+        finished=pod_status.get("phase") in ("Succeeded", "Failed"),
+        stuck=trouble is not None,
+        unschedulable=scheduled.get("reason") == "Unschedulable",
+        cordoned=bool(node and node["spec"]["unschedulable"]),
+        unreachable=ready and memory.silent >= LOST_AFTER_LOOKS,
+        rooms=load.rooms if load else None,
+        participants=load.participants if load else None,
+        hurried=metadata.get("deletionGracePeriodSeconds", FORCED_GRACE_SECONDS + 1) <= FORCED_GRACE_SECONDS,
+    )
+    return Server(pod, view, load, trouble)
+
+
+async def _is_current(context: Context, server: LiveKitServer, pod: Manifest, slot: int, wanted: str) -> bool:
+    if pod["metadata"]["labels"].get(LABEL_REVISION) != wanted:
+        return False
+    try:
+        inputs = await known_slot_inputs(context, server, slot)
+    except Blocked:
+        return True  # not known now: no reason to replace what works
+    return bool((pod["metadata"].get("annotations") or {}).get(ANNOTATION_SLOT_INPUTS) == slot_digest(server, inputs))
+
+
+async def _ask(
+    context: Context, server: LiveKitServer, pod: Manifest, memory: PodMemory, asked: Asked
+) -> ServerLoad | None:
+    """Return what a server has to do; None when it does not answer."""
+    address = (pod.get("status") or {}).get("podIP")
+    if not address:
+        return None
+    if build.is_shared(server):
+        # Any server lists the rooms of all; only its metrics speak of itself.
+        port = server_config.metrics_port(server)
+        return await context.loads.load(address, port, asked.credentials) if port else None
+    key = asked.key
+    if memory.client is None or memory.key != key:
+        if memory.client is not None:
+            await memory.client.close()
+        host = f"[{address}]" if ":" in address else address
+        memory.client = context.connect(f"http://{host}:{server.spec.signal.port}", key.id, key.secret)
+        memory.key = key
+    try:
+        rooms = await memory.client.list_rooms()
+    except ServerUnreachable:
+        return None
+    except ServerRefused:
+        return ServerLoad(0, 0) if not holds((pod.get("status") or {}).get("conditions"), CONDITION_READY) else None
+    names = tuple(sorted(room.name for room in rooms if room.participants))
+    return ServerLoad(len(rooms), sum(room.participants for room in rooms), names)
+
+
+async def _metrics_credentials(context: Context, server: LiveKitServer) -> tuple[str, str] | None:
+    prometheus = server.spec.prometheus
+    if not (build.is_shared(server) and prometheus and prometheus.credentials_secret_ref):
+        return None
+    name, field = prometheus.credentials_secret_ref.name, "spec.prometheus.credentialsSecretRef"
+    try:
+        values = [
+            base64.b64decode(await read_value(context, server.metadata.namespace, name, key, field)).decode()
+            for key in ("username", "password")
+        ]
+    except (Blocked, ValueError):
+        return None
+    return values[0], values[1]
+
+
+async def _last_words(context: Context, pod: Manifest, memory: PodMemory) -> Blocked | None:
+    """Return why a server ends again and again, in its own words, read once for each end."""
+    container = _container_status(pod)
+    restarts = int(container.get("restartCount") or 0)
+    if memory.trouble[0] != restarts:
+        running = "running" in (container.get("state") or {})
+        try:
+            output = await context.kubernetes.log(
+                pod["metadata"]["namespace"], pod["metadata"]["name"], CONTAINER, previous=running
+            )
+        except KubernetesError:
+            return None
+        memory.trouble = restarts, output
+    return explain(memory.trouble[1])
+
+
+def _start_trouble(pod: Manifest) -> Blocked | None:
+    """Return why a pod does not start, in the kubelet's or the scheduler's words."""
+    name, pod_status = pod["metadata"]["name"], pod.get("status") or {}
+    container = _container_status(pod)
+    waiting = (container.get("state") or {}).get("waiting") or {}
+    if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
+        return Blocked("ImageNotFound", f"Pod {name}: {waiting['reason']}: {waiting.get('message', '')}")
+    if waiting.get("reason") == "CrashLoopBackOff":
+        return Blocked("PodFailing", f"Pod {name} ends again and again: see its log.")
+    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
+        return Blocked("PodFailing", f"Pod {name}: {waiting['reason']}: {waiting.get('message', '')}")
+    if (container.get("restartCount") or 0) > 0 or "terminated" in (container.get("state") or {}):
+        return Blocked("PodFailing", f"Pod {name} has ended: see its log.")
+    scheduled = find(pod_status.get("conditions"), "PodScheduled")
+    if scheduled.get("status") == "False":
+        return Blocked("Unschedulable", f"Pod {name}: {scheduled.get('message', '')}")
+    return None
+
+
+def _container_status(pod: Manifest) -> dict[str, Any]:
+    statuses: list[dict[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or []
+    return statuses[0] if statuses else {}
+
+
+def _container_id(pod: Manifest) -> str:
+    return str(_container_status(pod).get("containerID") or "")
+
+
+async def _label(context: Context, pod: Manifest, *, serving: bool) -> None:
+    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+    # "false" rather than none: the disruption budget goes on counting a server that had clients.
+    patch = {"metadata": {"uid": pod["metadata"]["uid"], "labels": {LABEL_SERVING: "true" if serving else "false"}}}
+    try:
+        written = await context.kubernetes.merge("Pod", namespace, name, patch)
+    except NotFound:
+        return
+    context.children["Pod"].put(written)
+
+
+async def _announce(context: Context, server: LiveKitServer, item: Server, grace: int) -> None:
+    """Tell in an Event who leaves, and which rooms it waits for."""
+    load = item.load
+    if not load or not load.participants:
+        return
+    rooms = ", ".join(load.names[:MOST_NAMES]) or f"{load.rooms} rooms"
+    latest = timestamp(context.now() + timedelta(seconds=grace))
+    message = f"{item.view.name} takes no new rooms and leaves when these are empty, or at {latest}: {rooms}."
+    await status.emit(context, server, "Normal", "Draining", message)
+
+
+def _last(output: str) -> str:
+    """Return the last line of an output that says something; a stack trace is not worth reading."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    wanted = [line for line in lines if not line.startswith(("github.com/", "main.", "runtime.", "goroutine "))]
+    # The error itself may take two lines: "could not parse config: yaml: unmarshal errors:" and the field.
+    tail = wanted[-2:] if len(wanted) > 1 and wanted[-2].endswith(":") else wanted[-1:]
+    return " ".join(tail)[:500]
+
+
+def deletion_deadline(server: LiveKitServer) -> datetime:
+    """Return when a deleted server's calls end at the latest."""
+    began = parse_timestamp(server.metadata.deletion_timestamp or "")
+    return began + timedelta(seconds=grace_seconds(server))

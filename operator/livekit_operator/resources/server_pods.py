@@ -1,0 +1,280 @@
+"""Pods of a LiveKitServer: one for each server, and the short-lived one that checks a new configuration."""
+
+import posixpath
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.constants import (
+    ANNOTATION_INPUTS,
+    ANNOTATION_KEYS,
+    ANNOTATION_SLOT_INPUTS,
+    KEY_API_KEY,
+    KEY_KEY_FILE,
+    LABEL_REVISION,
+    LABEL_SERVING,
+    LABEL_SLOT,
+)
+from livekit_operator.errors import Blocked
+from livekit_operator.resources import server_config
+from livekit_operator.resources.livekitserver import child_name, is_shared, keys_secret_name
+from livekit_operator.resources.metadata import (
+    COMPONENT_SERVER,
+    COMPONENT_SERVER_CHECK,
+    Manifest,
+    child,
+    digest,
+    labels,
+    secret_variable,
+    selector,
+)
+from livekit_operator.resources.pod_template import apply_template
+from livekit_operator.resources.server_network import SlotPorts, slot_name
+
+CONTAINER = "livekit-server"
+_KEYS_FOLDER = posixpath.dirname(server_config.KEY_FILE)
+# Any unprivileged user will do: the official image names none.
+_USER = 1000
+# livekit-server refuses key files that others may read (pkg/config/config.go ValidateKeys).
+_SECRET_FILE_MODE = 0o440
+# A node that does not answer has lost its servers: they are replaced sooner than after Kubernetes' five minutes.
+_LOST_NODE_SECONDS = 30
+_CHECK_SECONDS = 120
+# Linux takes no longer variable than 128 KiB (MAX_ARG_STRLEN).
+_MAX_CONFIG_BYTES = 100 * 1024
+_OWN_ADDRESS = "@node-address@"
+
+
+@dataclass(frozen=True)
+class ServerInputs:
+    """What every server of a LiveKitServer is started with."""
+
+    image: str
+    config: dict[str, Any]
+    keys_digest: str
+    secrets_digest: str
+
+
+@dataclass(frozen=True)
+class SlotInputs:
+    """What one server has for itself: ports given by its Service, an address given by its load balancer."""
+
+    slot: int
+    ports: SlotPorts | None = None
+    address: str | None = None
+
+
+def build_pod(server: LiveKitServer, inputs: ServerInputs, slot: SlotInputs, *, serving: bool) -> Manifest:
+    """Return the pod of one server."""
+    spec = {
+        **_pod_spec(server, inputs, _slot_environment(server, slot)),
+        "hostNetwork": server.spec.media.exposure == "HostNetwork",
+        "terminationGracePeriodSeconds": grace_seconds(server),
+    }
+    metadata, spec = _overridden(server, inputs, spec)
+    metadata["labels"] |= {LABEL_SLOT: str(slot.slot), **({LABEL_SERVING: "true"} if serving else {})}
+    metadata["annotations"][ANNOTATION_SLOT_INPUTS] = slot_digest(server, slot)
+    pod = child(server, COMPONENT_SERVER, "Pod", "v1", slot_name(server, slot.slot), spec=spec)
+    pod["metadata"] |= metadata
+    return pod
+
+
+def build_check_pod(server: LiveKitServer, inputs: ServerInputs) -> Manifest:
+    """Return a pod that has livekit-server itself read a configuration, and reach Redis, then end.
+
+    It ends well whatever it finds (cmd/server/main.go prints errors and returns): what it printed tells.
+    """
+    spec = _pod_spec(server, inputs, [_field("NODE_IP", "status.podIP")])
+    container = spec["containers"][0]
+    for name in ("ports", "readinessProbe", "livenessProbe"):
+        container.pop(name)
+    container["args"] = ["list-nodes" if is_shared(server) else "ports"]
+    spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": _CHECK_SECONDS, "dnsPolicy": "ClusterFirst"}
+    metadata, spec = _overridden(server, inputs, spec)
+    name = f"{child_name(server)}-check-{metadata['labels'][LABEL_REVISION][:8]}"
+    pod = child(server, COMPONENT_SERVER_CHECK, "Pod", "v1", name, spec=spec)
+    pod["metadata"]["labels"] |= {LABEL_REVISION: metadata["labels"][LABEL_REVISION]}
+    return pod
+
+
+def check_passed(output: str) -> bool:
+    """Return whether the check pod's output is what it prints when all is well."""
+    return "TCP Ports" in output or "IP Address" in output
+
+
+def revision(server: LiveKitServer, inputs: ServerInputs) -> str:
+    """Return the version of a server's pod: a digest of everything all servers are started with."""
+    metadata, _ = _overridden(server, inputs, _pod_spec(server, inputs, []))
+    return str(metadata["labels"][LABEL_REVISION])
+
+
+def slot_digest(server: LiveKitServer, slot: SlotInputs) -> str:
+    """Return a digest of what one server has for itself."""
+    return digest(_slot_environment(server, slot), 8)
+
+
+def grace_seconds(server: LiveKitServer) -> int:
+    """Return when Kubernetes kills a leaving server, counted from its being told to leave."""
+    return max(1, server.spec.drain_timeout_seconds)
+
+
+def _overridden(
+    server: LiveKitServer, inputs: ServerInputs, spec: dict[str, Any]
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return metadata and spec with the user's overrides, and the revision of both among the labels."""
+    metadata: dict[str, Any] = {
+        "labels": labels(server, COMPONENT_SERVER),
+        "annotations": {ANNOTATION_INPUTS: inputs.secrets_digest, ANNOTATION_KEYS: inputs.keys_digest},
+    }
+    metadata, spec = apply_template(
+        metadata, spec, server.spec.pod_template, container=CONTAINER, selector=selector(server, COMPONENT_SERVER)
+    )
+    common = [metadata, _without_slot(spec), server.spec.media.exposure]
+    metadata = {**metadata, "labels": {**metadata["labels"], LABEL_REVISION: digest(common)}}
+    return metadata, spec
+
+
+def _without_slot(spec: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what is the same for every server, and needs a new pod when it changes."""
+    container = spec["containers"][0]
+    # Another check or another probe is no reason to replace a server.
+    dropped = ("env", "args", "ports", "readinessProbe", "livenessProbe")
+    common = {
+        key: value
+        for key, value in spec.items()
+        if key
+        not in ("terminationGracePeriodSeconds", "hostNetwork", "dnsPolicy", "restartPolicy", "activeDeadlineSeconds")
+    }
+    environment = [variable for variable in container["env"] if variable["name"] not in _SLOT_VARIABLES]
+    kept = {key: value for key, value in container.items() if key not in dropped}
+    return {**common, "containers": [{**kept, "env": environment}]}
+
+
+def _pod_spec(server: LiveKitServer, inputs: ServerInputs, slot_environment: list[dict[str, Any]]) -> dict[str, Any]:
+    volumes, mounts = server_config.secret_volumes(server)
+    lost = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _LOST_NODE_SECONDS}
+    return {
+        # On the host network a pod would otherwise resolve names with the node's resolver and not find Services.
+        "dnsPolicy": "ClusterFirstWithHostNet",
+        "serviceAccountName": child_name(server),
+        "automountServiceAccountToken": False,
+        "enableServiceLinks": False,
+        "securityContext": {
+            "runAsNonRoot": True,
+            "runAsUser": _USER,
+            "runAsGroup": _USER,
+            "fsGroup": _USER,
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
+        "tolerations": [
+            {"key": "node.kubernetes.io/not-ready", **lost},
+            {"key": "node.kubernetes.io/unreachable", **lost},
+        ],
+        "containers": [_container(server, inputs, slot_environment, mounts)],
+        "volumes": [
+            {
+                "name": "keys",
+                "secret": {
+                    "secretName": keys_secret_name(server),
+                    "defaultMode": _SECRET_FILE_MODE,
+                    "items": [{"key": KEY_KEY_FILE, "path": KEY_KEY_FILE}],
+                },
+            },
+            *volumes,
+        ],
+    }
+
+
+def _container(
+    server: LiveKitServer,
+    inputs: ServerInputs,
+    slot_environment: list[dict[str, Any]],
+    secret_mounts: list[dict[str, Any]],
+) -> dict[str, Any]:
+    probe = {"httpGet": {"path": "/", "port": "signal"}}
+    if server.spec.signal.bind_addresses:
+        probe["httpGet"]["host"] = server.spec.signal.bind_addresses[0]
+    return {
+        "name": CONTAINER,
+        "image": inputs.image,
+        "imagePullPolicy": "IfNotPresent",
+        "env": [
+            # The file names no key, so the one that signs webhooks comes this way (config.go GenerateCLIFlags).
+            secret_variable("LIVEKIT_WEBHOOK_API_KEY", keys_secret_name(server), KEY_API_KEY),
+            *server_config.secret_environment(server),
+            # Before the configuration, which names the address of its server.
+            *slot_environment,
+            {"name": "LIVEKIT_CONFIG", "value": _config_text(server, inputs.config)},
+        ],
+        "ports": _ports(server),
+        "readinessProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 2},
+        # 406 while node statistics are late is a pause, not a death: five in a row are.
+        "livenessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 5},
+        "resources": server.spec.resources.model_dump(exclude_defaults=True),
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+        "volumeMounts": [
+            {"name": "keys", "mountPath": _KEYS_FOLDER, "readOnly": True},
+            *secret_mounts,
+        ],
+    }
+
+
+def _config_text(server: LiveKitServer, config: dict[str, Any]) -> str:
+    """Return the configuration as a variable's value, into which the kubelet puts the server's own address.
+
+    TURN must lead to the media of its own server, whose address may be a private one, and to nothing else in there.
+    Raises Blocked when it is longer than a variable can be.
+    """
+    turn = config.get("turn")
+    own = not server.spec.media.discover_external_ip
+    if turn and own:
+        allowed = [*turn.get("allow_restricted_peer_cidrs", ()), f"{_OWN_ADDRESS}/{_own_prefix(server)}"]
+        config = {**config, "turn": {**turn, "allow_restricted_peer_cidrs": allowed}}
+    # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
+    text = yaml.safe_dump(config, sort_keys=True, width=10_000).replace("$", "$$").replace(_OWN_ADDRESS, "$(NODE_IP)")
+    if len(text.encode()) > _MAX_CONFIG_BYTES:
+        raise Blocked("ConfigRejected", f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes.")
+    return text
+
+
+def _own_prefix(server: LiveKitServer) -> int:
+    return 128 if server.spec.media.node_ip and ":" in server.spec.media.node_ip else 32
+
+
+def _ports(server: LiveKitServer) -> list[dict[str, Any]]:
+    """Return the container's ports. Host ports are named so that the scheduler keeps two servers apart."""
+    host = server.spec.media.exposure == "HostNetwork"
+    return [
+        {"name": name, "containerPort": port, "protocol": protocol, **({"hostPort": port} if host else {})}
+        for name, protocol, port in server_config.single_ports(server)
+    ]
+
+
+# What a server has for itself.
+_SLOT_VARIABLES = ("NODE_IP", "UDP_PORT", "LIVEKIT_RTC_TCP_PORT", "LIVEKIT_TURN_UDP_PORT")
+
+
+def _slot_environment(server: LiveKitServer, slot: SlotInputs) -> list[dict[str, Any]]:
+    media = server.spec.media
+    variables: list[dict[str, Any]] = []
+    if media.node_ip or slot.address:
+        variables.append({"name": "NODE_IP", "value": media.node_ip or slot.address})
+    elif not media.discover_external_ip:
+        variables.append(_field("NODE_IP", "status.hostIP"))
+    if media.exposure == "NodePort" and slot.ports:
+        variables.append({"name": "UDP_PORT", "value": str(slot.ports.udp[0])})
+        variables.append({"name": "LIVEKIT_RTC_TCP_PORT", "value": str(slot.ports.tcp)})
+        if slot.ports.turn_udp:
+            variables.append({"name": "LIVEKIT_TURN_UDP_PORT", "value": str(slot.ports.turn_udp)})
+    return variables
+
+
+def _field(name: str, path: str) -> dict[str, Any]:
+    return {"name": name, "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": path}}}

@@ -1,0 +1,199 @@
+"""Which servers to start, which to lead new clients to and which to let go: a pure decision.
+
+A server that goes takes its rooms with it, so it goes when they are empty. Where servers share their rooms by Redis:
+
+    missing servers             -> started, one more than wanted while versions change
+    servers of an older version -> told to leave as soon as a ready new one stands in, the emptiest first; from then on
+                                   they take no new rooms and end with their last one
+    too many                    -> the emptiest is told to leave
+
+Without Redis there is one server, and a second one would be a different world: rooms, agents and callers would not
+find each other. So the new one waits, ready (Standby), until the rooms of the old one are empty or its time is over,
+and then takes over. A new one that finds no place because the old one holds its ports waits likewise, unscheduled.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+# A server whose time is over disconnects whoever is left and ends.
+FORCED_GRACE_SECONDS = 10
+
+
+@dataclass(frozen=True)
+class ServerPod:
+    """What deciding needs of a server's pod."""
+
+    name: str
+    slot: int
+    created: datetime
+    current: bool = True
+    """Whether it is as one started now would be."""
+    ready: bool = False
+    serving: bool = False
+    """Whether new clients are led to it."""
+    leaving: bool = False
+    finished: bool = False
+    stuck: bool = False
+    """Whether it does not start: no place, no image, or it ends again and again."""
+    unschedulable: bool = False
+    cordoned: bool = False
+    """Whether its node is to be emptied."""
+    unreachable: bool = False
+    hurried: bool = False
+    """Whether it is leaving and was told not to wait."""
+    rooms: int | None = None
+    participants: int | None = None
+
+    @property
+    def idle(self) -> bool:
+        """Return whether nobody is known to be on it."""
+        return self.participants == 0 or (self.participants is None and not self.ready)
+
+    @property
+    def up(self) -> bool:
+        """Return whether clients can use it."""
+        return self.ready and not self.unreachable
+
+
+@dataclass(frozen=True)
+class Leave:
+    """A server that is told to leave; `grace_seconds` None leaves it all of its time to drain."""
+
+    name: str
+    grace_seconds: int | None = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What to do now. `waits_for` names servers whose rooms must become empty before anything else happens."""
+
+    start: tuple[int, ...] = ()
+    serve: tuple[str, ...] = ()
+    withdraw: tuple[str, ...] = ()
+    leave: tuple[Leave, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    deadline: datetime | None = None
+    """When the waiting is over, rooms or not."""
+
+
+def plan(pods: Sequence[ServerPod], *, replicas: int, shared: bool, drain_timeout: timedelta, now: datetime) -> Plan:
+    """Return what to do now to come to `replicas` current servers without disconnecting anybody."""
+    finished = [Leave(pod.name) for pod in pods if pod.finished and not pod.leaving]
+    # Agents alone would keep a leaving server until its time is over: with its last caller it may end.
+    finished += [
+        Leave(pod.name, FORCED_GRACE_SECONDS)
+        for pod in pods
+        if pod.leaving and not pod.hurried and pod.participants == 0
+    ]
+    staying = [pod for pod in pods if not pod.finished and not pod.leaving]
+    current = [pod for pod in staying if pod.current and not pod.cordoned]
+    # An older one that does not start is of no use to anybody.
+    useless = [pod for pod in staying if pod not in current and pod.stuck and not pod.ready]
+    older = [pod for pod in staying if pod not in current and pod not in useless]
+
+    most = replicas + (1 if older and replicas else 0)
+    missing = max(0, min(replicas - len(current), most - len(current) - len(older)))
+    if older and _without_place(current):
+        missing = 0  # another one would find no place either
+    start = tuple(_free_slots(pods, missing))
+
+    situation = _Situation(current, older, replicas, drain_timeout, now, any(pod.leaving for pod in pods))
+    serve, withdraw, leave, waits_for, deadline = _share(situation) if shared else _hand_over(situation)
+    going = {item.name for item in leave}
+    return Plan(
+        start=start,
+        serve=tuple(name for name in serve if name not in going),
+        withdraw=tuple(withdraw),
+        leave=(*finished, *(Leave(pod.name) for pod in useless), *leave),
+        waits_for=tuple(waits_for),
+        deadline=deadline,
+    )
+
+
+@dataclass(frozen=True)
+class _Situation:
+    current: Sequence[ServerPod]
+    older: Sequence[ServerPod]
+    replicas: int
+    drain_timeout: timedelta
+    now: datetime
+    leaving: bool
+    """Whether a server is on its way out already, and will free its place."""
+
+
+# serve, withdraw, leave, waits for, deadline
+_Decision = tuple[list[str], list[str], list[Leave], list[str], datetime | None]
+
+
+def _share(situation: _Situation) -> _Decision:
+    current, older, replicas = situation.current, situation.older, situation.replicas
+    staying = [*current, *older]
+    serve = [pod.name for pod in staying if pod.up and not pod.serving]
+    # One that has died without a word would go on being offered to every third client until Kubernetes notices.
+    withdraw = [pod.name for pod in staying if pod.unreachable and pod.serving]
+    surplus = _emptiest(current)[: max(0, len(current) - replicas)]
+    needed = max(0, replicas - sum(pod.up for pod in current))
+    leave = [Leave(pod.name) for pod in (*surplus, *_emptiest(older)[: max(0, len(older) - needed)])]
+    if leave or not older or situation.leaving or not _without_place(current):
+        return serve, withdraw, leave, [], None
+    # The new one needs the place of an old one; while others serve, one may drain at once.
+    victim = _emptiest(older)[0]
+    if sum(pod.up for pod in staying) > 1 or victim.idle:
+        return serve, withdraw, [Leave(victim.name)], [], None
+    return serve, withdraw, *_wait(victim, situation)
+
+
+def _hand_over(situation: _Situation) -> _Decision:
+    current, older, replicas = situation.current, situation.older, situation.replicas
+    staying = [*current, *older]
+    if replicas == 0:
+        return [], [], [Leave(pod.name) for pod in staying], [], None
+    holder = next((pod for pod in staying if pod.serving), None)
+    heirs = sorted((pod for pod in current if pod.up and pod is not holder), key=lambda pod: pod.slot)
+    spare = [Leave(pod.name) for pod in _emptiest(current)[: max(0, len(current) - 1)] if pod is not holder]
+    if holder is None:
+        candidates = [*heirs, *(pod for pod in older if pod.up)]
+        leave = [Leave(pod.name) for pod in older if pod is not candidates[0]] if candidates else []
+        return [pod.name for pod in candidates[:1]], [], leave, [], None
+    if holder in current:
+        return [], [], [*spare, *(Leave(pod.name) for pod in older)], [], None
+    if not heirs and not _without_place(current):
+        return [], [], [], [], None  # the new one starts
+    serve, withdraw = [pod.name for pod in heirs[:1]], [holder.name] if heirs else []
+    if holder.idle or (heirs and holder.unreachable):
+        return serve, withdraw, [Leave(holder.name)], [], None
+    leave, waits_for, deadline = _wait(holder, situation)
+    return (serve, withdraw, leave, waits_for, deadline) if leave else ([], [], [], waits_for, deadline)
+
+
+def _wait(pod: ServerPod, situation: _Situation) -> tuple[list[Leave], list[str], datetime | None]:
+    """Wait for a server's rooms, counted from the start of the one that takes its place."""
+    deadline = min(item.created for item in situation.current) + situation.drain_timeout
+    if situation.now >= deadline:
+        return [Leave(pod.name, FORCED_GRACE_SECONDS)], [], None
+    return [], [pod.name], deadline
+
+
+def _without_place(current: Sequence[ServerPod]) -> bool:
+    return any(pod.unschedulable for pod in current)
+
+
+def _emptiest(pods: Sequence[ServerPod]) -> list[ServerPod]:
+    """Return the servers in the order in which they should leave."""
+    unknown = float("inf")
+    return sorted(
+        pods,
+        key=lambda pod: (
+            pod.up,
+            not pod.cordoned,
+            pod.participants if pod.participants is not None else unknown,
+            pod.rooms if pod.rooms is not None else unknown,
+            -pod.slot,
+        ),
+    )
+
+
+def _free_slots(pods: Sequence[ServerPod], count: int) -> list[int]:
+    taken = {pod.slot for pod in pods}
+    return [slot for slot in range(len(taken) + count) if slot not in taken][:count]

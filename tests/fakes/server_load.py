@@ -1,0 +1,23 @@
+"""Servers' metrics in memory."""
+
+from livekit_operator.views import ServerLoad
+
+
+class FakeServerLoads:
+    """Implements the Protocol `ServerLoads`: an address that tests gave a load answers, others do not."""
+
+    def __init__(self) -> None:
+        self.answers: dict[str, ServerLoad] = {}
+        self.credentials: list[tuple[str, str] | None] = []
+        self.closed = False
+
+    async def load(  # noqa: ARG002 - one port
+        self, address: str, port: int, credentials: tuple[str, str] | None
+    ) -> ServerLoad | None:
+        """Return rooms and participants of the server at an IP address."""
+        self.credentials.append(credentials)
+        return self.answers.get(address)
+
+    async def close(self) -> None:
+        """Close all connections."""
+        self.closed = True
