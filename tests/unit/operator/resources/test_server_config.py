@@ -311,7 +311,7 @@ def test_webhooks() -> None:
 
 
 def test_extra_config_is_merged_into_what_is_there() -> None:
-    extra = {
+    extra: dict[str, Any] = {
         "rtc": {
             "packet_buffer_size_audio": 100,
             "turn_servers": [{"host": "t", "secret_file": "/x/y", "username": "u"}],
