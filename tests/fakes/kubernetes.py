@@ -54,6 +54,8 @@ class FakeKubernetes:
         self.objects: dict[ObjectKey, Manifest] = {}
         self.writes: list[Write] = []
         self.reads: list[str] = []
+        self.missing_kinds: set[str] = set()
+        """Kinds that this cluster does not have."""
         self.logs: dict[str, str] = {}
         """Pod -> what it printed."""
         self.watched_from: list[str] = []
@@ -209,18 +211,18 @@ class FakeKubernetes:
         if current is not None and uid in (None, current["metadata"]["uid"]):
             self._delete(current, grace_seconds)
 
-    async def log(  # noqa: ARG002 - one container, one life
-        self, namespace: str, pod: str, container: str, *, previous: bool = False
-    ) -> str:
+    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
         """Return what tests let a pod say."""
         self._begin("log", "Pod")
-        self.reads.append(f"log {pod}")
+        self.reads.append(f"log {pod}/{container}{' of before' if previous else ''}")
         self._find("Pod", namespace, pod)
         return self.logs.get(pod, "")
 
     # Inside.
 
     def _begin(self, verb: str, kind: str) -> None:
+        if kind in self.missing_kinds:
+            raise NotFound(404, "NotFound", f"the server could not find the requested resource: {kind}")
         for failure in self._failures:
             if failure[:2] == (verb, kind):
                 if failure[3]:

@@ -8,13 +8,13 @@ class FakeServerLoads:
 
     def __init__(self) -> None:
         self.answers: dict[str, ServerLoad] = {}
+        self.asked: list[tuple[str, int]] = []
         self.credentials: list[tuple[str, str] | None] = []
         self.closed = False
 
-    async def load(  # noqa: ARG002 - one port
-        self, address: str, port: int, credentials: tuple[str, str] | None
-    ) -> ServerLoad | None:
+    async def load(self, address: str, port: int, credentials: tuple[str, str] | None) -> ServerLoad | None:
         """Return rooms and participants of the server at an IP address."""
+        self.asked.append((address, port))
         self.credentials.append(credentials)
         return self.answers.get(address)
 

@@ -53,6 +53,7 @@ class World:
         )
         self.kubernetes.listeners.append(self._follow)
         self._pods = 0
+        self._node_ports = 0
 
     # Passes.
 
@@ -184,6 +185,21 @@ class World:
             container = {"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
             self.kubernetes.logs[pod["metadata"]["name"]] = output
             self.kubernetes.edit("Pod", *_named(pod), {"containerStatuses": [container]}, status=True)
+
+    def give_node_ports(self) -> None:
+        """Do what the API server does for Services of type NodePort whose ports it is to choose."""
+        for key, service in list(self.kubernetes.objects.items()):
+            if key[0] != "Service" or service["spec"].get("type") != "NodePort":
+                continue
+            ports = [
+                {**port, "nodePort": port.get("nodePort") or self._node_port()} for port in service["spec"]["ports"]
+            ]
+            if ports != service["spec"]["ports"]:
+                self.kubernetes.edit(*key, {"spec": {"ports": ports}})
+
+    def _node_port(self) -> int:
+        self._node_ports += 1
+        return 30000 + self._node_ports
 
     async def pass_check(self, name: str = "voice", output: str = "TCP Ports\n7880 - HTTP service\n") -> None:
         """Let the pod that checks a new configuration end with these words."""

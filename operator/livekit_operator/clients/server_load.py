@@ -39,10 +39,10 @@ class ServerLoadClient:
     async def load(self, address: str, port: int, credentials: tuple[str, str] | None) -> ServerLoad | None:
         """Return rooms and participants of the server at an IP address, None when it does not answer in time."""
         host = f"[{address}]" if ":" in address else address
-        login = aiohttp.BasicAuth(*credentials) if credentials else None
         try:
+            headers = {"Authorization": aiohttp.encode_basic_auth(*credentials)} if credentials else {}
             async with self._session.get(
-                f"http://{host}:{port}/metrics", auth=login, allow_redirects=False
+                f"http://{host}:{port}/metrics", headers=headers, allow_redirects=False
             ) as response:
                 if response.status != 200:
                     return None

@@ -1,6 +1,6 @@
 """Status: an output. Written only when it changed, with an Event when readiness turned."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> None:
             old_conditions, outcome.conditions, generation=resource.metadata.generation, now=context.now()
         ),
     }
-    patch = {key: new.get(key) for key in old.keys() | new.keys() if old.get(key) != new.get(key)}
+    patch = merge_patch(old, new)
     if not patch:
         return
     kind = type(resource).__name__
@@ -53,6 +53,18 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> None:
     for told in transitions(old_conditions, outcome.conditions):
         ObjectLogger(kind, *resource.key).info("%s: %s", told.reason, told.message)
         await emit(context, resource, told.type, told.reason, told.message)
+
+
+def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that makes `new` of `old`: what is gone, at any depth, is None (RFC 7396)."""
+    patch: dict[str, Any] = {}
+    for key in old.keys() | new.keys():
+        before, after = old.get(key), new.get(key)
+        if before == after:
+            continue
+        nested = isinstance(before, dict) and isinstance(after, dict)
+        patch[key] = merge_patch(before, after) if nested else after
+    return patch
 
 
 async def emit(context: Context, resource: Resource, event_type: str, reason: str, message: str) -> None:

@@ -91,7 +91,10 @@ def build_check_pod(server: LiveKitServer, inputs: ServerInputs) -> Manifest:
     container = spec["containers"][0]
     for name in ("ports", "readinessProbe", "livenessProbe"):
         container.pop(name)
-    container["args"] = ["list-nodes" if is_shared(server) else "ports"]
+    sentinel = server.spec.redis.sentinel if server.spec.redis else None
+    # Subcommands do not see the variable with Sentinel's password (cmd/server/main.go): Redis would refuse them.
+    asks_redis = is_shared(server) and not (sentinel and sentinel.password_secret_ref)
+    container["args"] = ["list-nodes" if asks_redis else "ports"]
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": _CHECK_SECONDS, "dnsPolicy": "ClusterFirst"}
     metadata, spec = _overridden(server, inputs, spec)
     name = f"{child_name(server)}-check-{metadata['labels'][LABEL_REVISION][:8]}"

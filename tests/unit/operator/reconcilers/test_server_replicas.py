@@ -1,0 +1,260 @@
+"""Several servers, their addresses and ports, and keys that change under them."""
+
+from typing import Any
+
+import pytest
+
+from livekit_operator.views import ServerLoad
+from tests.fakes import manifests
+from tests.fakes.manifests import API_SECRET, NAMESPACE, Manifest, decoded
+from tests.fakes.world import World
+
+SHARED: dict[str, Any] = {"replicas": 2, "redis": {"address": "redis.example.com:6379"}}
+
+
+async def started(world: World, **spec: Any) -> None:
+    """Put a server there, let the cluster give it ports and addresses, and let its pods run."""
+    world.kubernetes.put(manifests.server(**spec))
+    await settled(world)
+
+
+async def settled(world: World) -> None:
+    """Let the cluster and the operator work until nothing changes."""
+    for _ in range(8):
+        await world.settle()
+        world.give_node_ports()
+        for pod in world.server_pods(leaving=True):
+            world.kubernetes.vanish("Pod", NAMESPACE, pod["metadata"]["name"])
+        for pod in world.server_pods():
+            world.run_server_pod(pod)
+            world.loads.answers.setdefault(address(world, pod), ServerLoad(0, 0))
+        await world.pass_check()
+    await world.settle()
+
+
+def address(world: World, pod: Manifest) -> str:
+    return str(world.get("Pod", pod["metadata"]["name"])["status"]["podIP"])
+
+
+def names(world: World) -> list[str]:
+    return [pod["metadata"]["name"] for pod in world.server_pods()]
+
+
+def status(world: World) -> Manifest:
+    found = world.get("LiveKitServer", "voice")["status"]
+    assert isinstance(found, dict)
+    return found
+
+
+def variable(pod: Manifest, name: str) -> str | None:
+    (container,) = pod["spec"]["containers"]
+    return next((v.get("value") for v in container["env"] if v["name"] == name), None)
+
+
+async def test_several_servers_serve_at_once(world: World) -> None:
+    await started(world, **SHARED)
+    assert names(world) == ["voice-livekit-0", "voice-livekit-1"]
+    assert (status(world)["readyReplicas"], status(world)["redis"]) == (2, "redis.example.com:6379")
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("False", "UpToDate")
+    assert await world.writes_of_another_round() == []
+
+
+async def test_a_server_that_dies_without_a_word_gets_no_new_clients(world: World) -> None:
+    await started(world, **SHARED)
+    world.kubernetes.put(manifests.room())
+    await settled(world)
+    lost = world.server_pods()[1]
+    del world.loads.answers[address(world, lost)]
+    world.livekit.requests.clear()
+    again = await world.reconcile("LiveKitServer", "voice")
+    assert again == 1.0, "it is asked again at once"
+    await world.reconcile("LiveKitServer", "voice")
+    await world.reconcile("LiveKitServer", "voice")
+    labels = world.server_pods()[1]["metadata"]["labels"]
+    assert labels["livekit-operator.dev/serving"] == "false"
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "ServerUnreachable")
+    assert ("MeetingRoom", (NAMESPACE, "support-42")) in world.woken
+    await world.reconcile("MeetingRoom", "support-42")
+    assert ("create_room", "support-42") in [request[:2] for request in world.livekit.requests], "it may live nowhere"
+    world.loads.answers[address(world, lost)] = ServerLoad(0, 0)
+    await world.settle()
+    assert world.server_pods()[1]["metadata"]["labels"]["livekit-operator.dev/serving"] == "true"
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
+
+
+async def test_the_emptiest_of_several_leaves(world: World) -> None:
+    await started(world, **{**SHARED, "replicas": 3})
+    for pod, participants in zip(world.server_pods(), (4, 0, 2), strict=True):
+        world.loads.answers[address(world, pod)] = ServerLoad(1, participants)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 2}})
+    await world.settle()
+    assert names(world) == ["voice-livekit-0", "voice-livekit-2"]
+
+
+async def test_who_leaves_is_told_with_what_it_waits_for(world: World) -> None:
+    await started(world, **SHARED)
+    for pod in world.server_pods():
+        world.loads.answers[address(world, pod)] = ServerLoad(2, 3)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 1}})
+    await world.settle()
+    (event,) = [event for event in world.events() if event[1] == "Draining"]
+    assert "voice-livekit-1 takes no new rooms" in event[2]
+    (line,) = [line for line in status(world)["servers"] if line["state"] == "Draining"]
+    assert (line["rooms"], line["participants"]) == (2, 3)
+
+
+async def test_keys_rotate_step_by_step(world: World) -> None:
+    await started(world, **SHARED)
+    world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await settled(world)
+    before = decoded(world.get("Secret", "voice-livekit-keys"))
+    token = decoded(world.get("Secret", "support-42-alice"))["token"]
+    first = names(world)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"keyRotation": {"id": "spring"}}})
+    await world.settle()
+    assert status(world)["keys"] == {"phase": "Accepting", "rotation": "spring", "accepted": 2}
+    assert decoded(world.get("Secret", "voice-livekit-keys"))["apiKey"] == before["apiKey"]
+    await settled(world)
+    moving = decoded(world.get("Secret", "voice-livekit-keys"))
+    assert moving["apiKey"] != before["apiKey"]
+    assert before["apiSecret"] in moving["keys.yaml"]
+    assert status(world)["keys"]["phase"] == "Moving"
+    assert not set(names(world)) & set(first), "every server accepts both"
+    assert decoded(world.get("Secret", "support-42-alice"))["token"] != token
+    world.clock.advance(7200)
+    await settled(world)
+    assert status(world)["keys"] == {"phase": "Stable", "rotation": "spring", "accepted": 1}
+    assert before["apiSecret"] not in decoded(world.get("Secret", "voice-livekit-keys"))["keys.yaml"]
+
+
+async def test_the_key_of_a_given_secret_rotates_when_it_changes(world: World) -> None:
+    world.kubernetes.put(manifests.keys_secret())
+    await started(world, keysSecretRef={"name": "my-keys"})
+    changed = manifests.secret("my-keys", apiKey="APInew", apiSecret=API_SECRET[::-1])
+    world.kubernetes.edit("Secret", NAMESPACE, "my-keys", {"data": changed["data"]})
+    world.clock.advance(11)
+    await settled(world)
+    assert decoded(world.get("Secret", "voice-livekit-keys"))["apiKey"] == "APInew"
+    assert status(world)["keys"]["accepted"] == 2
+
+
+async def test_a_given_secret_that_is_spoiled_later_changes_nothing(world: World) -> None:
+    world.kubernetes.put(manifests.keys_secret())
+    await started(world, keysSecretRef={"name": "my-keys"})
+    before = world.get("Secret", "voice-livekit-keys")
+    world.kubernetes.edit("Secret", NAMESPACE, "my-keys", {"data": {"apiSecret": "c2hvcnQ="}})
+    world.clock.advance(11)
+    await settled(world)
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "KeysInvalid")
+    assert world.get("Secret", "voice-livekit-keys") == before
+
+
+async def test_each_server_has_node_ports_of_its_own(world: World) -> None:
+    await started(world, **SHARED, media={"exposure": "NodePort"})
+    ports = {variable(pod, "UDP_PORT") for pod in world.server_pods()}
+    assert len(ports) == 2
+    assert None not in ports
+    for pod in world.server_pods():
+        service = world.get("Service", pod["metadata"]["name"])
+        (media,) = [port for port in service["spec"]["ports"] if port["protocol"] == "UDP"]
+        assert str(media["nodePort"]) == str(media["targetPort"]) == variable(pod, "UDP_PORT")
+    listed = {port["port"] for port in status(world)["ports"] if port["name"] == "media"}
+    assert {int(port or 0) for port in ports} <= listed
+
+
+async def test_other_node_ports_move_servers_without_cutting_them_off(world: World) -> None:
+    await started(world, media={"exposure": "NodePort"})
+    (old,) = world.server_pods()
+    before = world.get("Service", old["metadata"]["name"])["spec"]["ports"]
+    ranged = {"media": {"exposure": "NodePort", "nodePorts": {"start": 31100, "end": 31200}}}
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": ranged})
+    await world.settle()
+    assert world.get("Service", old["metadata"]["name"])["spec"]["ports"] == before, "its calls are still on it"
+    await settled(world)
+    (new,) = world.server_pods()
+    assert new["metadata"]["name"] != old["metadata"]["name"]
+    assert 31100 <= int(variable(new, "UDP_PORT") or 0) <= 31200
+
+
+async def test_a_load_balancer_is_waited_for(world: World) -> None:
+    world.kubernetes.put(manifests.server(media={"exposure": "LoadBalancer"}))
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "NoExternalAddress")
+    assert names(world) == []
+    ingress = {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}}
+    world.kubernetes.edit("Service", NAMESPACE, "voice-livekit-0", ingress, status=True)
+    await settled(world)
+    assert variable(world.server_pods()[0], "NODE_IP") == "203.0.113.9"
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+
+
+async def test_the_later_of_two_servers_on_the_same_ports_is_told(world: World) -> None:
+    await started(world)
+    world.clock.advance(60)
+    world.kubernetes.put(manifests.server("video"))
+    await world.settle()
+    assert world.ready("LiveKitServer", "video") == ("False", "PortConflict")
+    assert "LiveKitServer team/voice has 7880/TCP" in world.message("LiveKitServer", "video")
+    assert world.server_pods("video") == []
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    other = {"signal": {"port": 7980}, "media": {"tcpPort": 7981, "udp": {"portRange": {"start": 51000, "end": 51100}}}}
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "video", {"spec": other})
+    await world.settle()
+    assert len(world.server_pods("video")) == 1
+
+
+async def test_a_node_that_is_to_be_emptied_loses_its_server(world: World) -> None:
+    node = {"kind": "Node", "metadata": {"name": "node-1", "labels": {}}, "spec": {}}
+    world.kubernetes.put(node)
+    await started(world, **SHARED)
+    world.kubernetes.edit("Node", "", "node-1", {"spec": {"unschedulable": True}})
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("True", "RollingOut")
+    await world.settle()
+    assert "voice-livekit-2" in names(world)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "spec", "reason"),
+    [
+        (
+            "HTTPRoute",
+            "voice-livekit",
+            {"gateway": {"parentRefs": [{"name": "g"}], "host": "a.b"}},
+            "GatewayApiMissing",
+        ),
+        (
+            "Certificate",
+            "voice-signal-tls",
+            {"ingress": {"host": "a.b", "tls": {"issuerRef": {"name": "i"}}}},
+            "CertManagerMissing",
+        ),
+    ],
+)
+async def test_kinds_of_other_projects(world: World, kind: str, name: str, spec: Manifest, reason: str) -> None:
+    world.kubernetes.missing_kinds.add(kind)
+    await started(world, signal=spec)
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", reason)
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    world.kubernetes.missing_kinds.clear()
+    await settled(world)
+    assert world.get(kind, name)
+    assert await world.writes_of_another_round() == []
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"signal": {"gateway": None, "ingress": None}}})
+    await settled(world)
+    assert world.kubernetes.peek(kind, NAMESPACE, name) is None
+
+
+async def test_what_an_earlier_spec_wanted_goes(world: World) -> None:
+    await started(world, redis={"managed": {}}, signal={"ingress": {"host": "a.b"}}, media={"exposure": "NodePort"})
+    assert world.get("Ingress", "voice-livekit")
+    assert world.get("Deployment", "voice-redis")
+    assert len(world.kubernetes.names("NetworkPolicy")) >= 3
+    plain = {"redis": None, "signal": {"ingress": None}, "media": {"exposure": "HostNetwork"}}
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": plain})
+    await settled(world)
+    for kind in ("Ingress", "Deployment", "NetworkPolicy"):
+        assert world.kubernetes.names(kind) == [], kind
+    assert world.kubernetes.names("Service") == ["voice-livekit"]
+    assert world.kubernetes.names("Secret") == ["voice-livekit-keys"]

@@ -1,0 +1,59 @@
+"""What servers share: names, images, and the Secret that is the state of their keys."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pytest
+import yaml
+
+from livekit_operator.key_rotation import ApiKey, KeyState
+from livekit_operator.resources import livekitserver as build
+from tests.fakes.manifests import decoded, secret
+from tests.unit.operator.resources import models
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+OLD, NEW = ApiKey("APIold", "o" * 40), ApiKey("APInew", "n" * 40)
+STATE = KeyState(OLD, (OLD, NEW), rotation="spring", in_use_since=NOW, users_moved=NOW)
+
+
+@pytest.mark.parametrize("state", [STATE, KeyState(OLD, (OLD,)), replace(STATE, in_use=NEW, users_moved=None)])
+def test_the_state_of_keys_is_read_as_it_was_written(state: KeyState) -> None:
+    assert build.read_keys_secret(build.build_keys_secret(models.server(), state)) == state
+
+
+def test_the_secret_tells_the_key_in_use_and_the_file_all() -> None:
+    values = decoded(build.build_keys_secret(models.server(), STATE))
+    assert (values["apiKey"], values["apiSecret"]) == (OLD.id, OLD.secret)
+    assert yaml.safe_load(values["keys.yaml"]) == {OLD.id: OLD.secret, NEW.id: NEW.secret}
+
+
+def test_a_key_edited_by_hand_is_accepted_too() -> None:
+    edited = secret("s", apiKey=NEW.id, apiSecret=NEW.secret, **{"keys.yaml": f"{OLD.id}: {OLD.secret}\n"})
+    assert build.read_keys_secret(edited) == KeyState(NEW, (OLD, NEW))
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"apiKey": "a"}, {"apiSecret": "b"}, {"apiKey": "a", "apiSecret": "b", "keys.yaml": "- 1"},
+     {"apiKey": "a", "apiSecret": "b", "keys.yaml": "{"}],
+)  # fmt: skip
+def test_what_is_no_state_of_keys_is_an_error(values: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="not a"):
+        build.read_keys_secret(secret("s", **values))
+
+
+def test_digests_tell_keys_apart() -> None:
+    assert build.keys_digest(STATE) != build.keys_digest(replace(STATE, accepted=(OLD,)))
+    assert build.key_digest(OLD.id, OLD.secret) != build.key_digest(NEW.id, NEW.secret)
+
+
+@pytest.mark.parametrize(
+    ("spec", "image"),
+    [
+        ({}, "mirror/livekit-server:v1.13.5"),
+        ({"version": "v1.14.0"}, "mirror/livekit-server:v1.14.0"),
+        ({"image": "own@sha256:abc"}, "own@sha256:abc"),
+    ],
+)
+def test_images(spec: dict[str, str], image: str) -> None:
+    assert build.image(models.server(**spec), "mirror/livekit-server") == image
