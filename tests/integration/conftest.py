@@ -67,10 +67,11 @@ async def create_namespace(api: Api, name: str, labels: dict[str, str] | None = 
 
 
 async def delete_namespace(api: Api, name: str) -> None:
-    """Delete a namespace. No operator is left to let its rooms go."""
-    for room in await api.list("MeetingRoom", name):
-        if room["metadata"].get("finalizers"):
-            await api.try_patch("MeetingRoom", name, room["metadata"]["name"], {"metadata": {"finalizers": None}})
+    """Delete a namespace. No operator is left to let its servers and rooms go."""
+    for kind in ("LiveKitServer", "MeetingRoom"):
+        for held in await api.list(kind, name):
+            if held["metadata"].get("finalizers"):
+                await api.try_patch(kind, name, held["metadata"]["name"], {"metadata": {"finalizers": None}})
     (await api.request("DELETE", f"/api/v1/namespaces/{name}")).accepted()
 
 

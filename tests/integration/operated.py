@@ -15,7 +15,8 @@ from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, Watc
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.runtime import Runtime
-from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER
+from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER, COMPONENT_SERVER_CHECK
+from livekit_operator.resources.server_pods import CONTAINER
 from livekit_operator.settings import Settings
 from livekit_operator.views import WorkerStatus
 from tests.fakes import manifests
@@ -80,6 +81,10 @@ class Confined(KubernetesClient):
         """Delete an object."""
         self.writes.append(f"delete {kind}/{name}")
         await super().delete(kind, namespace, name, uid, grace_seconds)
+
+    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+        """Return what livekit-server prints when it takes a configuration: no kubelet runs the pod."""
+        return "TCP Ports" if (namespace, container, previous) == (self.namespace, CONTAINER, False) else pod
 
 
 @dataclass
@@ -151,6 +156,13 @@ class Operated:
             if not pod["status"].get("podIP"):
                 await self.run_pod(pod, f"192.0.2.{next(self.addresses)}")
         return len(pods)
+
+    async def pass_checks(self) -> None:
+        """Let the pods that check a server's new configuration end."""
+        for pod in await self.api.list("Pod", self.namespace):
+            if (pod["metadata"]["labels"] or {}).get(LABEL_COMPONENT) == COMPONENT_SERVER_CHECK:
+                name = pod["metadata"]["name"]
+                await self.api.try_patch("Pod", self.namespace, name, {"status": {"phase": "Succeeded"}}, "status")
 
     async def run_pod(self, pod: Manifest, address: str) -> None:
         """Make a pod ready."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.constants import ROOM_FINALIZER
+from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
 from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import decoded
@@ -34,9 +34,9 @@ async def test_children_are_applied_and_owned(operator: Operated) -> None:
     await operator.reason("MeetingRoom", "support-42")
     for kind, name, owner in (
         ("Secret", "voice-livekit-keys", "LiveKitServer"),
-        ("ConfigMap", "voice-livekit", "LiveKitServer"),
+        ("ServiceAccount", "voice-livekit", "LiveKitServer"),
         ("Service", "voice-livekit", "LiveKitServer"),
-        ("Deployment", "voice-livekit", "LiveKitServer"),
+        ("PodDisruptionBudget", "voice-livekit", "LiveKitServer"),
         ("Secret", "support-42-alice", "MeetingRoom"),
     ):
         metadata = (await operator.get(kind, name))["metadata"]
@@ -46,14 +46,14 @@ async def test_children_are_applied_and_owned(operator: Operated) -> None:
         assert managers == {("livekit-operator", "Apply")}
 
 
-async def test_only_rooms_have_a_finalizer(operator: Operated) -> None:
+async def test_what_ends_with_more_than_itself_has_a_finalizer(operator: Operated) -> None:
     await operator.with_server()
     await operator.with_pool()
     await operator.create(manifests.room())
     await operator.reason("MeetingRoom", "support-42")
     assert (await operator.get("MeetingRoom", "support-42"))["metadata"]["finalizers"] == [ROOM_FINALIZER]
-    for kind, name in (("LiveKitServer", "voice"), ("VoiceAgentPool", "front-desk")):
-        assert "finalizers" not in (await operator.get(kind, name))["metadata"]
+    assert (await operator.get("LiveKitServer", "voice"))["metadata"]["finalizers"] == [SERVER_FINALIZER]
+    assert "finalizers" not in (await operator.get("VoiceAgentPool", "front-desk"))["metadata"]
 
 
 def container(deployment: dict[str, Any]) -> dict[str, Any]:
@@ -62,13 +62,8 @@ def container(deployment: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def env_changed(deployment: dict[str, Any]) -> Any:
-    env = [{**v, "value": "0:0"} if v["name"] == "LIVEKIT_KEYS" else v for v in container(deployment)["env"]]
-    return {"spec": {"template": {"spec": {"containers": [{**container(deployment), "env": env}]}}}}
-
-
 def env_added(deployment: dict[str, Any]) -> Any:
-    env = [*container(deployment)["env"], {"name": "BY_HAND", "value": "1"}]
+    env = [*(container(deployment).get("env") or []), {"name": "BY_HAND", "value": "1"}]
     return {"spec": {"template": {"spec": {"containers": [{**container(deployment), "env": env}]}}}}
 
 
@@ -84,12 +79,16 @@ def always(patch: Any) -> Callable[[dict[str, Any]], Any]:
 @pytest.mark.parametrize(
     ("kind", "name", "change", "part"),
     [
-        pytest.param("Deployment", "voice-livekit", always({"spec": {"replicas": 3}}), "spec", id="replicas"),
-        pytest.param("Deployment", "voice-livekit", env_changed, "spec", id="a variable"),
-        pytest.param("Deployment", "voice-livekit", env_added, "spec", id="a variable more"),
-        pytest.param("Deployment", "voice-livekit", sidecar_added, "spec", id="a container more"),
-        pytest.param("ConfigMap", "voice-livekit", always({"data": {"livekit.yaml": "x"}}), "data", id="configuration"),
-        pytest.param("ConfigMap", "voice-livekit", always({"data": None}), "data", id="no configuration"),
+        pytest.param("Deployment", "voice-redis", always({"spec": {"replicas": 3}}), "spec", id="replicas"),
+        pytest.param("Deployment", "voice-redis", env_added, "spec", id="a variable more"),
+        pytest.param("Deployment", "voice-redis", sidecar_added, "spec", id="a container more"),
+        pytest.param(
+            "PodDisruptionBudget", "voice-livekit", always({"spec": {"maxUnavailable": 5}}), "spec", id="a budget"
+        ),
+        pytest.param(
+            "ConfigMap", "front-desk-agent", always({"data": {"config.json": "x"}}), "data", id="configuration"
+        ),
+        pytest.param("ConfigMap", "front-desk-agent", always({"data": None}), "data", id="no configuration"),
         pytest.param(
             "Service",
             "voice-livekit",
@@ -105,7 +104,7 @@ def always(patch: Any) -> Callable[[dict[str, Any]], Any]:
 async def test_what_is_changed_by_hand_is_put_back(
     operator: Operated, kind: str, name: str, change: Callable[[dict[str, Any]], Any], part: str
 ) -> None:
-    await operator.with_server()
+    await operator.with_server(redis={"managed": {}})
     await operator.with_pool()
     await operator.create(manifests.room(tokens=ALICE))
     before = (await operator.get(kind, name))[part]
@@ -122,8 +121,6 @@ async def test_what_is_changed_by_hand_is_put_back(
         return bool(after == before)
 
     await operator.until(f"{kind}/{name} as it was", put_back, seconds=10)
-    if kind == "Deployment":
-        await operator.server_runs()
     await comes_to_rest(operator)
 
 
@@ -162,35 +159,34 @@ async def test_what_is_deleted_by_hand_is_made_again(operator: Operated, kind: s
 async def test_a_child_without_its_label_gets_it_back(operator: Operated) -> None:
     await operator.with_server()
     label = "app.kubernetes.io/managed-by"
-    await operator.patch("ConfigMap", "voice-livekit", {"metadata": {"labels": {label: None}}})
+    await operator.patch("Service", "voice-livekit", {"metadata": {"labels": {label: None}}})
 
     async def labelled() -> bool:
-        return label in (await operator.get("ConfigMap", "voice-livekit"))["metadata"]["labels"]
+        return label in (await operator.get("Service", "voice-livekit"))["metadata"]["labels"]
 
     await operator.until("the label", labelled, seconds=10)
 
 
 @pytest.mark.parametrize("after_repair", [False, True], ids=["applied only", "repaired before"])
 async def test_a_removed_field_is_really_removed(operator: Operated, after_repair: bool) -> None:
-    await operator.with_server(region="eu", resources={"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}})
+    resources = {"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}}
+    await operator.with_server(redis={"managed": {"resources": resources}})
     if after_repair:
-        patch = env_added(await operator.get("Deployment", "voice-livekit"))
-        await operator.patch("Deployment", "voice-livekit", patch)
+        patch = env_added(await operator.get("Deployment", "voice-redis"))
+        await operator.patch("Deployment", "voice-redis", patch)
 
         async def repaired() -> bool:
-            env = container(await operator.get("Deployment", "voice-livekit"))["env"]
+            env = container(await operator.get("Deployment", "voice-redis")).get("env") or []
             return "BY_HAND" not in {variable["name"] for variable in env}
 
         await operator.until("the repair", repaired, seconds=10)
-    before = container(await operator.get("Deployment", "voice-livekit"))
-    assert before["resources"] == {"limits": {"cpu": "1"}, "requests": {"cpu": "100m"}}
-    assert "LIVEKIT_REGION" in {variable["name"] for variable in before["env"]}
-    await operator.patch("LiveKitServer", "voice", {"spec": {"region": None, "resources": {"limits": None}}})
+    before = container(await operator.get("Deployment", "voice-redis"))
+    assert before["resources"] == resources
+    less = {"redis": {"managed": {"resources": {"limits": None}}}}
+    await operator.patch("LiveKitServer", "voice", {"spec": less})
 
     async def removed() -> bool:
-        after = container(await operator.get("Deployment", "voice-livekit"))
-        names = {variable["name"] for variable in after["env"]}
-        return "limits" not in after["resources"] and "LIVEKIT_REGION" not in names
+        return "limits" not in container(await operator.get("Deployment", "voice-redis"))["resources"]
 
     await operator.until("the fields to go", removed, seconds=10)
 
@@ -215,7 +211,7 @@ async def test_a_quota_is_told_in_the_status_and_heals(operator: Operated) -> No
     quota = {"metadata": {"name": "none", "namespace": operator.namespace}, "spec": {"hard": {"count/pods": "0"}}}
     path = f"/api/v1/namespaces/{operator.namespace}/resourcequotas"
     await operator.create(manifests.server())
-    await operator.get("Deployment", "voice-livekit")
+    await operator.get("Pod", "voice-livekit-0")
     (await operator.api.request("POST", path, quota)).accepted()
 
     async def counted() -> bool:
@@ -253,7 +249,7 @@ async def test_a_changed_pool_gets_new_pods(operator: Operated) -> None:
 
 async def agent_pods(operator: Operated) -> list[dict[str, Any]]:
     pods = await operator.api.list("Pod", operator.namespace)
-    return [pod for pod in pods if "livekit-operator.dev/revision" in pod["metadata"]["labels"]]
+    return [pod for pod in pods if pod["metadata"]["labels"].get("app.kubernetes.io/component") == "agent"]
 
 
 async def test_deleting_takes_everything_with_it(operator: Operated) -> None:
@@ -268,7 +264,7 @@ async def test_deleting_takes_everything_with_it(operator: Operated) -> None:
     await operator.api.delete("VoiceAgentPool", operator.namespace, "front-desk")
     await operator.gone("Secret", "front-desk-agent")
     await operator.api.delete("LiveKitServer", operator.namespace, "voice")
-    for kind in ("Deployment", "Service", "ConfigMap"):
+    for kind in ("Service", "ServiceAccount", "PodDisruptionBudget"):
         await operator.gone(kind, "voice-livekit")
 
     async def none() -> bool:

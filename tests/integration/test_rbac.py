@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.resources.metadata import COMPONENT_SERVER
 from tests.fakes import manifests
 from tests.integration.api import Api
 from tests.integration.chart import of_kind, path_of, render
@@ -88,7 +89,9 @@ async def test_a_whole_life_without_being_refused(account: Account) -> None:
         await operator.patch("LiveKitServer", "voice", {"spec": {"logging": {"level": "debug"}}})
 
         async def changed() -> bool:
-            return "debug" in (await operator.get("ConfigMap", "voice-livekit"))["data"]["livekit.yaml"]
+            await operator.pass_checks()
+            await operator.run_pods(COMPONENT_SERVER)
+            return "debug" in str((await operator.find("Pod", "voice-livekit-1") or {}).get("spec"))
 
         await operator.until("the changed configuration", changed)
         await operator.api.delete("Service", account.namespace, "voice-livekit")
@@ -110,9 +113,19 @@ def refused(families: Any) -> list[dict[str, str]]:
 
 MAY = [
     *[(verb, "", "secrets", "") for verb in ("get", "list", "watch", "create", "patch", "delete")],
-    *[(verb, "", "pods", "") for verb in ("list", "watch", "create", "delete")],
-    *[(verb, "apps", "deployments", "") for verb in ("list", "watch", "create", "patch")],
+    *[(verb, "", "pods", "") for verb in ("list", "watch", "create", "patch", "delete")],
+    ("get", "", "pods", "log"),
+    *[(verb, "", "services", "") for verb in ("list", "watch", "create", "patch", "delete")],
+    *[(verb, "", "serviceaccounts", "") for verb in ("get", "create", "patch", "delete")],
+    *[(verb, "", "nodes", "") for verb in ("list", "watch")],
+    *[(verb, "apps", "deployments", "") for verb in ("list", "watch", "create", "patch", "delete")],
+    *[(verb, "policy", "poddisruptionbudgets", "") for verb in ("list", "watch", "create", "patch", "delete")],
+    *[(verb, "networking.k8s.io", "ingresses", "") for verb in ("list", "watch", "create", "patch", "delete")],
+    *[(verb, "networking.k8s.io", "networkpolicies", "") for verb in ("list", "watch", "create", "patch", "delete")],
+    *[(verb, "gateway.networking.k8s.io", "httproutes", "") for verb in ("get", "create", "patch", "delete")],
+    *[(verb, "cert-manager.io", "certificates", "") for verb in ("get", "create", "patch", "delete")],
     *[(verb, GROUP, "meetingrooms", "") for verb in ("get", "list", "watch", "patch")],
+    *[(verb, GROUP, "livekitservers", "") for verb in ("get", "list", "watch", "patch")],
     ("patch", GROUP, "livekitservers", "status"),
     ("patch", GROUP, "voiceagentpools", "status"),
     ("patch", GROUP, "meetingrooms", "status"),
@@ -123,23 +136,24 @@ MAY = [
 ]
 MUST_NOT = [
     *[(verb, GROUP, "meetingrooms", "") for verb in ("create", "update", "delete", "deletecollection")],
-    *[(verb, GROUP, "livekitservers", "") for verb in ("create", "update", "patch", "delete")],
+    *[(verb, GROUP, "livekitservers", "") for verb in ("create", "update", "delete", "deletecollection")],
     *[(verb, GROUP, "voiceagentpools", "") for verb in ("create", "update", "patch", "delete")],
-    *[(verb, "", "pods", "") for verb in ("update", "patch", "deletecollection")],
+    *[(verb, "", "pods", "") for verb in ("update", "deletecollection")],
     ("create", "", "pods", "exec"),
     ("create", "", "pods", "attach"),
     ("create", "", "pods", "portforward"),
     ("create", "", "pods", "eviction"),
-    ("get", "", "pods", "log"),
     ("patch", "", "pods", "ephemeralcontainers"),
     ("deletecollection", "", "secrets", ""),
     ("update", "", "secrets", ""),
-    ("delete", "", "services", ""),
     ("delete", "", "configmaps", ""),
-    ("delete", "apps", "deployments", ""),
-    *[(verb, "", "nodes", "") for verb in ("get", "list", "patch", "delete")],
+    ("deletecollection", "", "services", ""),
+    *[(verb, "", "nodes", "") for verb in ("get", "patch", "delete")],
+    ("get", "", "nodes", "proxy"),
+    ("get", "gateway.networking.k8s.io", "gateways", ""),
+    ("create", "cert-manager.io", "issuers", ""),
     *[(verb, "", "namespaces", "") for verb in ("create", "delete", "patch")],
-    *[(verb, "", "serviceaccounts", "") for verb in ("get", "create", "impersonate")],
+    ("impersonate", "", "serviceaccounts", ""),
     ("create", "", "serviceaccounts", "token"),
     ("list", "", "persistentvolumes", ""),
     ("list", "", "events", ""),

@@ -62,8 +62,10 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
         before, after = old.get(key), new.get(key)
         if before == after:
             continue
-        nested = isinstance(before, dict) and isinstance(after, dict)
-        patch[key] = merge_patch(before, after) if nested else after
+        if isinstance(before, dict) and isinstance(after, dict):
+            patch[key] = merge_patch(before, after)
+        else:
+            patch[key] = after
     return patch
 
 
