@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tests.benchmarks.parts import Parts, provider_log, reply_parts
+from tests.benchmarks.servers import ServerFigures, measure_servers
 from tests.caller.call import Call, place_call
 from tests.caller.report import CallReport
 from tests.harness import install
@@ -40,6 +41,7 @@ class Figures:
     first_calls: list[CallReport] = field(default_factory=list)
     calls: list[CallReport] = field(default_factory=list)
     parts: list[Parts] = field(default_factory=list)
+    servers: ServerFigures = field(default_factory=ServerFigures)
 
     def of(self, name: str) -> list[float]:
         """Return one figure of every call, in the order of the calls."""
@@ -56,14 +58,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("--calls", type=int, default=10, help="calls, one after the other (default 10)")
     parser.add_argument("--starts", type=int, default=5, help="first calls, each to a pod just started (default 5)")
+    parser.add_argument("--rollouts", type=int, default=3, help="rollouts and losses of servers (default 3)")
+    parser.add_argument("--only", choices=("all", "servers"), default="all", help="what to measure (default all)")
     options = parser.parse_args()
-    figures = asyncio.run(_measure(options.calls, options.starts))
+    figures = asyncio.run(_measure(options.calls, options.starts, options.rollouts, only=options.only))
     print(_table(figures))
     print(json.dumps(_summary(figures)))
     return 0
 
 
-async def _measure(calls: int, starts: int) -> Figures:
+async def _measure(calls: int, starts: int, rollouts: int, *, only: str) -> Figures:
     target = find_target()
     images = install.find_images(target)
     base_urls = await install.install_providers(target, images)
@@ -74,6 +78,9 @@ async def _measure(calls: int, starts: int) -> Figures:
     await kubectl.apply(install.provider_secret(install.TEST_KEYS))
     figures = Figures()
     try:
+        figures.servers = await measure_servers(kubectl, rollouts)
+        if only == "servers":
+            return figures
         began = time.monotonic()
         await kubectl.apply(*quickstart())
         await until("all three to be ready", lambda: _all_ready(kubectl), seconds=120)
@@ -156,6 +163,12 @@ def _row(name: str, values: Sequence[float]) -> str:
     return f"{name:<58} {numbers[0]:7.0f} {numbers[1]:7.0f} {numbers[2]:7.0f}   n={len(values)}"
 
 
+def _seconds_row(name: str, values: Sequence[float]) -> str:
+    if not values:
+        return f"{name:<58} none measured"
+    return f"{name:<58} {statistics.median(values):7.1f} {min(values):7.1f} {max(values):7.1f} s n={len(values)}"
+
+
 def _table(figures: Figures) -> str:
     rows = [
         f"{'milliseconds':<58} {'median':>7} {'min':>7} {'max':>7}",
@@ -172,12 +185,20 @@ def _table(figures: Figures) -> str:
         ),
         _row("first sound of an interruption -> agent silent", figures.of("silenced_ms")),
         "",
+        _seconds_row("changed configuration -> the last of 3 servers rolled", figures.servers.rollout),
+        _seconds_row("one server on the host network: without an answer", figures.servers.gap),
+        _seconds_row("a caller's server is killed -> sound again", figures.servers.rejoin),
+        "",
         f"{'kubectl apply -> all three ready':<58} {figures.apply_to_ready_seconds:7.1f} s",
         f"{'operator, idle (PSS)':<58} {figures.operator_pss_mib:7.0f} MiB",
         f"{'agent pod, 3 idle processes, before the first call (PSS)':<58} {figures.agent_pss_mib_before:7.0f} MiB",
         f"{'agent pod, 3 idle processes, after the calls (PSS)':<58} {figures.agent_pss_mib_after:7.0f} MiB",
     ]
     return "\n".join(rows)
+
+
+def _median(values: Sequence[float]) -> float | None:
+    return round(statistics.median(values), 2) if values else None
 
 
 def _summary(figures: Figures) -> dict[str, Any]:
@@ -192,6 +213,9 @@ def _summary(figures: Figures) -> dict[str, Any]:
         "first_greeting_ms": round(statistics.median(first), 1) if first else None,
         "reply_ms": median("reply_ms"),
         "silenced_ms": median("silenced_ms"),
+        "rollout_seconds": _median(figures.servers.rollout),
+        "gap_seconds": _median(figures.servers.gap),
+        "rejoin_seconds": _median(figures.servers.rejoin),
         "apply_to_ready_seconds": round(figures.apply_to_ready_seconds, 1),
         "operator_pss_mib": round(figures.operator_pss_mib, 1),
         "agent_pss_mib": round(max(figures.agent_pss_mib_before, figures.agent_pss_mib_after), 1),

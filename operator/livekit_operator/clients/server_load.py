@@ -67,4 +67,6 @@ def parse_load(text: str) -> ServerLoad:
     }
     if _ROOMS not in values or _PARTICIPANTS not in values:
         raise ValueError("not the metrics of a livekit-server")
-    return ServerLoad(rooms=int(values[_ROOMS]), participants=int(values[_PARTICIPANTS]))
+    rooms = int(values[_ROOMS])
+    # A server also counts those whose signalling alone goes through it, to a room that another one has.
+    return ServerLoad(rooms=rooms, participants=int(values[_PARTICIPANTS]) if rooms else 0)

@@ -59,6 +59,10 @@ async def test_rooms_and_participants(server: Server, client: ServerLoadClient) 
     assert await client.load("127.0.0.1", server.port, None) == ServerLoad(rooms=2, participants=3)
 
 
+def test_who_only_passes_through_is_on_another_server() -> None:
+    assert parse_load(METRICS.replace("} 2\n", "} 0\n")) == ServerLoad(rooms=0, participants=0)
+
+
 async def test_a_login_is_shown(server: Server, client: ServerLoadClient) -> None:
     server.login = "Basic " + base64.b64encode(b"scraper:pass").decode()
     assert await client.load("127.0.0.1", server.port, ("scraper", "pass")) is not None
