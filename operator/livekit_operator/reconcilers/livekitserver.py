@@ -16,7 +16,7 @@ from livekit_operator.constants import (
     SERVER_FINALIZER,
 )
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, NamespaceTerminating, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
 from livekit_operator.reconcilers import server_pods
@@ -329,7 +329,7 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     if key is None:
         try:
             key = (await ensure_keys(context, server)).state
-        except Blocked:
+        except (Blocked, NamespaceTerminating):
             forced = True  # nobody can ask the servers who is there
     await server_pods.end_check(context, server)
     look = Look([]) if key is None else await server_pods.look(context, server, None, key.in_use)

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 import yaml
 
-from livekit_operator.errors import KubernetesError, ServerRefused, ServerUnreachable
+from livekit_operator.errors import KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
 from livekit_operator.settings import Settings
 from tests.fakes import manifests
 from tests.fakes.manifests import API_KEY, API_SECRET, NAMESPACE, decoded
@@ -412,6 +412,17 @@ async def test_a_deletion_can_be_forced(world: World) -> None:
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", forced)
     await world.reconcile("LiveKitServer", "voice")
     assert world.server_pods(leaving=True)[0]["metadata"]["deletionGracePeriodSeconds"] == 10
+
+
+async def test_a_server_whose_keys_went_with_its_namespace_goes_too(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.vanish("Secret", NAMESPACE, "voice-livekit-keys")
+    world.kubernetes.vanish("Pod", NAMESPACE, "voice-livekit-0")
+    world.context.key_states.clear()  # the operator has started anew
+    world.kubernetes.fail("apply", "Secret", NamespaceTerminating(403, "Forbidden", "m"))
+    world.kubernetes.ask_to_delete("LiveKitServer", NAMESPACE, "voice")
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.kubernetes.peek("LiveKitServer", NAMESPACE, "voice") is None
 
 
 async def test_without_a_webhook_url_the_server_is_told_of_none(world: World) -> None:
