@@ -22,8 +22,8 @@ from tests.cluster.commands import run
 from tests.cluster.machine import Node, is_mounted, mounts_below, unmount
 
 HOST_LINK = "lkop0"
-_SWITCH = layout.RUN / "switch"
-_BRIDGE = "bridge"
+SWITCH = layout.RUN / "switch"
+BRIDGE = "bridge"
 _BRIDGED_PACKETS_PASS_FILTER = "/proc/sys/net/bridge/bridge-nf-call-iptables"
 
 
@@ -34,13 +34,13 @@ def ensure_switch() -> None:
     if not is_mounted(layout.RUN):
         run("mount", "--bind", layout.RUN, layout.RUN)
         run("mount", "--make-private", layout.RUN)
-    _ensure_namespace(_SWITCH)
-    if _BRIDGE not in _links(_SWITCH):
-        _inside(_SWITCH, "ip", "link", "add", _BRIDGE, "type", "bridge")
-    _inside(_SWITCH, "ip", "link", "set", _BRIDGE, "up")
+    _ensure_namespace(SWITCH)
+    if BRIDGE not in _links(SWITCH):
+        _inside(SWITCH, "ip", "link", "add", BRIDGE, "type", "bridge")
+    _inside(SWITCH, "ip", "link", "set", BRIDGE, "up")
     if HOST_LINK not in _links():
-        run("ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", "host", "netns", _SWITCH)
-    _inside(_SWITCH, "ip", "link", "set", "host", "master", _BRIDGE, "up")
+        run("ip", "link", "add", HOST_LINK, "type", "veth", "peer", "name", "host", "netns", SWITCH)
+    _inside(SWITCH, "ip", "link", "set", "host", "master", BRIDGE, "up")
     run("ip", "address", "replace", f"{addresses.HOST}/{addresses.MACHINES.prefixlen}", "dev", HOST_LINK)
     run("ip", "link", "set", HOST_LINK, "up")
 
@@ -50,10 +50,10 @@ def ensure_node(node: Node) -> None:
     namespace = node.network_namespace
     _ensure_namespace(namespace)
     port = f"n{node.index}"
-    if port not in _links(_SWITCH):
+    if port not in _links(SWITCH):
         peer = ("peer", "name", "eth0", "netns", str(namespace))
-        _inside(_SWITCH, "ip", "link", "add", port, "type", "veth", *peer)
-    _inside(_SWITCH, "ip", "link", "set", port, "master", _BRIDGE, "up")
+        _inside(SWITCH, "ip", "link", "add", port, "type", "veth", *peer)
+    _inside(SWITCH, "ip", "link", "set", port, "master", BRIDGE, "up")
     _inside(namespace, "ip", "link", "set", "lo", "up")
     _inside(namespace, "ip", "address", "replace", f"{node.address}/{addresses.MACHINES.prefixlen}", "dev", "eth0")
     _inside(namespace, "ip", "link", "set", "eth0", "up")
@@ -80,8 +80,8 @@ def ensure_routes(nodes: Iterable[Node]) -> None:
 
 def remove_node(node: Node) -> None:
     """Remove the node's namespace; its links go with it."""
-    if is_mounted(_SWITCH) and f"n{node.index}" in _links(_SWITCH):
-        _inside(_SWITCH, "ip", "link", "delete", f"n{node.index}")
+    if is_mounted(SWITCH) and f"n{node.index}" in _links(SWITCH):
+        _inside(SWITCH, "ip", "link", "delete", f"n{node.index}")
     unmount(node.network_namespace)
 
 

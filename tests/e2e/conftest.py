@@ -13,6 +13,8 @@ from tests.harness.resources import SERVER
 from tests.harness.rooms import Rooms
 from tests.harness.target import Target, find_target
 
+OWN_KINDS = "meetingrooms,voiceagentpools,livekitservers"
+
 
 @dataclass(frozen=True)
 class Platform:
@@ -81,4 +83,6 @@ async def story(platform: Platform) -> AsyncIterator[Story]:
     await kubectl.create_namespace()
     await kubectl.apply(install.provider_secret(install.TEST_KEYS))
     yield Story(platform, kubectl)
+    # A namespace that still has something with a finalizer is looked at again only after eight seconds.
+    await kubectl("delete", OWN_KINDS, "--all", "--wait", "--timeout", "60s")
     await kubectl.delete_namespace()
