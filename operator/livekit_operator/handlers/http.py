@@ -10,12 +10,17 @@ from aiohttp import web
 from livekit import api
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from livekit_operator.conditions import holds
+from livekit_operator.constants import CONDITION_PROGRESSING
+from livekit_operator.engine.cache import Key
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import ServerAccess
 from livekit_operator.reconcilers.runtime import Runtime
 
 # livekit-server sends one event a request; room metadata is at most 64 KiB.
 _MAX_BODY_BYTES = 256 * 1024
+# Events after which a server may have nobody left.
+_LEAVING = ("participant_left", "room_finished")
 
 
 class HttpServer:
@@ -68,10 +73,17 @@ class HttpServer:
             self._metrics.webhooks.labels("refused").inc()
             return web.Response(status=401, text="not signed with this server's key\n")
         self._metrics.webhooks.labels("accepted").inc()
+        if event.event in _LEAVING and self._is_changing(server):
+            self._runtime.context.wake("LiveKitServer", server)
         if event.room.name and self._runtime.context.users.of_room(server, event.room.name):
             _take_over(access, event)
             self._runtime.context.wake_room(server, event.room.name)
         return web.Response(text="ok\n")
+
+    def _is_changing(self, server: Key) -> bool:
+        """Return whether servers wait for their rooms: only then is it worth a look when somebody leaves."""
+        manifest = self._runtime.context.resources["LiveKitServer"].get(server) or {}
+        return holds((manifest.get("status") or {}).get("conditions"), CONDITION_PROGRESSING)
 
 
 def _verified(access: ServerAccess, body: str, authorization: str) -> api.WebhookEvent | None:

@@ -98,6 +98,21 @@ async def test_a_signed_webhook_has_the_room_looked_at(door: Door) -> None:
     await eventually(lambda: participants() == 1, "the caller in the status")
 
 
+async def test_a_server_that_waits_for_its_rooms_is_looked_at_when_somebody_leaves(door: Door) -> None:
+    left = {**joined(), "event": "participant_left"}
+    woken: list[tuple[str, tuple[str, str]]] = []
+    door.runtime.context.wake = lambda kind, key: woken.append((kind, key))
+    assert await door.send(left) == 200
+    assert ("LiveKitServer", (NAMESPACE, "voice")) not in woken, "nothing waits"
+    door.world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"logging": {"level": "warn"}}})
+    rolling = ("True", "RollingOut")
+    await eventually(lambda: door.world.condition("LiveKitServer", "voice", "Progressing") == rolling, "a rollout")
+    assert await door.send(joined()) == 200
+    assert ("LiveKitServer", (NAMESPACE, "voice")) not in woken, "who comes changes nothing"
+    assert await door.send(left) == 200
+    assert ("LiveKitServer", (NAMESPACE, "voice")) in woken
+
+
 async def test_a_bearer_prefix_and_an_unknown_field_are_fine(door: Door) -> None:
     body = json.dumps({**joined(), "fromTheFuture": {"a": 1}}).encode()
     digest = base64.b64encode(hashlib.sha256(body).digest()).decode()
