@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Awaitable
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import aiohttp
 from google.protobuf.message import DecodeError
@@ -19,6 +19,8 @@ ATTRIBUTE_AGENT_NAME = "lk.agent.name"
 
 # Twirp errors that speak of the server's condition, not of the request.
 _UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", "unknown", "canceled"})
+
+_LIMITS = aiohttp.ClientTimeout(total=10, sock_connect=3)
 
 
 class LiveKit(Protocol):
@@ -69,9 +71,10 @@ class LiveKitClient:
     """The implementation over HTTP; signs every request with the server's API key."""
 
     def __init__(self, url: str, api_key: str, api_secret: str) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=10, sock_connect=3))
+        self._session = aiohttp.ClientSession(timeout=_LIMITS)
+        limited = cast(aiohttp.ClientSession, _LimitedSession(self._session))
         # No failover: that is for LiveKit Cloud's regions.
-        self._api = api.LiveKitAPI(url, api_key, api_secret, session=self._session, failover=False)
+        self._api = api.LiveKitAPI(url, api_key, api_secret, session=limited, failover=False)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -125,6 +128,21 @@ class LiveKitClient:
         """Disconnect a participant; one that is gone already is fine."""
         request = api.RoomParticipantIdentity(room=room, identity=identity)
         await _absent_is_fine(self._api.room.remove_participant(request))
+
+
+class _LimitedSession:
+    """The part of a session that livekit-api uses, with a limit on each request.
+
+    It asks with `timeout=None` where it has none of its own (livekit-api 1.2.2, twirp_client.py), and that is no limit
+    at all to aiohttp, whatever the session's is: a server whose node is gone would hold its pass for minutes.
+    """
+
+    def __init__(self, session: aiohttp.ClientSession) -> None:
+        self._session = session
+        self.timeout = session.timeout
+
+    def post(self, url: str, *, timeout: aiohttp.ClientTimeout | None = None, **options: Any) -> Any:
+        return self._session.post(url, timeout=timeout or self.timeout, **options)
 
 
 def room_view(room: api.Room) -> RoomView:

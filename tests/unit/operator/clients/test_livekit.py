@@ -1,10 +1,13 @@
 """The client against the bytes of a LiveKit server: twirp requests and answers in protobuf over HTTP."""
 
+import asyncio
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 
+import aiohttp
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
@@ -13,6 +16,7 @@ from livekit import api
 from livekit.api.access_token import Claims
 from livekit.protocol.models import ParticipantInfo, ParticipantPermission
 
+from livekit_operator.clients import livekit
 from livekit_operator.clients.livekit import LiveKitClient
 from livekit_operator.errors import ServerRefused, ServerUnreachable
 from livekit_operator.views import DispatchView, ParticipantView, RoomSettings, RoomView
@@ -230,3 +234,15 @@ async def test_an_answer_that_is_not_a_servers_is_unreachable(server: Server, st
     server.reply = status, body
     with pytest.raises(ServerUnreachable):
         await server.client.list_rooms()
+
+
+async def test_a_server_that_says_nothing_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(livekit, "_LIMITS", aiohttp.ClientTimeout(total=0.05))
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        client = LiveKitClient(f"http://127.0.0.1:{silent.getsockname()[1]}", API_KEY, API_SECRET)
+        try:
+            async with asyncio.timeout(5):
+                with pytest.raises(ServerUnreachable):
+                    await client.list_rooms()
+        finally:
+            await client.close()
