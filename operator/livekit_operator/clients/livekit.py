@@ -71,7 +71,9 @@ class LiveKitClient:
     """The implementation over HTTP; signs every request with the server's API key."""
 
     def __init__(self, url: str, api_key: str, api_secret: str) -> None:
-        self._session = aiohttp.ClientSession(timeout=_LIMITS)
+        # A connection for each request: one that is kept leads to its server still when that drains, with old keys, or
+        # is gone, while the Service leads to others.
+        self._session = aiohttp.ClientSession(timeout=_LIMITS, connector=aiohttp.TCPConnector(force_close=True))
         limited = cast(aiohttp.ClientSession, _LimitedSession(self._session))
         # No failover: that is for LiveKit Cloud's regions.
         self._api = api.LiveKitAPI(url, api_key, api_secret, session=limited, failover=False)

@@ -43,6 +43,7 @@ class Server:
     site: TestServer
     requests: list[tuple[str, Message, Claims]] = field(default_factory=list)
     reply: Message | tuple[int, bytes] = field(default_factory=api.ListRoomsResponse)
+    connections: set[object] = field(default_factory=set)
 
     def refuse(self, status: int, code: str, message: str = "words of the server") -> None:
         """Answer with a twirp error."""
@@ -55,6 +56,8 @@ class Server:
 
     async def handle(self, request: web.Request) -> web.Response:
         """Note a request and answer it."""
+        assert request.transport
+        self.connections.add(request.transport.get_extra_info("peername"))
         method = request.path.removeprefix("/twirp/livekit.")
         message = _REQUESTS[method]()
         message.ParseFromString(await request.read())
@@ -234,6 +237,13 @@ async def test_an_answer_that_is_not_a_servers_is_unreachable(server: Server, st
     server.reply = status, body
     with pytest.raises(ServerUnreachable):
         await server.client.list_rooms()
+
+
+async def test_no_connection_is_kept(server: Server) -> None:
+    """One that is kept would lead to a server that drains, or is gone, while the Service leads to others."""
+    for _ in range(3):
+        await server.client.list_rooms()
+    assert len(server.connections) == 3
 
 
 async def test_a_server_that_says_nothing_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
