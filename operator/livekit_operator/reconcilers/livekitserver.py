@@ -221,7 +221,9 @@ def _first_problem(observed: Observation) -> Blocked | None:
     troubles = [trouble for trouble in troubles if not (waiting and trouble.reason == "Unschedulable")]
     slots = [observed.surroundings.slot_problems[slot] for slot in sorted(observed.surroundings.slot_problems)]
     found = [*observed.problems, *troubles, *slots]
-    return next((blocked for blocked in found if blocked.reason not in _ON_ITS_WAY), None)
+    wrong = [blocked for blocked in found if blocked.reason not in _ON_ITS_WAY]
+    # The Secrets that cert-manager would write are missing only because it is.
+    return min(wrong, key=lambda blocked: blocked.reason != "CertManagerMissing", default=None)
 
 
 def _shown_rooms(item: Server) -> str:
@@ -269,8 +271,8 @@ async def _carry_out(
         await server_pods.end_check(context, server)
     if blocked:
         decided = replace(decided, start=())
-    await server_pods.carry_out(context, server, look, decided, inputs, surroundings.slots)
-    return again
+    soon = await server_pods.carry_out(context, server, look, decided, inputs, surroundings.slots)
+    return min((seconds for seconds in (again, soon) if seconds is not None), default=None)
 
 
 def _needs_check(views: list[ServerPod]) -> bool:

@@ -246,6 +246,17 @@ async def test_kinds_of_other_projects(world: World, kind: str, name: str, spec:
     assert world.kubernetes.peek(kind, NAMESPACE, name) is None
 
 
+async def test_a_missing_cert_manager_is_named_before_the_secret_it_would_write(world: World) -> None:
+    world.kubernetes.missing_kinds.add("Certificate")
+    turn = {"domain": "turn.a.b", "tls": {"certificate": {"issuerRef": {"name": "i"}}}}
+    world.kubernetes.put(manifests.server(turn=turn))
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "CertManagerMissing")
+    world.kubernetes.missing_kinds.clear()
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "SecretNotFound")
+
+
 async def test_what_an_earlier_spec_wanted_goes(world: World) -> None:
     await started(world, redis={"managed": {}}, signal={"ingress": {"host": "a.b"}}, media={"exposure": "NodePort"})
     assert world.get("Ingress", "voice-livekit")
