@@ -10,6 +10,7 @@ from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
+from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
 from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.settings import Settings
@@ -69,13 +70,21 @@ class World:
                 await self.reconcile(kind, key[1], key[0])
 
     async def settle(self) -> None:
-        """Run rounds until one writes nothing; fails when that does not come about."""
+        """Run rounds until one writes nothing and no server is about to be let go; fails when that does not come."""
         for _ in range(_MOST_ROUNDS):
             before = len(self.kubernetes.writes) + len(self.livekit.writes)
             await self.round()
-            if len(self.kubernetes.writes) + len(self.livekit.writes) == before:
+            if len(self.kubernetes.writes) + len(self.livekit.writes) > before:
+                continue
+            if not self._withdrawn():
                 return
+            self.clock.advance(WITHDRAWAL_SECONDS)
         raise AssertionError(f"does not settle: {[write.what for write in self.kubernetes.writes[-10:]]}")
+
+    def _withdrawn(self) -> bool:
+        known = [memory for memories in self.context.server_pods.values() for memory in memories.values()]
+        since = [memory.withdrawn for memory in known if memory.withdrawn and not memory.leaving]
+        return any((self.clock() - moment).total_seconds() < WITHDRAWAL_SECONDS for moment in since)
 
     async def writes_of_another_round(self) -> list[str]:
         """Run one more round; return what it wrote. Nothing, when reconciling is idempotent."""

@@ -122,6 +122,14 @@ class PodMemory:
     silent: int = 0
     """How many looks in a row it did not answer."""
     leaving: bool = False
+    deserted_since: datetime | None = None
+    """Since when, leaving, it has had no participant at any look."""
+    metrics_port: int | None = None
+    """The port of its own metrics, None before it was read out of its configuration or when it has none."""
+    shared: bool | None = None
+    """Whether it finds others' rooms by Redis; None before its configuration was read."""
+    withdrawn: datetime | None = None
+    """When new clients were last led elsewhere because it is to be let go."""
     client: LiveKit | None = None
     """A client of this very server, not of the Service that leads to any."""
     key: ApiKey | None = None

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+import yaml
+
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import find, holds, parse_timestamp, timestamp
 from livekit_operator.constants import (
@@ -22,9 +24,8 @@ from livekit_operator.key_rotation import ApiKey
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, PodMemory
 from livekit_operator.reconcilers.secrets import read_value
-from livekit_operator.reconcilers.server_children import known_slot_inputs, pods_of
+from livekit_operator.reconcilers.server_children import known_slot_inputs, pods_of, refusal
 from livekit_operator.resources import livekitserver as build
-from livekit_operator.resources import server_config
 from livekit_operator.resources.metadata import COMPONENT_SERVER_CHECK
 from livekit_operator.resources.server_network import slot_name
 from livekit_operator.resources.server_pods import (
@@ -43,9 +44,16 @@ from livekit_operator.views import ServerLoad
 
 # A server is lost when it did not answer this often in a row, although Kubernetes takes it for ready.
 LOST_AFTER_LOOKS = 2
+# How long one that leaves must have been without participants before it need not wait: servers without Redis count them
+# anew every five seconds (rtc/room.go roomUpdateInterval).
+DESERTED_AFTER = timedelta(seconds=15)
+# How soon a check that did not pass is made again: Redis may have been away for a moment.
+_CHECK_AGAIN_AFTER = timedelta(seconds=30)
 # How soon one that did not answer is asked again.
 SILENT_RETRY_SECONDS = 1.0
 _CHECK_RETRY_SECONDS = 1.0
+# How long every node needs at most to lead no new client to a server that was taken out of its Service.
+WITHDRAWAL_SECONDS = 2.0
 # Rooms named in a status or an event.
 MOST_NAMES = 10
 
@@ -74,10 +82,11 @@ class Server:
 
 @dataclass(frozen=True)
 class Asked:
-    """What pods are compared and asked with: the version wanted, None to take any; the key; the metrics' login."""
+    """What pods are compared and asked with: the version wanted, None to take any; the key, None when there is none; the metrics'
+    login."""
 
     revision: str | None
-    key: ApiKey
+    key: ApiKey | None
     credentials: tuple[str, str] | None
 
 
@@ -94,7 +103,7 @@ class Look:
         return [server.view for server in self.servers]
 
 
-async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | None, key: ApiKey) -> Look:
+async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | None, key: ApiKey | None) -> Look:
     """Look at every pod of a server and ask each what it has to do, all at once."""
     pods = pods_of(context, server)
     memories = context.server_pods.setdefault(server.key, {})
@@ -135,9 +144,10 @@ async def carry_out(
     decided: Plan,
     inputs: ServerInputs | None,
     slots: Mapping[int, SlotInputs],
-) -> None:
-    """Start, lead clients to and let go the servers that were decided on."""
+) -> float | None:
+    """Start, lead clients to and let go the servers that were decided on; return when to look again, if soon."""
     by_name = {item.view.name: item for item in look_.servers}
+    again = None
     # The heir first: between the two writes both serve, which is better than none.
     for name in decided.serve:
         await _label(context, by_name[name].pod, serving=True)
@@ -146,6 +156,9 @@ async def carry_out(
     for leave in decided.leave:
         item = by_name[leave.name]
         grace = leave.grace_seconds if leave.grace_seconds is not None else grace_seconds(server)
+        if wait := await _withdraw(context, server, item, look_, decided):
+            again = max(again or 0.0, wait)
+            continue
         if not item.view.leaving:
             await _announce(context, server, item, grace)
         await children.remove(context, "Pod", item.pod, grace_seconds=grace)
@@ -156,13 +169,35 @@ async def carry_out(
         pod = build_pod(server, inputs, slots[slot], serving=serving)
         try:
             context.children["Pod"].put(await context.kubernetes.create(pod))
-        except Conflict:
+        except KubernetesError as error:
+            if not isinstance(error, Conflict):
+                raise refusal(error) from error
             # Not ours, or ours and not in the cache yet.
             found = await children.find(context, "Pod", server.metadata.namespace, slot_name(server, slot))
             if found is not None and not children.is_owned(server, found):
                 raise Blocked(
                     "NotOwned", f"Pod {found['metadata']['name']} exists and is not owned by this resource."
                 ) from None
+    return again
+
+
+async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_: Look, decided: Plan) -> float | None:
+    """Lead clients to the others before a server is let go; return how long nodes still need to learn of it.
+
+    One without participants ends at once, and until then nodes go on leading every other new client to it.
+    """
+    going = {leave.name for leave in decided.leave}
+    others = [one for one in look_.servers if one.view.up and not one.view.leaving and one.view.name not in going]
+    if not item.view.up or item.view.leaving or not any(o.view.serving or o.view.name in decided.serve for o in others):
+        return None
+    memory = context.server_pods[server.key][item.pod["metadata"]["uid"]]
+    if item.view.serving:
+        memory.withdrawn = context.now()
+        await _label(context, item.pod, serving=False)
+    if memory.withdrawn is None:
+        return None
+    left = WITHDRAWAL_SECONDS - (context.now() - memory.withdrawn).total_seconds()
+    return left if left > 0 else None
 
 
 async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> float | None:
@@ -175,9 +210,18 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     for pod in pods:
         if pod["metadata"]["labels"].get(LABEL_REVISION) != wanted and "deletionTimestamp" not in pod["metadata"]:
             await children.remove(context, "Pod", pod, grace_seconds=0)
-    found = [p for p in pods if p["metadata"]["labels"].get(LABEL_REVISION) == wanted]
+    found = [
+        pod
+        for pod in pods
+        if pod["metadata"]["labels"].get(LABEL_REVISION) == wanted and "deletionTimestamp" not in pod["metadata"]
+    ]
     if not found:
-        context.children["Pod"].put(await context.kubernetes.create(build_check_pod(server, inputs)))
+        try:
+            context.children["Pod"].put(await context.kubernetes.create(build_check_pod(server, inputs)))
+        except Conflict:
+            pass  # the one before is still going
+        except KubernetesError as error:
+            raise refusal(error) from error
         return _CHECK_RETRY_SECONDS
     pod = found[0]
     ended = "terminated" in (_container_status(pod).get("state") or {})
@@ -186,13 +230,24 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
             raise trouble
         return _CHECK_RETRY_SECONDS
     if context.checked.get(server.key, ("", ""))[0] != pod["metadata"]["uid"]:
-        output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
+        try:
+            output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
+        except KubernetesError:
+            output = ""  # it was evicted before it began, or its node is gone
         context.checked[server.key] = pod["metadata"]["uid"], output
     output = context.checked[server.key][1]
     if check_passed(output):
         return None
+    began = parse_timestamp(pod["metadata"]["creationTimestamp"])
+    if not output.strip() or context.now() - began >= _CHECK_AGAIN_AFTER:
+        # Nothing was said, or perhaps what was wrong has been put right outside the spec.
+        await children.remove(context, "Pod", pod, grace_seconds=0)
+    if not output.strip():
+        return _CHECK_RETRY_SECONDS
     message = f"livekit-server does not take this configuration: {_last(output)}"
-    raise explain(output) or Blocked("ConfigRejected", message)
+    refused = explain(output) or Blocked("ConfigRejected", message)
+    refused.retry_after = _CHECK_AGAIN_AFTER.total_seconds()
+    raise refused
 
 
 async def end_check(context: Context, server: LiveKitServer) -> None:
@@ -268,7 +323,7 @@ async def _look_at(
 ) -> Server:
     metadata, pod_status = pod["metadata"], pod.get("status") or {}
     labels = metadata.get("labels") or {}
-    slot = int(labels.get(LABEL_SLOT, "0"))
+    slot = int(number) if (number := labels.get(LABEL_SLOT, "")).isdecimal() else 0
     ready = holds(pod_status.get("conditions"), CONDITION_READY)
     running = ready or ("deletionTimestamp" in metadata and pod_status.get("phase") == "Running")
     load = await _ask(context, server, pod, memory, asked) if running else None
@@ -276,6 +331,11 @@ async def _look_at(
     trouble = _start_trouble(pod) if not ready else None
     if trouble is not None and trouble.reason == "PodFailing":
         trouble = await _last_words(context, pod, memory) or trouble
+    if memory.shared is None:
+        _remember_configuration(pod, memory)
+    leaving = "deletionTimestamp" in metadata
+    empty = leaving and load is not None and load.participants == 0
+    memory.deserted_since = (memory.deserted_since or context.now()) if empty else None
     node = context.nodes.get(("", pod["spec"].get("nodeName") or ""))
     scheduled = find(pod_status.get("conditions"), "PodScheduled")
     view = ServerPod(
@@ -285,9 +345,11 @@ async def _look_at(
         current=asked.revision is None or await _is_current(context, server, pod, slot, asked.revision),
         ready=ready,
         serving=labels.get(LABEL_SERVING) == "true",
-        leaving="deletionTimestamp" in metadata,
+        leaving=leaving,
+        shared=bool(memory.shared),
+        deserted=memory.deserted_since is not None and context.now() - memory.deserted_since >= DESERTED_AFTER,
         finished=pod_status.get("phase") in ("Succeeded", "Failed"),
-        stuck=trouble is not None,
+        stuck=trouble is not None and "running" not in (_container_status(pod).get("state") or {}),
         unschedulable=scheduled.get("reason") == "Unschedulable",
         cordoned=bool(node and node["spec"]["unschedulable"]),
         unreachable=ready and memory.silent >= LOST_AFTER_LOOKS,
@@ -296,6 +358,19 @@ async def _look_at(
         hurried=metadata.get("deletionGracePeriodSeconds", FORCED_GRACE_SECONDS + 1) <= FORCED_GRACE_SECONDS,
     )
     return Server(pod, view, load, trouble)
+
+
+def _remember_configuration(pod: Manifest, memory: PodMemory) -> None:
+    """Note what a pod was started with, which may differ from what the spec says now."""
+    variables = pod["spec"]["containers"][0].get("env") or ()
+    text = next((v.get("value") for v in variables if v["name"] == "LIVEKIT_CONFIG"), None)
+    try:
+        config = yaml.safe_load((text or "").replace("$$", "$"))
+    except yaml.YAMLError:
+        config = None
+    config = config if isinstance(config, dict) else {}
+    memory.shared = bool(config.get("redis"))
+    memory.metrics_port = (config.get("prometheus") or {}).get("port")
 
 
 async def _is_current(context: Context, server: LiveKitServer, pod: Manifest, slot: int, wanted: str) -> bool:
@@ -315,11 +390,13 @@ async def _ask(
     address = (pod.get("status") or {}).get("podIP")
     if not address:
         return None
-    if build.is_shared(server):
+    if memory.shared:
         # Any server lists the rooms of all; only its metrics speak of itself.
-        port = server_config.metrics_port(server)
-        return await context.loads.load(address, port, asked.credentials) if port else None
+        port = memory.metrics_port
+        return await context.loads.load(address, port, asked.credentials) if port else ServerLoad()
     key = asked.key
+    if key is None:
+        return ServerLoad()
     if memory.client is None or memory.key != key:
         if memory.client is not None:
             await memory.client.close()
@@ -331,7 +408,7 @@ async def _ask(
     except ServerUnreachable:
         return None
     except ServerRefused:
-        return ServerLoad(0, 0) if not holds((pod.get("status") or {}).get("conditions"), CONDITION_READY) else None
+        return ServerLoad()  # it lives, with keys of before
     names = tuple(sorted(room.name for room in rooms if room.participants))
     return ServerLoad(len(rooms), sum(room.participants for room in rooms), names)
 

@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
 from livekit_operator.views import ServerLoad
 from tests.fakes import manifests
 from tests.fakes.manifests import API_SECRET, NAMESPACE, Manifest, decoded
@@ -89,6 +90,28 @@ async def test_the_emptiest_of_several_leaves(world: World) -> None:
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 2}})
     await world.settle()
     assert names(world) == ["voice-livekit-0", "voice-livekit-2"]
+
+
+async def test_new_clients_are_led_elsewhere_before_a_server_ends(world: World) -> None:
+    await started(world, **SHARED)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 1}})
+    assert await world.reconcile("LiveKitServer", "voice") == WITHDRAWAL_SECONDS
+    kept, going = world.server_pods()
+    assert going["metadata"]["labels"]["livekit-operator.dev/serving"] == "false"
+    assert kept["metadata"]["labels"]["livekit-operator.dev/serving"] == "true"
+    world.clock.advance(WITHDRAWAL_SECONDS / 2)
+    assert await world.reconcile("LiveKitServer", "voice") == WITHDRAWAL_SECONDS / 2
+    assert len(names(world)) == 2, "nodes may still lead clients to it"
+    world.clock.advance(WITHDRAWAL_SECONDS / 2)
+    await world.reconcile("LiveKitServer", "voice")
+    assert names(world) == ["voice-livekit-0"]
+
+
+async def test_nothing_is_waited_for_when_no_server_is_left_for_new_clients(world: World) -> None:
+    await started(world, **SHARED)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 0}})
+    await world.reconcile("LiveKitServer", "voice")
+    assert names(world) == []
 
 
 async def test_who_leaves_is_told_with_what_it_waits_for(world: World) -> None:
