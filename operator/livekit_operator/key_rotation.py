@@ -80,6 +80,9 @@ def next_state(
         return replace(state, in_use=state.newest, in_use_since=now, users_moved=None)
     if len(state.accepted) == 1:
         return state
+    if state.in_use_since is None:
+        # The key in use is wanted again, or was put there by hand: the others have their grace from now on.
+        return replace(state, in_use_since=now)
     if state.users_moved is None and users.pools_moved:
         state = replace(state, users_moved=now)
     drop_at = dropped_at(state, grace)

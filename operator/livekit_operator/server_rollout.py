@@ -40,6 +40,10 @@ class ServerPod:
     cordoned: bool = False
     """Whether its node is to be emptied."""
     unreachable: bool = False
+    shared: bool = True
+    """Whether it finds others' rooms by Redis."""
+    deserted: bool = False
+    """Whether it is leaving and has had no participant for a while: one look may be older than a caller is."""
     hurried: bool = False
     """Whether it is leaving and was told not to wait."""
     rooms: int | None = None
@@ -82,14 +86,12 @@ def plan(pods: Sequence[ServerPod], *, replicas: int, shared: bool, drain_timeou
     finished = [Leave(pod.name) for pod in pods if pod.finished and not pod.leaving]
     # Agents alone would keep a leaving server until its time is over: with its last caller it may end.
     finished += [
-        Leave(pod.name, FORCED_GRACE_SECONDS)
-        for pod in pods
-        if pod.leaving and not pod.hurried and pod.participants == 0
+        Leave(pod.name, FORCED_GRACE_SECONDS) for pod in pods if pod.leaving and not pod.hurried and pod.deserted
     ]
     staying = [pod for pod in pods if not pod.finished and not pod.leaving]
     current = [pod for pod in staying if pod.current and not pod.cordoned]
     # An older one that does not start is of no use to anybody.
-    useless = [pod for pod in staying if pod not in current and pod.stuck and not pod.ready]
+    useless = [pod for pod in staying if pod not in current and not pod.current and pod.stuck and not pod.ready]
     older = [pod for pod in staying if pod not in current and pod not in useless]
 
     most = replicas + (1 if older and replicas else 0)
@@ -99,6 +101,8 @@ def plan(pods: Sequence[ServerPod], *, replicas: int, shared: bool, drain_timeou
     start = tuple(_free_slots(pods, missing))
 
     situation = _Situation(current, older, replicas, drain_timeout, now, any(pod.leaving for pod in pods))
+    # One that does not know Redis yet, or no longer, is a world of its own as long as it is led clients to.
+    shared = shared and all(pod.shared for pod in staying if pod.serving)
     serve, withdraw, leave, waits_for, deadline = _share(situation) if shared else _hand_over(situation)
     going = {item.name for item in leave}
     return Plan(
@@ -131,14 +135,19 @@ def _share(situation: _Situation) -> _Decision:
     staying = [*current, *older]
     serve = [pod.name for pod in staying if pod.up and not pod.serving]
     # One that has died without a word would go on being offered to every third client until Kubernetes notices.
-    withdraw = [pod.name for pod in staying if pod.unreachable and pod.serving]
+    # Unless nobody else is left: rather one that may be alive than none.
+    others = any(pod.up and (pod.serving or pod.name in serve) for pod in staying)
+    withdraw = [pod.name for pod in staying if pod.unreachable and pod.serving and others]
     surplus = _emptiest(current)[: max(0, len(current) - replicas)]
     needed = max(0, replicas - sum(pod.up for pod in current))
     leave = [Leave(pod.name) for pod in (*surplus, *_emptiest(older)[: max(0, len(older) - needed)])]
     if leave or not older or situation.leaving or not _without_place(current):
         return serve, withdraw, leave, [], None
     # The new one needs the place of an old one; while others serve, one may drain at once.
-    victim = _emptiest(older)[0]
+    outdated = [pod for pod in older if not pod.current]
+    if not outdated:
+        return serve, withdraw, [], [], None  # only its node is to be emptied, and there is no other: it stays
+    victim = _emptiest(outdated)[0]
     if sum(pod.up for pod in staying) > 1 or victim.idle:
         return serve, withdraw, [Leave(victim.name)], [], None
     return serve, withdraw, *_wait(victim, situation)
@@ -158,8 +167,8 @@ def _hand_over(situation: _Situation) -> _Decision:
         return [pod.name for pod in candidates[:1]], [], leave, [], None
     if holder in current:
         return [], [], [*spare, *(Leave(pod.name) for pod in older)], [], None
-    if not heirs and not _without_place(current):
-        return [], [], [], [], None  # the new one starts
+    if not heirs and (holder.current or not _without_place(current)):
+        return [], [], [], [], None  # the new one starts, or there is no other node for it
     serve, withdraw = [pod.name for pod in heirs[:1]], [holder.name] if heirs else []
     if holder.idle or (heirs and holder.unreachable):
         return serve, withdraw, [Leave(holder.name)], [], None
@@ -169,7 +178,7 @@ def _hand_over(situation: _Situation) -> _Decision:
 
 def _wait(pod: ServerPod, situation: _Situation) -> tuple[list[Leave], list[str], datetime | None]:
     """Wait for a server's rooms, counted from the start of the one that takes its place."""
-    deadline = min(item.created for item in situation.current) + situation.drain_timeout
+    deadline = max(item.created for item in situation.current) + situation.drain_timeout
     if situation.now >= deadline:
         return [Leave(pod.name, FORCED_GRACE_SECONDS)], [], None
     return [], [pod.name], deadline

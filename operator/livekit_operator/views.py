@@ -67,8 +67,11 @@ class WorkerStatus:
 
 @dataclass(frozen=True)
 class ServerLoad:
-    """What one server has to do; `names` are its rooms with somebody in them, where they can be told apart."""
+    """What one server has to do; `names` are its rooms with somebody in them, where they can be told apart.
 
-    rooms: int
-    participants: int
+    None is a server that answers and does not tell.
+    """
+
+    rooms: int | None = None
+    participants: int | None = None
     names: tuple[str, ...] = ()

@@ -9,6 +9,7 @@ import asyncio
 import copy
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Any
 
 from livekit_operator.clients.kubernetes import WatchEvent, WatchExpired
@@ -272,7 +273,9 @@ class FakeKubernetes:
         elif "deletionTimestamp" not in metadata or (grace_seconds or 1e9) < metadata["deletionGracePeriodSeconds"]:
             leaving = copy.deepcopy(manifest)
             grace = grace_seconds if grace_seconds is not None else 30
-            leaving["metadata"]["deletionTimestamp"] = timestamp(self.clock())
+            # A pod's is when its time is over; a resource that waits for finalizers has no time.
+            seconds = grace if manifest["kind"] == "Pod" else 0
+            leaving["metadata"]["deletionTimestamp"] = timestamp(self.clock() + timedelta(seconds=seconds))
             leaving["metadata"]["deletionGracePeriodSeconds"] = grace
             self._take(leaving, "MODIFIED")
 

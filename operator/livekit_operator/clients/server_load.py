@@ -45,15 +45,17 @@ class ServerLoadClient:
                 f"http://{host}:{port}/metrics", headers=headers, allow_redirects=False
             ) as response:
                 if response.status != 200:
-                    return None
+                    return ServerLoad()  # it lives: an older login, or another image
                 text = bytearray()
                 async for chunk in response.content.iter_chunked(65536):
                     text += chunk
                     if len(text) > _MAX_BODY_BYTES:
-                        return None
-            return parse_load(text.decode())
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError):
+                        return ServerLoad()
+            return parse_load(text.decode(errors="replace"))
+        except (aiohttp.ClientError, TimeoutError, OSError):
             return None
+        except ValueError:
+            return ServerLoad()
 
 
 def parse_load(text: str) -> ServerLoad:

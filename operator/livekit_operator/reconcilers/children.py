@@ -1,6 +1,7 @@
 """Children: whole desired objects are applied, drift is put back, what is no longer desired is deleted."""
 
 import re
+from datetime import timedelta
 from decimal import Decimal
 from http import HTTPStatus
 from typing import Any
@@ -44,7 +45,8 @@ async def remove(context: Context, kind: str, manifest: Manifest, *, grace_secon
     await context.kubernetes.delete(kind, namespace, name, uid=uid, grace_seconds=grace_seconds)
     if kind == "Pod":
         # It stays until it has ended, but the next pass must see that it leaves, or would choose another one as well.
-        manifest["metadata"].setdefault("deletionTimestamp", timestamp(context.now()))
+        ends = context.now() + timedelta(seconds=grace_seconds or 0)
+        manifest["metadata"].setdefault("deletionTimestamp", timestamp(ends))
         if grace_seconds is not None:
             manifest["metadata"]["deletionGracePeriodSeconds"] = grace_seconds
     elif kind in context.children:

@@ -177,12 +177,12 @@ class Context:
     """Who refers to whom."""
     nodes: ObjectCache = field(default_factory=lambda: ObjectCache(keep=node_facts))
     """The cluster's nodes, as far as they count: labels, and whether they take pods."""
-    key_states: dict[Key, KeyState] = field(default_factory=dict)
-    """LiveKitServer -> its keys as last read, to bring back a Secret that somebody deletes."""
+    key_states: dict[Key, tuple[str, KeyState]] = field(default_factory=dict)
+    """LiveKitServer -> its uid and its keys as last written, to bring back a Secret that somebody changes."""
     checked: dict[Key, tuple[str, str]] = field(default_factory=dict)
     """LiveKitServer -> uid of the pod that last checked its configuration, and what that said."""
-    pruned: dict[Key, int] = field(default_factory=dict)
-    """LiveKitServer -> the generation for which objects of optional kinds were last looked for."""
+    pruned: dict[Key, tuple[str, int]] = field(default_factory=dict)
+    """LiveKitServer -> its uid and the generation for which objects of optional kinds were last looked for."""
     server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)
     """LiveKitServer -> pod uid -> what was seen of it before."""
 

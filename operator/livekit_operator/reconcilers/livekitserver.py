@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.conditions import Observed, find
+from livekit_operator.conditions import Observed, find, parse_timestamp
 from livekit_operator.constants import (
     ANNOTATION_FORCE_DELETE,
     CONDITION_DEGRADED,
@@ -16,8 +16,8 @@ from livekit_operator.constants import (
     SERVER_FINALIZER,
 )
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked, NamespaceTerminating, ServerRefused, ServerUnreachable
-from livekit_operator.key_rotation import KeyState
+from livekit_operator.errors import Blocked, KubernetesError, ServerRefused, ServerUnreachable
+from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
 from livekit_operator.reconcilers import server_pods
 from livekit_operator.reconcilers.context import Context, ServerAccess
@@ -42,6 +42,7 @@ from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, S
 # Reasons that say only that something is on its way.
 _ON_ITS_WAY = ("Progressing",)
 _DELETION_POLL_SECONDS = 2.0
+_LOST_MARGIN = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -88,12 +89,15 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
         inputs = await read_inputs(context, server, keys.state)
     except Blocked as blocked:
         problems.append(blocked)
-    if conflict := _port_conflict(context, server):
-        problems.append(conflict)
     look = await server_pods.look(context, server, inputs, keys.state.in_use)
+    # One that runs goes on, whatever an older one comes to want.
+    conflict = None if any(view.up for view in look.views) else _port_conflict(context, server)
+    if conflict:
+        problems.append(conflict)
     decided = _plan(context, server, look)
+    settled = inputs is not None and all(view.current for view in look.views)
     slots = {view.slot for view in look.views} | set(decided.start) | _kept_slots(server)
-    surroundings = await ensure_surroundings(context, server, slots)
+    surroundings = await ensure_surroundings(context, server, slots, settled=settled)
     problems += surroundings.problems
     again = await _carry_out(context, server, look, decided, inputs, surroundings, problems)
     observed = Observation(
@@ -143,7 +147,7 @@ def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) ->
         "keys": observed.keys.status,
         "redis": server_config.redis_description(server),
         "ports": server_network.firewall(server, ports, signal_service=observed.surroundings.signal_service),
-        "servers": [server_pods.describe(server, item, observed.decided) for item in observed.look.servers],
+        "servers": [server_pods.describe(item, observed.decided) for item in observed.look.servers],
         "rooms": observed.rooms,
         "participants": observed.participants,
         "selector": ",".join(f"{key}={value}" for key, value in sorted(selector(server, COMPONENT_SERVER).items())),
@@ -159,6 +163,9 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         problem = _first_problem(observed)
         if problem is not None:
             return Observed.not_ready(problem.reason, problem.message)
+        if build.is_shared(server) and _has_worked(server) and any(_stands_still(item) for item in observed.staying):
+            message = "The servers run and are not ready, which they are only while Redis answers them."
+            return Observed.not_ready("RedisUnreachable", message)
         silent = any(item.view.unreachable for item in observed.staying)
         if observed.unlisted and silent and _last_reason(server) in ("Ready", "ServerUnreachable"):
             return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
@@ -233,6 +240,15 @@ def _shown_rooms(item: Server) -> str:
     return f"{item.view.name}: {names or f'{item.load.participants} participants in {item.load.rooms} rooms'}"
 
 
+def _has_worked(server: LiveKitServer) -> bool:
+    return _last_reason(server) in ("Ready", "RedisUnreachable", "ServerUnreachable")
+
+
+def _stands_still(item: Server) -> bool:
+    """Return whether a server runs and is not ready."""
+    return not item.view.ready and not item.view.stuck and bool(item.pod["spec"].get("nodeName"))
+
+
 def _last_reason(server: LiveKitServer) -> str | None:
     return find(server.status.get("conditions"), CONDITION_READY).get("reason")
 
@@ -271,8 +287,12 @@ async def _carry_out(
         await server_pods.end_check(context, server)
     if blocked:
         decided = replace(decided, start=())
-    soon = await server_pods.carry_out(context, server, look, decided, inputs, surroundings.slots)
-    return min((seconds for seconds in (again, soon) if seconds is not None), default=None)
+    try:
+        soon = await server_pods.carry_out(context, server, look, decided, inputs, surroundings.slots)
+    except Blocked as refused:
+        problems.append(refused)
+        return refused.retry_after
+    return min((seconds for seconds in (again, soon) if seconds), default=None)
 
 
 def _needs_check(views: list[ServerPod]) -> bool:
@@ -295,7 +315,7 @@ def _external_url(server: LiveKitServer, look: Look, signal_service: Manifest) -
 
 
 def _port_conflict(context: Context, server: LiveKitServer) -> Blocked | None:
-    if server.spec.media.exposure != "HostNetwork":
+    if server.spec.media.exposure != "HostNetwork" or not server.spec.replicas:
         return None
     others = []
     for manifest in context.resources["LiveKitServer"]:
@@ -327,20 +347,15 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     if SERVER_FINALIZER not in server.metadata.finalizers:
         return None
     forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
-    key = context.key_states.get(server.key)
-    if key is None:
-        try:
-            key = (await ensure_keys(context, server)).state
-        except (Blocked, NamespaceTerminating):
-            forced = True  # nobody can ask the servers who is there
     await server_pods.end_check(context, server)
-    look = Look([]) if key is None else await server_pods.look(context, server, None, key.in_use)
-    if not look.servers:
+    look = await server_pods.look(context, server, None, await _key_to_ask_with(context, server))
+    # A pod whose node is lost never ends, as far as Kubernetes knows.
+    if all(_is_overdue(context, item) for item in look.servers):
         await remove_finalizer(context, server, SERVER_FINALIZER)
         return None
     leave = [Leave(view.name) for view in look.views if not view.leaving]
     hurried = [view for view in look.views if view.leaving and not view.hurried]
-    leave += [Leave(view.name, FORCED_GRACE_SECONDS) for view in hurried if view.participants == 0 or forced]
+    leave += [Leave(view.name, FORCED_GRACE_SECONDS) for view in hurried if view.deserted or forced]
     decided = Plan(leave=tuple(replace(item, grace_seconds=FORCED_GRACE_SECONDS) if forced else item for item in leave))
     await server_pods.carry_out(context, server, look, decided, None, {})
     rooms = "; ".join(_shown_rooms(item) for item in look.servers)
@@ -350,12 +365,26 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     )
     fields = {
         **server.status,
-        "servers": [server_pods.describe(server, item, decided) for item in look.servers],
+        "servers": [server_pods.describe(item, decided) for item in look.servers],
         "drainingReplicas": len(look.servers),
         "readyReplicas": 0,
     }
     fields = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
     return Outcome([Observed.not_ready("Deleting", message)], fields, _DELETION_POLL_SECONDS)
+
+
+def _is_overdue(context: Context, item: Server) -> bool:
+    ends = item.pod["metadata"].get("deletionTimestamp")
+    return ends is not None and context.now() > parse_timestamp(ends) + _LOST_MARGIN
+
+
+async def _key_to_ask_with(context: Context, server: LiveKitServer) -> ApiKey | None:
+    """Return a key that servers accept, None when there is none any more: then they are not asked who is there."""
+    try:
+        return (await ensure_keys(context, server)).state.in_use
+    except (Blocked, KubernetesError):
+        uid, remembered = context.key_states.get(server.key, ("", None))
+        return remembered.in_use if remembered and uid == server.metadata.uid else None
 
 
 async def _forget(context: Context, key: Key) -> None:

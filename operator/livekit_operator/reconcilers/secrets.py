@@ -9,6 +9,8 @@ from livekit_operator.reconcilers.context import Context
 
 # Reconciling looks every other second; a provider's key changes once in months.
 _AGE = timedelta(seconds=10)
+# What nobody asks for any more is not kept.
+_FORGOTTEN_AFTER = timedelta(seconds=60)
 # How soon a Secret that somebody must still create is looked for again.
 RETRY_SECONDS = 3.0
 
@@ -16,6 +18,8 @@ RETRY_SECONDS = 3.0
 async def read_secret(context: Context, key: Key) -> Manifest | None:
     """Return a Secret of somebody else, at most ten seconds old; a missing one is looked for each time."""
     now = context.now()
+    for old in [known for known, (at, _) in context.foreign_secrets.items() if now - at > _FORGOTTEN_AFTER]:
+        del context.foreign_secrets[old]
     read = context.foreign_secrets.get(key)
     if read is not None and now - read[0] < _AGE:
         return read[1]

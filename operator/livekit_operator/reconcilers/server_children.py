@@ -12,7 +12,7 @@ from typing import Any
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, NotFound
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
@@ -63,8 +63,13 @@ async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -
     return inputs
 
 
-async def ensure_surroundings(context: Context, server: LiveKitServer, slots: Iterable[int]) -> Surroundings:
-    """Make everything but pods as desired; what cannot be made is among the problems and stops nothing else."""
+async def ensure_surroundings(
+    context: Context, server: LiveKitServer, slots: Iterable[int], *, settled: bool
+) -> Surroundings:
+    """Make everything but pods as desired; what cannot be made is among the problems and stops nothing else.
+
+    What an earlier spec wanted goes when all is `settled`: no server of that spec is left to need it.
+    """
     problems: list[Blocked] = []
     wanted: set[tuple[str, Key]] = set()
 
@@ -76,12 +81,16 @@ async def ensure_surroundings(context: Context, server: LiveKitServer, slots: It
             return await children.ensure(context, server, manifest)
         except Blocked as blocked:
             problems.append(blocked)
+        except NamespaceTerminating:
+            raise
         except NotFound:
             if manifest["kind"] not in _MISSING:
                 raise
             reason, field, project = _MISSING[manifest["kind"]]
             message = f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have."
             problems.append(Blocked(reason, message, retry_after=30.0))
+        except KubernetesError as error:
+            problems.append(refusal(error))
         return None
 
     signal_service = await ensure(server_network.build_signal_service(server))
@@ -96,18 +105,32 @@ async def ensure_surroundings(context: Context, server: LiveKitServer, slots: It
         *server_network.build_certificates(server),
     ):
         await ensure(manifest)
-    slot_inputs, slot_problems = {}, {}
+    slot_inputs: dict[int, SlotInputs] = {}
+    slot_problems: dict[int, Blocked] = {}
+    kept: set[int] = set()
     for slot in sorted(slots):
         try:
-            service = await _ensure_slot_service(context, server, slot, ensure)
+            service = await _ensure_slot_service(context, server, slot, ensure, kept)
             slot_inputs[slot] = await find_slot_inputs(server, slot, service)
         except Blocked as blocked:
             slot_problems[slot] = blocked
     ports = {slot: inputs.ports for slot, inputs in slot_inputs.items() if inputs.ports}
     for manifest in server_network.build_network_policies(server, context.settings.namespace, ports):
-        await ensure(manifest)
-    await _prune(context, server, wanted)
+        if manifest["metadata"]["name"] not in {server_network.slot_name(server, slot) for slot in kept}:
+            await ensure(manifest)
+    if settled:
+        await _prune(context, server, wanted)
     return Surroundings(signal_service, slot_inputs, problems, slot_problems)
+
+
+def refusal(error: KubernetesError) -> Blocked:
+    """Return what to say of a request that the API server refuses: a quota, a policy, a port that is taken.
+
+    Raises the error itself when it is none: the pass is tried again.
+    """
+    if isinstance(error, NamespaceTerminating) or error.status not in (400, 403, 422):
+        raise error
+    return Blocked("KubernetesRefused", f"The API server refused: {error}.", retry_after=10.0)
 
 
 def pods_of(context: Context, server: LiveKitServer, component: str = COMPONENT_SERVER) -> list[Manifest]:
@@ -126,12 +149,15 @@ def webhook_url(context: Context, key: Key) -> str | None:
     return f"{root.rstrip('/')}/webhooks/{key[0]}/{key[1]}" if root else None
 
 
-async def _ensure_slot_service(context: Context, server: LiveKitServer, slot: int, ensure: Any) -> Manifest | None:
+async def _ensure_slot_service(
+    context: Context, server: LiveKitServer, slot: int, ensure: Any, kept: set[int]
+) -> Manifest | None:
     current = _slot_service(context, server, slot)
     desired = server_network.build_slot_service(server, slot, current)
     moves = current is not None and desired is not None and server_network.moves_ports(current, desired)
     if current is not None and moves and _is_used(context, server, current):
-        return current  # the server in this slot would be cut off: it gives way to one in another slot first
+        kept.add(slot)  # the server in this slot would be cut off: it gives way to one in another slot first
+        return current
     service: Manifest | None = await ensure(desired)
     if service is not None and current is None:
         # The cluster has chosen the node ports just now: the containers' ports follow them.
@@ -139,7 +165,9 @@ async def _ensure_slot_service(context: Context, server: LiveKitServer, slot: in
     return service
 
 
-async def known_slot_inputs(context: Context, server: LiveKitServer, slot: int) -> SlotInputs:
+async def known_slot_inputs(
+    context: Context, server: LiveKitServer, slot: int, advertised: str | None = None
+) -> SlotInputs:
     """Return what a server of this slot should have for itself, by what is known before anything is written.
 
     Raises Blocked while it has no ports or no address.
@@ -148,15 +176,20 @@ async def known_slot_inputs(context: Context, server: LiveKitServer, slot: int) 
     desired = server_network.build_slot_service(server, slot, current)
     if current is not None and desired is not None:
         desired = {**desired, "status": current.get("status")}
-    return await find_slot_inputs(server, slot, desired)
+    return await find_slot_inputs(server, slot, desired, advertised)
 
 
 def _slot_service(context: Context, server: LiveKitServer, slot: int) -> Manifest | None:
     return context.children["Service"].get((server.metadata.namespace, server_network.slot_name(server, slot)))
 
 
-async def find_slot_inputs(server: LiveKitServer, slot: int, service: Manifest | None) -> SlotInputs:
-    """Return what a server has for itself, by its Service; raises Blocked while it has no ports or no address."""
+async def find_slot_inputs(
+    server: LiveKitServer, slot: int, service: Manifest | None, advertised: str | None = None
+) -> SlotInputs:
+    """Return what a server has for itself, by its Service; raises Blocked while it has no ports or no address.
+
+    A load balancer's name may have several addresses, in any order: the one that a server advertises stays right.
+    """
     exposure = server.spec.media.exposure
     if exposure != "HostNetwork" and service is None:
         raise Blocked("Progressing", f"Waiting for Service {server_network.slot_name(server, slot)}.")
@@ -171,13 +204,14 @@ async def find_slot_inputs(server: LiveKitServer, slot: int, service: Manifest |
     if address is None:
         message = f"Service {server_network.slot_name(server, slot)} has no address yet: is there a load balancer?"
         raise Blocked("NoExternalAddress", message)
-    return SlotInputs(slot, ports, await _resolve(address))
+    addresses = await _resolve(address)
+    return SlotInputs(slot, ports, advertised if advertised in addresses else addresses[0])
 
 
-async def _resolve(address: str) -> str:
-    """Return the IP address of a load balancer's host name: ICE candidates hold addresses, not names."""
+async def _resolve(address: str) -> list[str]:
+    """Return the IP addresses of a load balancer's host name: ICE candidates hold addresses, not names."""
     try:
-        return str(ipaddress.ip_address(address))
+        return [str(ipaddress.ip_address(address))]
     except ValueError:
         pass
     try:
@@ -185,7 +219,7 @@ async def _resolve(address: str) -> str:
     except OSError as error:
         message = f"The load balancer's name {address} cannot be resolved: {error}."
         raise Blocked("NoExternalAddress", message, retry_after=10.0) from error
-    return min(str(entry[4][0]) for entry in found)
+    return sorted({str(entry[4][0]) for entry in found})
 
 
 async def ensure_redis(context: Context, server: LiveKitServer) -> None:
@@ -212,7 +246,7 @@ async def _prune(context: Context, server: LiveKitServer, wanted: set[tuple[str,
             key = key_of(manifest)
             spared = kind == "Pod" or (kind == "Secret" and key == keys)
             spared = spared or (managed and _component(manifest) == COMPONENT_REDIS)
-            if (kind, key) not in wanted and not spared and not _is_used(context, server, manifest):
+            if (kind, key) not in wanted and not spared:
                 await children.remove(context, kind, manifest)
     await _prune_optional(context, server, wanted)
 
@@ -224,7 +258,8 @@ def _is_used(context: Context, server: LiveKitServer, manifest: Manifest) -> boo
 
 async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[tuple[str, Key]]) -> None:
     """Delete optional objects that an earlier spec wanted; for want of a cache only after the spec changed."""
-    if context.pruned.get(server.key) == server.metadata.generation:
+    looked = (server.metadata.uid, server.metadata.generation)
+    if context.pruned.get(server.key) == looked:
         return
     names = [
         ("HTTPRoute", build.child_name(server)),
@@ -239,4 +274,4 @@ async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[t
         found = await children.find(context, kind, *key)
         if found is not None and children.is_owned(server, found):
             await children.remove(context, kind, found)
-    context.pruned[server.key] = server.metadata.generation
+    context.pruned[server.key] = looked

@@ -60,6 +60,7 @@ async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
             state, users, given=given, rotation=rotation, generate=generate_key, grace=grace, now=context.now()
         )
     await children.ensure(context, server, build.build_keys_secret(server, state))
+    context.key_states[server.key] = server.metadata.uid, state
     users = _users(context, server, state)
     drop = dropped_at(state, grace) if state.users_moved else None
     status = {
@@ -103,21 +104,23 @@ def _invalid(message: str) -> Blocked:
 
 
 async def _read_state(context: Context, server: LiveKitServer) -> KeyState | None:
-    """Return the keys so far: from their Secret, or from memory when somebody deleted it."""
+    """Return the keys so far: as remembered, after a start of the operator from their Secret."""
     namespace, name = server.metadata.namespace, build.keys_secret_name(server)
     secret = context.children["Secret"].get((namespace, name))
     secret = secret or await children.find(context, "Secret", namespace, name)
-    if secret is None:
-        return context.key_states.get(server.key)
-    if not children.is_owned(server, secret):
+    uid, remembered = context.key_states.get(server.key, ("", None))
+    if secret is not None and not children.is_owned(server, secret):
         raise NotOwned("Secret", namespace, name)
+    if remembered is not None and uid == server.metadata.uid:
+        return remembered  # what somebody does to the Secret is put back
+    if secret is None:
+        return None
     if KEY_KEY_FILE not in (secret.get("data") or {}):
         parse_key(secret)  # somebody emptied it: say so in the words for people
     try:
         state = build.read_keys_secret(secret)
     except ValueError as error:
         raise _invalid(f"Secret {name}: {error}. Delete it to have its keys made anew.") from error
-    context.key_states[server.key] = state
     return state
 
 

@@ -82,8 +82,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Asked:
-    """What pods are compared and asked with: the version wanted, None to take any; the key, None when there is none; the metrics'
-    login."""
+    """What pods are compared and asked with; a version of None takes any, without a key nothing is asked."""
 
     revision: str | None
     key: ApiKey | None
@@ -165,7 +164,9 @@ async def carry_out(
     for slot in decided.start:
         if inputs is None or slot not in slots:
             continue
-        serving = build.is_shared(server) or not any(item.view.serving for item in look_.servers if item.view.up)
+        serving = not any(item.view.serving for item in look_.servers if item.view.up) or (
+            build.is_shared(server) and all(item.view.shared for item in look_.servers)
+        )
         pod = build_pod(server, inputs, slots[slot], serving=serving)
         try:
             context.children["Pod"].put(await context.kubernetes.create(pod))
@@ -277,17 +278,14 @@ def explain(output: str) -> Blocked | None:
     return None
 
 
-def describe(server: LiveKitServer, item: Server, decided: Plan) -> dict[str, Any]:
+def describe(item: Server, decided: Plan) -> dict[str, Any]:
     """Return one line of `status.servers`."""
     view, load = item.view, item.load
     leaves_by = item.pod["metadata"].get("deletionTimestamp") if view.leaving else None
     waits = view.name in decided.waits_for
     if waits and decided.deadline:
         leaves_by = timestamp(decided.deadline)
-    address = server.spec.media.node_ip or item.node_address
-    for variable in item.pod["spec"]["containers"][0].get("env") or ():
-        if variable["name"] == "NODE_IP" and variable.get("value"):
-            address = variable["value"]
+    address = advertised(item.pod) or item.node_address
     line = {
         "name": view.name,
         "node": item.pod["spec"].get("nodeName"),
@@ -299,6 +297,13 @@ def describe(server: LiveKitServer, item: Server, decided: Plan) -> dict[str, An
         "waitsFor": list(load.names[:MOST_NAMES]) if load and (view.leaving or waits) else [],
     }
     return {key: value for key, value in line.items() if value not in (None, [])}
+
+
+def advertised(pod: Manifest) -> str | None:
+    """Return the address that a server was told to advertise, None when it is its node's or one it finds itself."""
+    variables = pod["spec"]["containers"][0].get("env") or ()
+    found: str | None = next((v.get("value") for v in variables if v["name"] == "NODE_IP"), None)
+    return found
 
 
 def _state(item: Server) -> str:
@@ -377,7 +382,7 @@ async def _is_current(context: Context, server: LiveKitServer, pod: Manifest, sl
     if pod["metadata"]["labels"].get(LABEL_REVISION) != wanted:
         return False
     try:
-        inputs = await known_slot_inputs(context, server, slot)
+        inputs = await known_slot_inputs(context, server, slot, advertised(pod))
     except Blocked:
         return True  # not known now: no reason to replace what works
     return bool((pod["metadata"].get("annotations") or {}).get(ANNOTATION_SLOT_INPUTS) == slot_digest(server, inputs))

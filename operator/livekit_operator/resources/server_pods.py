@@ -43,6 +43,9 @@ _SECRET_FILE_MODE = 0o440
 # A node that does not answer has lost its servers: they are replaced sooner than after Kubernetes' five minutes.
 _LOST_NODE_SECONDS = 30
 _CHECK_SECONDS = 120
+# A server that does not even take connections would not end its calls in an hour either.
+_HUNG_GRACE_SECONDS = 30
+_CHECK_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}}
 # Linux takes no longer variable than 128 KiB (MAX_ARG_STRLEN).
 _MAX_CONFIG_BYTES = 100 * 1024
 _OWN_ADDRESS = "@node-address@"
@@ -91,15 +94,17 @@ def build_check_pod(server: LiveKitServer, inputs: ServerInputs) -> Manifest:
     container = spec["containers"][0]
     for name in ("ports", "readinessProbe", "livenessProbe"):
         container.pop(name)
+    container["resources"] = _CHECK_RESOURCES  # beside a server that has taken what its node has
     sentinel = server.spec.redis.sentinel if server.spec.redis else None
     # Subcommands do not see the variable with Sentinel's password (cmd/server/main.go): Redis would refuse them.
     asks_redis = is_shared(server) and not (sentinel and sentinel.password_secret_ref)
     container["args"] = ["list-nodes" if asks_redis else "ports"]
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": _CHECK_SECONDS, "dnsPolicy": "ClusterFirst"}
-    metadata, spec = _overridden(server, inputs, spec)
-    name = f"{child_name(server)}-check-{metadata['labels'][LABEL_REVISION][:8]}"
+    _, spec = _overridden(server, inputs, spec)
+    checked = revision(server, inputs)
+    name = f"{child_name(server)}-check-{checked[:8]}"
     pod = child(server, COMPONENT_SERVER_CHECK, "Pod", "v1", name, spec=spec)
-    pod["metadata"]["labels"] |= {LABEL_REVISION: metadata["labels"][LABEL_REVISION]}
+    pod["metadata"]["labels"] |= {LABEL_REVISION: checked}
     return pod
 
 
@@ -197,9 +202,6 @@ def _container(
     slot_environment: list[dict[str, Any]],
     secret_mounts: list[dict[str, Any]],
 ) -> dict[str, Any]:
-    probe = {"httpGet": {"path": "/", "port": "signal"}}
-    if server.spec.signal.bind_addresses:
-        probe["httpGet"]["host"] = server.spec.signal.bind_addresses[0]
     return {
         "name": CONTAINER,
         "image": inputs.image,
@@ -213,9 +215,15 @@ def _container(
             {"name": "LIVEKIT_CONFIG", "value": _config_text(server, inputs.config)},
         ],
         "ports": _ports(server),
-        "readinessProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 2},
-        # 406 while node statistics are late is a pause, not a death: five in a row are.
-        "livenessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 5},
+        "readinessProbe": {"httpGet": {"path": "/", "port": "signal"}, "periodSeconds": 1, "timeoutSeconds": 2},
+        # Not its health page: with Redis away that fails on every server, and calls go on without Redis.
+        "livenessProbe": {
+            "tcpSocket": {"port": "signal"},
+            "periodSeconds": 10,
+            "timeoutSeconds": 5,
+            "failureThreshold": 5,
+            "terminationGracePeriodSeconds": _HUNG_GRACE_SECONDS,
+        },
         "resources": server.spec.resources.model_dump(exclude_defaults=True),
         "securityContext": {
             "allowPrivilegeEscalation": False,

@@ -80,6 +80,15 @@ def test_another_secret_for_the_same_key_replaces_it() -> None:
     assert (taken.in_use, taken.accepted) == (changed, (changed,))
 
 
+def test_a_key_that_is_given_again_before_it_was_replaced_lets_the_other_go() -> None:
+    back = step(KeyState(OLD, (OLD, NEW)), given=OLD)
+    assert (back.in_use, back.accepted) == (OLD, (NEW, OLD))
+    begun = step(back, given=OLD)
+    assert begun.in_use_since == NOW
+    moved = step(begun, given=OLD)
+    assert step(moved, given=OLD, after=GRACE).accepted == (OLD,)
+
+
 def test_a_key_that_is_given_again_is_the_newest_again() -> None:
     back = step(MOVING, given=OLD)
     assert back.accepted == (NEW, OLD)

@@ -79,9 +79,15 @@ ALONE = [
         [pod(0, leaving=True, **BUSY)], 1, Plan(start=(1,)), id="one that is evicted is replaced while it drains"
     ),
     pytest.param(
-        [pod(0, leaving=True)], 0, Plan(leave=leave(0, grace=FORCED_GRACE_SECONDS)), id="with the last caller it ends"
+        [pod(0, leaving=True, deserted=True)],
+        0,
+        Plan(leave=leave(0, grace=FORCED_GRACE_SECONDS)),
+        id="with the last caller it ends",
     ),
-    pytest.param([pod(0, leaving=True, hurried=True)], 0, Plan(), id="told so once"),
+    pytest.param([pod(0, leaving=True)], 0, Plan(), id="one look without callers is not enough"),
+    pytest.param([pod(0, leaving=True, deserted=True, hurried=True)], 0, Plan(), id="told so once"),
+    pytest.param([pod(0, cordoned=True), homeless(1)], 1, Plan(), id="without another node it stays"),
+    pytest.param([pod(0, cordoned=True, **BUSY), homeless(1)], 1, Plan(), id="with calls too"),
     pytest.param([pod(0, finished=True)], 1, Plan(start=(1,), leave=leave(0)), id="what ended is removed"),
     pytest.param([pod(0, cordoned=True)], 1, Plan(start=(1,)), id="moved off a node that is to be emptied"),
     pytest.param(
@@ -114,6 +120,19 @@ THREE = [pod(0), pod(1), pod(2)]
 OLD = [old(0, **BUSY), old(1), old(2, **BUSY)]
 
 SHARED = [
+    pytest.param(
+        [old(0, shared=False, **BUSY), pod(1, serving=False)],
+        2,
+        Plan(start=(2,), waits_for=(name(0),), deadline=DEADLINE),
+        id="Redis comes: the one without it is handed over",
+    ),
+    pytest.param([pod(0, cordoned=True), homeless(1)], 2, Plan(), id="without another node both stay"),
+    pytest.param(
+        [pod(0, unreachable=True, participants=None), pod(1, unreachable=True, participants=None)],
+        2,
+        Plan(),
+        id="if none answers the operator may be the one that is cut off",
+    ),
     pytest.param([], 3, Plan(start=(0, 1, 2)), id="all at once"),
     pytest.param(THREE, 3, Plan(), id="at rest"),
     pytest.param(THREE, 4, Plan(start=(3,)), id="one more"),

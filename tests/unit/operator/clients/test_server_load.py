@@ -66,16 +66,18 @@ def test_who_only_passes_through_is_on_another_server() -> None:
 async def test_a_login_is_shown(server: Server, client: ServerLoadClient) -> None:
     server.login = "Basic " + base64.b64encode(b"scraper:pass").decode()
     assert await client.load("127.0.0.1", server.port, ("scraper", "pass")) is not None
-    assert await client.load("127.0.0.1", server.port, None) is None
+    assert await client.load("127.0.0.1", server.port, None) == ServerLoad(), "it lives, with another login"
 
 
 @pytest.mark.parametrize(
     ("status", "body"),
     [(500, METRICS), (302, METRICS), (200, ""), (200, "livekit_room_total 1\n"), (200, "x" * 5_000_000), (200, "\0")],
 )
-async def test_whatever_else_is_no_answer(server: Server, client: ServerLoadClient, status: int, body: str) -> None:
+async def test_whatever_else_answers_lives_and_does_not_tell(
+    server: Server, client: ServerLoadClient, status: int, body: str
+) -> None:
     server.status, server.body = status, body
-    assert await client.load("127.0.0.1", server.port, None) is None
+    assert await client.load("127.0.0.1", server.port, None) == ServerLoad(None, None)
 
 
 async def test_nobody_there(client: ServerLoadClient) -> None:

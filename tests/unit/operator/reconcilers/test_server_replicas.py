@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.errors import KubernetesError, ServerUnreachable
 from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
 from livekit_operator.views import ServerLoad
 from tests.fakes import manifests
@@ -292,3 +293,118 @@ async def test_what_an_earlier_spec_wanted_goes(world: World) -> None:
         assert world.kubernetes.names(kind) == [], kind
     assert world.kubernetes.names("Service") == ["voice-livekit"]
     assert world.kubernetes.names("Secret") == ["voice-livekit-keys"]
+
+
+async def test_redis_stays_until_no_server_uses_it(world: World) -> None:
+    await started(world, redis={"managed": {}})
+    (pod,) = world.server_pods()
+    world.loads.answers[address(world, pod)] = ServerLoad(1, 2)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"redis": None}})
+    await world.settle()
+    assert world.get("Deployment", "voice-redis")
+    await world.pass_check()
+    await world.settle()
+    for new in world.server_pods():
+        world.run_server_pod(new)
+    await world.settle()
+    assert world.get("Deployment", "voice-redis"), "a call still needs it"
+    world.loads.answers[address(world, pod)] = ServerLoad(0, 0)
+    world.clock.advance(3)
+    await settled(world)
+    assert world.kubernetes.names("Deployment") == []
+
+
+async def test_redis_that_comes_lets_the_running_server_finish(world: World) -> None:
+    await started(world)
+    world.kubernetes.put(manifests.room())
+    await settled(world)
+    world.livekit.join("support-42", "alice")
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": SHARED})
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready"), "it has no metrics, and is not taken for lost"
+    await world.pass_check()
+    await world.settle()
+    for new in world.server_pods():
+        world.run_server_pod(new)
+        world.loads.answers[address(world, new)] = ServerLoad(0, 0)
+    await world.settle()
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("True", "WaitingForRooms")
+    world.livekit.leave("support-42", "alice")
+    world.clock.advance(3)
+    await settled(world)
+    assert status(world)["readyReplicas"] == 2
+
+
+async def test_a_login_that_metrics_refuse_is_no_loss(world: World) -> None:
+    await started(world, **SHARED)
+    for pod in world.server_pods():
+        world.loads.answers[address(world, pod)] = ServerLoad()
+    for _ in range(3):
+        await world.reconcile("LiveKitServer", "voice")
+    assert status(world)["readyReplicas"] == 2
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
+
+
+async def test_an_operator_that_reaches_nobody_takes_nobody_away(world: World) -> None:
+    await started(world, **SHARED)
+    world.loads.answers.clear()
+    for _ in range(4):
+        await world.reconcile("LiveKitServer", "voice")
+    assert [pod["metadata"]["labels"]["livekit-operator.dev/serving"] for pod in world.server_pods()] == ["true"] * 2
+
+
+async def test_redis_that_goes_away_is_said(world: World) -> None:
+    await started(world, **SHARED)
+    world.stop_server()
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.ready("LiveKitServer", "voice") == ("False", "RedisUnreachable")
+    for pod in world.server_pods():
+        world.run_server_pod(pod)
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+
+
+@pytest.mark.parametrize("output", ["", "unable to connect to redis: dial tcp: connect: connection refused"])
+async def test_a_check_that_did_not_pass_is_made_again(world: World, output: str) -> None:
+    await started(world, **SHARED)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"logging": {"level": "warn"}}})
+    await world.settle()
+    await world.pass_check(output=output)
+    await world.reconcile("LiveKitServer", "voice")
+    if output:
+        assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "RedisUnreachable")
+    world.clock.advance(31)
+    await world.reconcile("LiveKitServer", "voice")
+    await world.reconcile("LiveKitServer", "voice")
+    await settled(world)
+    assert world.condition("LiveKitServer", "voice", "Progressing") == ("False", "UpToDate")
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
+
+
+async def test_what_the_api_server_refuses_stops_nothing_else(world: World) -> None:
+    world.kubernetes.fail("apply", "Ingress", KubernetesError(403, "Forbidden", "exceeded quota: ingresses"))
+    await started(world, signal={"ingress": {"host": "a.b"}})
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "KubernetesRefused")
+
+
+async def test_a_lost_node_does_not_hold_a_deleted_server_for_ever(world: World) -> None:
+    await started(world, drainTimeoutSeconds=60)
+    world.kubernetes.ask_to_delete("LiveKitServer", NAMESPACE, "voice")
+    await world.reconcile("LiveKitServer", "voice")
+    world.livekit.problem = ServerUnreachable("no route to host")
+    world.clock.advance(119)
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.kubernetes.peek("LiveKitServer", NAMESPACE, "voice") is not None
+    world.clock.advance(60)
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.kubernetes.peek("LiveKitServer", NAMESPACE, "voice") is None
+
+
+async def test_keys_changed_by_hand_are_put_back(world: World) -> None:
+    await started(world)
+    before = decoded(world.get("Secret", "voice-livekit-keys"))
+    spoiled = manifests.secret("x", apiKey="mine", apiSecret="short")["data"]
+    world.kubernetes.edit("Secret", NAMESPACE, "voice-livekit-keys", {"data": spoiled})
+    await world.settle()
+    assert decoded(world.get("Secret", "voice-livekit-keys")) == before
