@@ -23,7 +23,7 @@ async def test_a_url_and_an_ingress_lead_to_the_signalling(story: Story) -> None
     service = await story.kubectl.get("service", SERVICE)
     assert service["spec"]["type"] == "ClusterIP"
 
-    ingress = {
+    ingress: Manifest = {
         "className": "nginx",
         "host": HOST,
         "annotations": {"nginx.ingress.kubernetes.io/proxy-read-timeout": "3600"},
@@ -51,7 +51,10 @@ async def test_a_url_and_an_ingress_lead_to_the_signalling(story: Story) -> None
 
 @pytest.mark.timeout(180)
 async def test_a_gateway_route_waits_for_the_gateway_api(story: Story) -> None:
-    gateway = {"host": HOST, "parentRefs": [{"name": "edge", "namespace": "gateways", "sectionName": "https"}]}
+    gateway: Manifest = {
+        "host": HOST,
+        "parentRefs": [{"name": "edge", "namespace": "gateways", "sectionName": "https"}],
+    }
     await crds.remove_gateway_api(story.platform.target)
     await story.kubectl.apply(server(**node_ports(signal={"gateway": gateway})), meeting())
     message = await condition(story, SERVER, "Degraded", "GatewayApiMissing")
