@@ -5,7 +5,17 @@ import ssl
 import pytest
 
 from tests.e2e.conftest import Story
-from tests.e2e.servers import firewall, host_network, listened, meeting, node_address, parties, server, server_pods
+from tests.e2e.servers import (
+    condition,
+    firewall,
+    host_network,
+    listened,
+    meeting,
+    node_address,
+    parties,
+    server,
+    server_pods,
+)
 from tests.harness.certificates import Pair, make_authority, tls_secret
 from tests.harness.clients import client_network
 from tests.harness.kubectl import until
@@ -72,7 +82,9 @@ async def test_media_is_relayed_and_a_renewed_certificate_is_served(story: Story
                 return False
 
         await until("TURN to serve the renewed certificate", served, seconds=90)
-        assert (await server_pods(story))[0]["metadata"]["uid"] != pods[0]["metadata"]["uid"]
+        await condition(story, SERVER, "Progressing", "UpToDate")
+        (pod,) = await server_pods(story)
+        assert pod["metadata"]["uid"] != pods[0]["metadata"]["uid"]
         await story.ready("livekitserver", SERVER)
 
 
