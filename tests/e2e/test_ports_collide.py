@@ -8,7 +8,7 @@ from tests.e2e.conftest import Story
 from tests.e2e.servers import NODES, host_network, meeting, on, parties, server, server_pods, talk_ways
 from tests.harness.clients import client_network
 
-PORTS, OTHERS = 18880, 18980
+PORTS, OTHERS = 16880, 16980
 
 
 @pytest.mark.timeout(240)
