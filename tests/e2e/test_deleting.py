@@ -7,7 +7,7 @@ from tests.e2e.conftest import Story
 from tests.harness.kubectl import CommandError, until
 from tests.harness.resources import POOL, ROOM, SERVER, quickstart, room
 
-CHILDREN = "pods,secrets,configmaps,services,deployments.apps,replicasets.apps"
+CHILDREN = "pods,secrets,configmaps,services,serviceaccounts,poddisruptionbudgets,networkpolicies"
 OURS = "app.kubernetes.io/managed-by=livekit-operator"
 
 
@@ -45,4 +45,4 @@ async def test_deleting_server_and_pool_leaves_nothing_behind(story: Story) -> N
 
     await until("every child to be gone", nothing_left, seconds=120)
     with pytest.raises(CommandError):
-        await story.kubectl.get("deployment", f"{SERVER}-livekit")
+        await story.kubectl.get("service", f"{SERVER}-livekit")

@@ -18,7 +18,7 @@ async def test_no_secret_is_seen_outside_its_secret(story: Story) -> None:
     token_secret = await story.kubectl.secret(f"{ROOM}-alice")
     await place_call(token_secret)
 
-    keys = await story.kubectl.secret(f"{SERVER}-keys")
+    keys = await story.kubectl.secret(f"{SERVER}-livekit-keys")
     secrets = {"token": token_secret["token"], "API key": keys["apiKey"], "API secret": keys["apiSecret"], **TEST_KEYS}
     places = {
         "a manifest, a status or an Event": await story.kubectl("get", KINDS, "--output", "yaml"),
