@@ -348,7 +348,8 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
         return None
     forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
     await server_pods.end_check(context, server)
-    look = await server_pods.look(context, server, None, await _key_to_ask_with(context, server))
+    key = await _key_to_ask_with(context, server)
+    look = await server_pods.look(context, server, None, key)
     # A pod whose node is lost never ends, as far as Kubernetes knows.
     if all(_is_overdue(context, item) for item in look.servers):
         await remove_finalizer(context, server, SERVER_FINALIZER)
@@ -358,6 +359,8 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     leave += [Leave(view.name, FORCED_GRACE_SECONDS) for view in hurried if view.deserted or forced]
     decided = Plan(leave=tuple(replace(item, grace_seconds=FORCED_GRACE_SECONDS) if forced else item for item in leave))
     await server_pods.carry_out(context, server, look, decided, None, {})
+    if forced:
+        await server_pods.end_rooms(context, server, look, key)
     rooms = "; ".join(_shown_rooms(item) for item in look.servers)
     message = (
         f"Waiting until the rooms are empty, at the latest until {server_pods.deletion_deadline(server):%H:%M:%SZ}: "

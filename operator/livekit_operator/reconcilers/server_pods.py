@@ -10,6 +10,7 @@ from typing import Any
 import yaml
 
 from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import find, holds, parse_timestamp, timestamp
 from livekit_operator.constants import (
     ANNOTATION_SLOT_INPUTS,
@@ -251,6 +252,25 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     raise refused
 
 
+async def end_rooms(context: Context, server: LiveKitServer, look_: Look, key: ApiKey | None) -> None:
+    """Delete every room of leaving servers, which disconnects who is there: without anybody a leaving server ends.
+
+    Telling Kubernetes a shorter time does not help: the kubelet stays with the one it has begun to wait
+    (pkg/kubelet/kubelet.go SyncTerminatingPod).
+    """
+    for item in look_.servers:
+        if key is None or not item.address or not item.view.leaving:
+            continue
+        client = _connect(context, server, item.address, key)
+        try:
+            for room in await client.list_rooms():
+                await client.delete_room(room.name)
+        except (ServerUnreachable, ServerRefused):
+            continue  # it ends when its time is over
+        finally:
+            await client.close()
+
+
 async def end_check(context: Context, server: LiveKitServer) -> None:
     """Remove pods that checked a configuration: it is in use, or no longer wanted."""
     for pod in pods_of(context, server, COMPONENT_SERVER_CHECK):
@@ -405,8 +425,7 @@ async def _ask(
     if memory.client is None or memory.key != key:
         if memory.client is not None:
             await memory.client.close()
-        host = f"[{address}]" if ":" in address else address
-        memory.client = context.connect(f"http://{host}:{server.spec.signal.port}", key.id, key.secret)
+        memory.client = _connect(context, server, address, key)
         memory.key = key
     try:
         rooms = await memory.client.list_rooms()
@@ -416,6 +435,11 @@ async def _ask(
         return ServerLoad()  # it lives, with keys of before
     names = tuple(sorted(room.name for room in rooms if room.participants))
     return ServerLoad(len(rooms), sum(room.participants for room in rooms), names)
+
+
+def _connect(context: Context, server: LiveKitServer, address: str, key: ApiKey) -> LiveKit:
+    host = f"[{address}]" if ":" in address else address
+    return context.connect(f"http://{host}:{server.spec.signal.port}", key.id, key.secret)
 
 
 async def _metrics_credentials(context: Context, server: LiveKitServer) -> tuple[str, str] | None:

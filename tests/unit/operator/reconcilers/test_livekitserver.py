@@ -415,6 +415,7 @@ async def test_a_deletion_can_be_forced(world: World) -> None:
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", forced)
     await world.reconcile("LiveKitServer", "voice")
     assert world.server_pods(leaving=True)[0]["metadata"]["deletionGracePeriodSeconds"] == 10
+    assert ("delete_room", "support-42") in [request[:2] for request in world.livekit.requests], "the kubelet goes on"
 
 
 async def test_a_server_whose_keys_went_with_its_namespace_goes_too(world: World) -> None:
