@@ -1,0 +1,111 @@
+"""The operator is killed again and again while a key is rotated and servers are replaced: the end is the same."""
+
+import asyncio
+import random
+
+import pytest
+
+from tests.e2e.conftest import Story
+from tests.harness.kubectl import Kubectl, until
+from tests.harness.processes import sigkill
+from tests.harness.resources import SERVER, room
+from tests.harness.servers import (
+    call,
+    change,
+    is_accepted,
+    key_in_use,
+    make_room,
+    names,
+    node_ids,
+    own_url,
+    server,
+    settled,
+    updated,
+)
+from tests.harness.watching import Seen, Watched
+from tests.media import Party, Talk
+
+SEED, KILLS, LATEST_SECONDS = 20260, 5, 6.0
+OPERATOR = "app.kubernetes.io/name=livekit-operator"
+LONGEST_GAP_MS = 1000
+
+
+@pytest.mark.timeout(420)
+async def test_a_rotation_and_a_rollout_end_well_whenever_the_operator_dies(story: Story) -> None:
+    chance = random.Random(SEED)
+    manifest = server(2, keyRotation={"graceSeconds": 1})
+    await story.kubectl.apply(manifest, room("lobby", "alice", "bob"))
+    await story.ready("meetingroom", "lobby")
+    (found,) = await story.ready("livekitserver", SERVER)
+    url, first = found["status"]["externalUrl"], await key_in_use(story.kubectl)
+    async with Watched(story.kubectl, "livekitserver", SERVER) as watched:
+        await watched.until("both servers to serve", settled)
+        (home, *_) = names(watched.last, "Serving")
+        await make_room(url, first, "call", (await node_ids(story.kubectl))[home])
+        async with call(await own_url(story.kubectl, home), "call", first) as talk:
+            await talk.both_hear()
+            for changed in (
+                {"keyRotation": {"id": "spring", "graceSeconds": 1}},
+                {"limits": {"metadataBytes": 4096}},
+            ):
+                await change(story.kubectl, **changed)
+                instants = [round(chance.uniform(0, LATEST_SECONDS), 2) for _ in range(KILLS)]
+                print(f"{', '.join(changed)}: killed {instants} s after it was ready")
+                for seconds in instants:
+                    # Any moment will do: there is no condition to wait for.
+                    await asyncio.sleep(seconds)
+                    await _kill(story.platform.operator)
+                await watched.until("it to be as wanted", _has_come_through, seconds=120)
+                await _assert_as_wanted(story, url)
+            second = await key_in_use(story.kubectl)
+            assert second.id != first.id
+            assert not await is_accepted(url, first)
+            await talk.both_hear()
+            heard = await talk.look()
+        print(*(side.to_text() for side in heard), sep="\n")
+        assert [side.disconnected for side in heard] == [(), ()]
+        assert max(side.longest_gap_ms() for side in heard) < LONGEST_GAP_MS
+        await watched.until("the last old server to leave", lambda s: settled(s) and not names(s, "Draining"))
+        await until("nothing of them to stay", lambda: _is_tidy(story), seconds=30)
+    alice, bob = [Party.of(await story.kubectl.secret(f"lobby-{identity}")) for identity in ("alice", "bob")]
+    async with Talk(alice, bob) as again:
+        await again.both_hear()
+
+
+async def _assert_as_wanted(story: Story, url: str) -> None:
+    keys = await story.kubectl.secret(f"{SERVER}-livekit-keys")
+    assert len(keys["keys.yaml"].split()) == 2, "more than one key is accepted"
+    assert await is_accepted(url, await key_in_use(story.kubectl))
+    checks = await story.kubectl.find("pods", "app.kubernetes.io/component=server-check")
+    assert [pod["metadata"]["name"] for pod in checks if "deletionTimestamp" not in pod["metadata"]] == []
+
+
+async def _is_tidy(story: Story) -> bool:
+    """Whether there are Services for the signalling, Redis, the servers, and the one place kept for rollouts."""
+    services = {m["metadata"]["name"] for m in await story.kubectl.find("services")}
+    pods = {m["metadata"]["name"] for m in await story.kubectl.find("pods", "app.kubernetes.io/component=server")}
+    kept = {f"{SERVER}-livekit-{slot}" for slot in range(3)}
+    return len(pods) == 2 and services == {f"{SERVER}-livekit", f"{SERVER}-redis"} | kept | pods
+
+
+async def _kill(operator: Kubectl) -> None:
+    (pod,) = [p for p in await operator.find("pods", OPERATOR) if _is_ready(p)]
+    await sigkill(operator, pod)
+    # Another pod, because the kubelet makes a container that ends so often wait longer each time.
+    await operator("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
+
+    async def another() -> bool:
+        pods = await operator.find("pods", OPERATOR)
+        return any(_is_ready(p) and p["metadata"]["uid"] != pod["metadata"]["uid"] for p in pods)
+
+    await until("the operator to be back", another, seconds=60)
+
+
+def _is_ready(pod: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
+    conditions = pod["status"].get("conditions") or ()
+    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
+    return ready and "deletionTimestamp" not in pod["metadata"]
+
+
+def _has_come_through(state: Seen) -> bool:
+    return updated(state) and bool(state.status["keys"]["phase"] == "Stable")
