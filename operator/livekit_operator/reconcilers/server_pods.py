@@ -161,6 +161,9 @@ async def carry_out(
             continue
         if not item.view.leaving:
             await _announce(context, server, item, grace)
+        elif not item.view.shared:
+            # Its last caller has left; agents that wait in its rooms would keep it.
+            await _end_rooms(context.server_pods[server.key][item.pod["metadata"]["uid"]].client)
         await children.remove(context, "Pod", item.pod, grace_seconds=grace)
     for slot in decided.start:
         if inputs is None or slot not in slots:
@@ -262,13 +265,18 @@ async def end_rooms(context: Context, server: LiveKitServer, look_: Look, key: A
         if key is None or not item.address or not item.view.leaving:
             continue
         client = _connect(context, server, item.address, key)
-        try:
-            for room in await client.list_rooms():
-                await client.delete_room(room.name)
-        except (ServerUnreachable, ServerRefused):
-            continue  # it ends when its time is over
-        finally:
-            await client.close()
+        await _end_rooms(client)
+        await client.close()
+
+
+async def _end_rooms(client: LiveKit | None) -> None:
+    if client is None:
+        return
+    try:
+        for room in await client.list_rooms():
+            await client.delete_room(room.name)
+    except (ServerUnreachable, ServerRefused):
+        return  # it ends when its time is over
 
 
 async def end_check(context: Context, server: LiveKitServer) -> None:

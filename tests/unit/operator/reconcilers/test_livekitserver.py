@@ -393,9 +393,11 @@ async def test_a_deleted_server_waits_for_its_calls(world: World) -> None:
     world.livekit.leave("support-42", "alice")
     await world.reconcile("LiveKitServer", "voice")
     assert world.server_pods(leaving=True)[0]["metadata"]["deletionGracePeriodSeconds"] == 3600
+    world.livekit.join("support-42", "agent", agent_name="front-desk")
     world.clock.advance(15)  # servers count anew only from time to time
     await world.reconcile("LiveKitServer", "voice")
     assert world.server_pods(leaving=True)[0]["metadata"]["deletionGracePeriodSeconds"] == 10
+    assert world.livekit.rooms == {}, "an agent alone would keep it for its whole time"
     world.run_server()
     await world.reconcile("LiveKitServer", "voice")
     assert world.kubernetes.peek("LiveKitServer", NAMESPACE, "voice") is None
