@@ -4,9 +4,10 @@ from livekit_operator.views import ServerLoad
 
 
 class FakeServerLoads:
-    """Implements the Protocol `ServerLoads`: an address that tests gave a load answers, others do not."""
+    """Implements the Protocol `ServerLoads`: an address that tests gave a load answers, others with `otherwise`."""
 
-    def __init__(self) -> None:
+    def __init__(self, otherwise: ServerLoad | None = None) -> None:
+        self.otherwise = otherwise
         self.answers: dict[str, ServerLoad] = {}
         self.asked: list[tuple[str, int]] = []
         self.credentials: list[tuple[str, str] | None] = []
@@ -16,7 +17,7 @@ class FakeServerLoads:
         """Return rooms and participants of the server at an IP address."""
         self.asked.append((address, port))
         self.credentials.append(credentials)
-        return self.answers.get(address)
+        return self.answers.get(address, self.otherwise)
 
     async def close(self) -> None:
         """Close all connections."""

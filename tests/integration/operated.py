@@ -18,10 +18,11 @@ from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER, COMPONENT_SERVER_CHECK
 from livekit_operator.resources.server_pods import CONTAINER
 from livekit_operator.settings import Settings
-from livekit_operator.views import WorkerStatus
+from livekit_operator.views import ServerLoad, WorkerStatus
 from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.runtime import running
+from tests.fakes.server_load import FakeServerLoads
 from tests.fakes.waiting import eventually_async
 from tests.fakes.worker import FakeWorker
 from tests.integration.api import Api, operator_client
@@ -222,7 +223,8 @@ async def operated(
     server, worker = livekit or FakeLiveKit(), FakeWorker()
     values = {"agent_image": "agent:1", "server_poll_seconds": 1.0, "pool_poll_seconds": 0.5, **settings}
     try:
-        async with running(kubernetes, worker, server.connect, Settings(**values), metrics) as runtime:
+        loads = FakeServerLoads(ServerLoad(0, 0))
+        async with running(kubernetes, worker, server.connect, Settings(**values), metrics, loads) as runtime:
             yield Operated(api, namespace, kubernetes, runtime, server, worker, metrics)
     finally:
         await kubernetes.close()
