@@ -175,7 +175,7 @@ async def test_a_removed_field_is_really_removed(operator: Operated, after_repai
         await operator.patch("Deployment", "voice-redis", patch)
 
         async def repaired() -> bool:
-            return container(await operator.get("Deployment", "voice-redis"))["image"] != "by-hand:1"
+            return bool(container(await operator.get("Deployment", "voice-redis"))["image"] != "by-hand:1")
 
         await operator.until("the repair", repaired, seconds=10)
     before = container(await operator.get("Deployment", "voice-redis"))
