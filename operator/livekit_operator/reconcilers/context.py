@@ -94,9 +94,8 @@ class RoomListing:
         return (now - self._lonely_since.setdefault(name, now)).total_seconds()
 
     def forget(self) -> None:
-        """Forget everything: the server does not answer."""
+        """Forget everything but doubts, which are about what is listed next: the server does not answer."""
         self._rooms.clear()
-        self.doubtful.clear()
         self._touched.clear()
         self.lively.clear()
         self.listed = False
@@ -181,6 +180,8 @@ class Context:
     """LiveKitServer -> its uid and its keys as last written, to bring back a Secret that somebody changes."""
     checked: dict[Key, tuple[str, str]] = field(default_factory=dict)
     """LiveKitServer -> uid of the pod that last checked its configuration, and what that said."""
+    bereaved: set[Key] = field(default_factory=set)
+    """LiveKitServers that lost one of their servers, and whose rooms could not be listed since."""
     pruned: dict[Key, tuple[str, int]] = field(default_factory=dict)
     """LiveKitServer -> its uid and the generation for which objects of optional kinds were last looked for."""
     server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)

@@ -115,6 +115,8 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
     """List the rooms when a server answers, and wake whom it concerns."""
     # Pools can be prepared before the first server answers; they need only its keys and URL.
     access = await _connect(context, server, keys, observed.external_url or "")
+    if observed.look.lost and build.is_shared(server):
+        context.bereaved.add(server.key)
     # Not only ready servers: one that drains still has rooms. Those that are gone must not seem to have them.
     if observed.external_url is None or not any(view.ready or view.leaving for view in observed.look.views):
         access.rooms.forget()
@@ -126,7 +128,9 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
         access.rooms.forget()
         return replace(observed, unlisted=str(error))
     _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
-    if observed.look.lost and build.is_shared(server):
+    if server.key in context.bereaved:
+        # Only now: while nodes still lead the operator to the lost one, nothing can be listed.
+        context.bereaved.discard(server.key)
         access.rooms.doubt()
         context.wake_users(server.key)
     return replace(observed, rooms=len(rooms), participants=sum(room.participants for room in rooms))
@@ -395,6 +399,7 @@ async def _forget(context: Context, key: Key) -> None:
         await access.client.close()
     await server_pods.forget(context, key)
     context.key_states.pop(key, None)
+    context.bereaved.discard(key)
     context.pruned.pop(key, None)
     context.checked.pop(key, None)
 
@@ -409,7 +414,9 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, exte
     if access is not None:
         await access.client.close()
     client = context.connect(wanted.internal_url, keys.in_use.id, keys.in_use.secret)
+    doubtful = access.rooms.doubtful if access is not None else set()
     access = ServerAccess(client, wanted, keys.accepted)
+    access.rooms.doubtful = set(doubtful)
     context.servers[server.key] = access
     context.wake_users(server.key)
     return access

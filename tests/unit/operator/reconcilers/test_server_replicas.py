@@ -84,6 +84,22 @@ async def test_a_server_that_dies_without_a_word_gets_no_new_clients(world: Worl
     assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
 
 
+async def test_rooms_of_a_lost_server_are_made_anew_when_they_can_be_listed_again(world: World) -> None:
+    await started(world, **SHARED)
+    world.kubernetes.put(manifests.room())
+    await settled(world)
+    del world.loads.answers[address(world, world.server_pods()[1])]
+    # Nodes still lead the operator to the one that is lost.
+    world.livekit.problem = ServerUnreachable("no answer")
+    for _ in range(3):
+        await world.reconcile("LiveKitServer", "voice")
+    world.livekit.problem = None
+    world.livekit.requests.clear()
+    await world.reconcile("LiveKitServer", "voice")
+    await world.reconcile("MeetingRoom", "support-42")
+    assert ("create_room", "support-42") in [request[:2] for request in world.livekit.requests]
+
+
 async def test_the_emptiest_of_several_leaves(world: World) -> None:
     await started(world, **{**SHARED, "replicas": 3})
     for pod, participants in zip(world.server_pods(), (4, 0, 2), strict=True):
