@@ -50,6 +50,7 @@ LOST_AFTER_LOOKS = 2
 DESERTED_AFTER = timedelta(seconds=15)
 # How soon a check that did not pass is made again: Redis may have been away for a moment.
 _CHECK_AGAIN_AFTER = timedelta(seconds=30)
+_SECOND_LOOK_SECONDS = 0.2
 # How soon one that did not answer is asked again.
 SILENT_RETRY_SECONDS = 1.0
 _CHECK_RETRY_SECONDS = 1.0
@@ -359,13 +360,18 @@ async def _look_at(
     slot = int(number) if (number := labels.get(LABEL_SLOT, "")).isdecimal() else 0
     ready = holds(pod_status.get("conditions"), CONDITION_READY)
     running = ready or ("deletionTimestamp" in metadata and pod_status.get("phase") == "Running")
+    if memory.shared is None:
+        _remember_configuration(pod, memory)
     load = await _ask(context, server, pod, memory, asked) if running else None
     memory.silent = memory.silent + 1 if running and load is None else 0
+    if memory.silent == 1 and memory.shared:
+        # Asked again before anything else: clients are led to it until it is known to be lost.
+        await asyncio.sleep(_SECOND_LOOK_SECONDS)
+        load = await _ask(context, server, pod, memory, asked)
+        memory.silent = memory.silent + 1 if load is None else 0
     trouble = _start_trouble(pod) if not ready else None
     if trouble is not None and trouble.reason == "PodFailing":
         trouble = await _last_words(context, pod, memory) or trouble
-    if memory.shared is None:
-        _remember_configuration(pod, memory)
     leaving = "deletionTimestamp" in metadata
     empty = leaving and load is not None and load.participants == 0
     memory.deserted_since = (memory.deserted_since or context.now()) if empty else None
