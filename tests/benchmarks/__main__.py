@@ -72,6 +72,7 @@ async def _measure(calls: int, starts: int, rollouts: int, *, only: str) -> Figu
     images = install.find_images(target)
     base_urls = await install.install_providers(target, images)
     await install.install_chart(target, images, base_urls=base_urls)
+    await install.remove_demo(target)
     operator, kubectl = Kubectl(target, install.SYSTEM_NAMESPACE), Kubectl(target, NAMESPACE)
     await kubectl.delete_namespace()
     await kubectl.create_namespace()

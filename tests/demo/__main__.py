@@ -17,7 +17,7 @@ from tests.harness.kubectl import CommandError, Kubectl, Manifest, is_ready, rea
 from tests.harness.target import Target, TargetError, find_target
 from tests.providers.script import ANSWERS, GREETING
 
-NAMESPACE = "voice-demo"
+NAMESPACE = install.DEMO_NAMESPACE
 QUICKSTART = Path("examples/quickstart.yaml")
 TOKEN_SECRET = "support-42-alice"
 KINDS = "livekitservers,voiceagentpools,meetingrooms"

@@ -71,6 +71,7 @@ def platform() -> Platform:
     async def prepare() -> None:
         base_urls = await install.install_providers(target, images)
         await install.install_chart(target, images, base_urls=base_urls)
+        await install.remove_demo(target)
 
     asyncio.run(prepare())
     return Platform(target, Kubectl(target, install.SYSTEM_NAMESPACE))

@@ -12,6 +12,7 @@ from tests.harness.target import Target, TargetError
 
 SYSTEM_NAMESPACE = "livekit-operator-system"
 RELEASE = "livekit-operator"
+DEMO_NAMESPACE = "voice-demo"
 CHART = Path("charts/livekit-operator")
 PROVIDERS = "providers"
 PROVIDERS_PORT = 8090
@@ -63,6 +64,11 @@ async def install_chart(target: Target, images: Images, *, base_urls: Mapping[st
         *("--wait", "--timeout", "120s"),
         stdin=json.dumps(values),
     )
+
+
+async def remove_demo(target: Target) -> None:
+    """Remove what a demo left: its server has the host ports that others want."""
+    await Kubectl(target, DEMO_NAMESPACE).delete_namespace()
 
 
 async def uninstall_chart(target: Target) -> None:
