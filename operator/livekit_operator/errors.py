@@ -55,6 +55,11 @@ class KubernetesError(OperatorError):
         self.status = status
         self.reason = reason
 
+    @property
+    def refused(self) -> bool:
+        """Return whether it is for people to hear of: a quota, an admission policy, a value that a schema refuses."""
+        return self.status in (400, 403, 422)
+
 
 class NotFound(KubernetesError):
     """The object does not exist."""

@@ -7,7 +7,6 @@ from pydantic import ConfigDict, Field
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import (
     NamespaceName,
-    ObjectName,
     Resource,
     Resources,
     SecretRef,
@@ -316,16 +315,3 @@ class LiveKitServer(Resource):
     """A self-hosted LiveKit media server."""
 
     spec: LiveKitServerSpec
-
-
-__all__ = [
-    "DEFAULT_SERVER_VERSION",
-    "KeyRotation",
-    "KeyStatus",
-    "LiveKitServer",
-    "LiveKitServerSpec",
-    "LiveKitServerStatus",
-    "ObjectName",
-    "ServerPort",
-    "ServerReplica",
-]

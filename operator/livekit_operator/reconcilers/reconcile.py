@@ -18,8 +18,6 @@ R = TypeVar("R", bound=Resource)
 
 # A server that does not answer is asked again after this many seconds; its own watch usually comes first.
 _UNREACHABLE_RETRY_SECONDS = 5.0
-# A quota, an admission policy, a value that only the child's own schema checks: people must not have to read our log.
-_REFUSALS = (400, 403, 422)
 
 
 async def reconcile(
@@ -56,7 +54,7 @@ async def reconcile(
     except NamespaceTerminating:
         return None  # the resource itself goes next
     except KubernetesError as error:
-        if error.status in _REFUSALS:
+        if error.refused:
             condition = Observed.not_ready("KubernetesRefused", f"The API server refused: {error}.")
             await status.write(context, resource, Outcome([condition], None))
         raise

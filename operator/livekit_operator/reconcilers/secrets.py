@@ -31,12 +31,18 @@ async def read_secret(context: Context, key: Key) -> Manifest | None:
     return secret
 
 
-async def read_value(context: Context, namespace: str, name: str, key: str, field: str) -> str:
-    """Return one value of a Secret, still base64; raises Blocked naming what is missing and the field that names it."""
+async def require_secret(context: Context, namespace: str, name: str, field: str) -> Manifest:
+    """Return a Secret; raises Blocked naming it and the field that names it when it does not exist."""
     secret = await read_secret(context, (namespace, name))
     if secret is None:
         message = f"Secret {name} of {field} does not exist."
         raise Blocked("SecretNotFound", message, retry_after=RETRY_SECONDS)
+    return secret
+
+
+async def read_value(context: Context, namespace: str, name: str, key: str, field: str) -> str:
+    """Return one value of a Secret, still base64; raises Blocked naming what is missing and the field that names it."""
+    secret = await require_secret(context, namespace, name, field)
     value = (secret.get("data") or {}).get(key)
     if not value:
         context.foreign_secrets.pop((namespace, name), None)

@@ -128,7 +128,7 @@ def refusal(error: KubernetesError) -> Blocked:
 
     Raises the error itself when it is none: the pass is tried again.
     """
-    if isinstance(error, NamespaceTerminating) or error.status not in (400, 403, 422):
+    if isinstance(error, NamespaceTerminating) or not error.refused:
         raise error
     return Blocked("KubernetesRefused", f"The API server refused: {error}.", retry_after=10.0)
 
@@ -198,9 +198,7 @@ async def find_slot_inputs(
         raise Blocked("Progressing", f"Waiting for the node ports of {server_network.slot_name(server, slot)}.")
     if exposure != "LoadBalancer":
         return SlotInputs(slot, ports)
-    if server.spec.media.node_ip:
-        return SlotInputs(slot, ports, server.spec.media.node_ip)
-    address = server_network.slot_address(server, service) if service else None
+    address = server_network.slot_address(server, service)
     if address is None:
         message = f"Service {server_network.slot_name(server, slot)} has no address yet: is there a load balancer?"
         raise Blocked("NoExternalAddress", message)
@@ -263,8 +261,8 @@ async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[t
         return
     names = [
         ("HTTPRoute", build.child_name(server)),
-        ("Certificate", f"{server.metadata.name}-signal-tls"),
-        ("Certificate", f"{server.metadata.name}-turn-tls"),
+        ("Certificate", server_network.signal_certificate_name(server)),
+        ("Certificate", server_network.turn_certificate_name(server)),
     ]
     assert {kind for kind, _ in names} == set(OPTIONAL_KINDS)
     for kind, name in names:

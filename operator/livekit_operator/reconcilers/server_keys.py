@@ -21,7 +21,7 @@ from livekit_operator.errors import Blocked, NotOwned
 from livekit_operator.key_rotation import ApiKey, KeyState, Users, dropped_at, next_state, phase
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context
-from livekit_operator.reconcilers.secrets import RETRY_SECONDS, read_secret
+from livekit_operator.reconcilers.secrets import RETRY_SECONDS, require_secret
 from livekit_operator.reconcilers.server_children import pods_of
 from livekit_operator.resources import livekitserver as build
 
@@ -127,10 +127,7 @@ async def _read_state(context: Context, server: LiveKitServer) -> KeyState | Non
 async def _read_given(context: Context, server: LiveKitServer) -> ApiKey:
     reference = server.spec.keys_secret_ref
     assert reference is not None
-    secret = await read_secret(context, (server.metadata.namespace, reference.name))
-    if secret is None:
-        message = f"Secret {reference.name} of spec.keysSecretRef does not exist."
-        raise Blocked("SecretNotFound", message, retry_after=RETRY_SECONDS)
+    secret = await require_secret(context, server.metadata.namespace, reference.name, "spec.keysSecretRef")
     try:
         return parse_key(secret)
     except Blocked:

@@ -211,16 +211,13 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
 
     Returns None when it may go on, else in how many seconds to look again; raises Blocked when it must not.
     """
-    pods = pods_of(context, server, COMPONENT_SERVER_CHECK)
     wanted = revision(server, inputs)
-    for pod in pods:
-        if pod["metadata"]["labels"].get(LABEL_REVISION) != wanted and "deletionTimestamp" not in pod["metadata"]:
+    found = []
+    for pod in _checks(context, server):
+        if pod["metadata"]["labels"].get(LABEL_REVISION) == wanted:
+            found.append(pod)
+        else:
             await children.remove(context, "Pod", pod, grace_seconds=0)
-    found = [
-        pod
-        for pod in pods
-        if pod["metadata"]["labels"].get(LABEL_REVISION) == wanted and "deletionTimestamp" not in pod["metadata"]
-    ]
     if not found:
         try:
             context.children["Pod"].put(await context.kubernetes.create(build_check_pod(server, inputs)))
@@ -280,11 +277,15 @@ async def _end_rooms(client: LiveKit | None) -> None:
         return  # it ends when its time is over
 
 
+def _checks(context: Context, server: LiveKitServer) -> list[Manifest]:
+    pods = pods_of(context, server, COMPONENT_SERVER_CHECK)
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
+
+
 async def end_check(context: Context, server: LiveKitServer) -> None:
     """Remove pods that checked a configuration: it is in use, or no longer wanted."""
-    for pod in pods_of(context, server, COMPONENT_SERVER_CHECK):
-        if "deletionTimestamp" not in pod["metadata"]:
-            await children.remove(context, "Pod", pod, grace_seconds=0)
+    for pod in _checks(context, server):
+        await children.remove(context, "Pod", pod, grace_seconds=0)
     context.checked.pop(server.key, None)
 
 
@@ -330,8 +331,12 @@ def describe(item: Server, decided: Plan) -> dict[str, Any]:
 
 def advertised(pod: Manifest) -> str | None:
     """Return the address that a server was told to advertise, None when it is its node's or one it finds itself."""
+    return _variable(pod, "NODE_IP")
+
+
+def _variable(pod: Manifest, name: str) -> str | None:
     variables = pod["spec"]["containers"][0].get("env") or ()
-    found: str | None = next((v.get("value") for v in variables if v["name"] == "NODE_IP"), None)
+    found: str | None = next((v.get("value") for v in variables if v["name"] == name), None)
     return found
 
 
@@ -401,10 +406,8 @@ async def _look_at(
 
 def _remember_configuration(pod: Manifest, memory: PodMemory) -> None:
     """Note what a pod was started with, which may differ from what the spec says now."""
-    variables = pod["spec"]["containers"][0].get("env") or ()
-    text = next((v.get("value") for v in variables if v["name"] == "LIVEKIT_CONFIG"), None)
     try:
-        config = yaml.safe_load((text or "").replace("$$", "$"))
+        config = yaml.safe_load((_variable(pod, "LIVEKIT_CONFIG") or "").replace("$$", "$"))
     except yaml.YAMLError:
         config = None
     config = config if isinstance(config, dict) else {}

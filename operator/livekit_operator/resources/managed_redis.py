@@ -20,13 +20,13 @@ from livekit_operator.resources.metadata import (
     opaque_secret,
     selector,
 )
+from livekit_operator.resources.security import unprivileged_container, unprivileged_pod
 
 KEY_PASSWORD = "password"  # noqa: S105 - the name of a key, not a secret
 CONFIG_FILE = "redis.conf"
 PORT = 6379
 _CONFIG_FOLDER = "/etc/redis"
 _DATA_FOLDER = "/data"
-_USER = 1000
 _SECRET_FILE_MODE = 0o440
 
 
@@ -78,15 +78,7 @@ def _build_secret(server: LiveKitServer, password: str) -> Manifest:
 def _build_deployment(server: LiveKitServer, resources: dict[str, Any], image: str, secret: Manifest) -> Manifest:
     spec: dict[str, Any] = {
         "serviceAccountName": child_name(server),
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        **unprivileged_pod(),
         "containers": [_container(resources, image)],
         "volumes": [
             {
@@ -131,11 +123,7 @@ def _container(resources: dict[str, Any], image: str) -> dict[str, Any]:
         "readinessProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 2},
         "livenessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
         "resources": resources,
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": unprivileged_container(),
         "volumeMounts": [
             {"name": "config", "mountPath": _CONFIG_FOLDER, "readOnly": True},
             {"name": "data", "mountPath": _DATA_FOLDER},

@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.api.media import DEFAULT_MUX_PORT, DEFAULT_PORT_RANGE, DEFAULT_TCP_PORT
 from livekit_operator.api.redis import RedisTls
 from livekit_operator.api.server_config import Limits, Logging, NodeSelection, RoomDefaults
 from livekit_operator.errors import Blocked
 from livekit_operator.resources.managed_redis import KEY_PASSWORD, redis_name
 from livekit_operator.resources.metadata import Manifest, secret_variable
-from livekit_operator.resources.server_network import DEFAULT_TURN_UDP_PORT, turn_certificate_secret
+from livekit_operator.resources.server_network import spec_ports, turn_certificate_secret
 
 Section = dict[str, Any]
 
@@ -101,24 +100,14 @@ def _media_ports(server: LiveKitServer) -> Section:
     media = server.spec.media
     if media.exposure == "NodePort":
         return {}
-    start, end = _udp_ports(server)
+    ports = spec_ports(server)
+    start, end = ports.udp
     if _is_shared_by_all(server):
         # A range of one port is refused (rtcconfig PortRange.UnmarshalString).
         udp: Section = {"udp_port": start if start == end else f"{start}-{end}"}
     else:
         udp = {"port_range_start": start, "port_range_end": end}
-    return {**udp, "tcp_port": media.tcp_port or DEFAULT_TCP_PORT}
-
-
-def _udp_ports(server: LiveKitServer) -> tuple[int, int]:
-    """Return the first and the last UDP port of media on the host network or behind a load balancer."""
-    media = server.spec.media
-    given = media.udp and (media.udp.port_range or media.udp.mux_ports)
-    if given:
-        return given.start, given.end
-    if media.exposure == "HostNetwork":
-        return DEFAULT_PORT_RANGE.start, DEFAULT_PORT_RANGE.end
-    return DEFAULT_MUX_PORT, DEFAULT_MUX_PORT
+    return {**udp, "tcp_port": ports.tcp}
 
 
 def _is_shared_by_all(server: LiveKitServer) -> bool:
@@ -155,10 +144,7 @@ def _turn(server: LiveKitServer) -> Section | None:
 
 def _turn_udp_port(server: LiveKitServer) -> int | None:
     """Return the port of TURN over UDP; None without it, and with NodePort, where each server has its own."""
-    turn = server.spec.turn
-    if turn is None or not turn.udp or server.spec.media.exposure == "NodePort":
-        return None
-    return turn.udp_port or DEFAULT_TURN_UDP_PORT
+    return None if server.spec.media.exposure == "NodePort" else spec_ports(server).turn_udp
 
 
 def _redis(server: LiveKitServer, managed_address: str | None) -> Section | None:
@@ -443,11 +429,6 @@ def managed_redis_secret_name(server: LiveKitServer) -> str:
     return redis_name(server)
 
 
-def turn_secret_name(server: LiveKitServer) -> str | None:
-    """Return the name of the Secret with the certificate of TURN over TLS, None when the server needs none."""
-    return turn_certificate_secret(server)
-
-
 def secret_environment(server: LiveKitServer) -> list[Manifest]:
     """Return the container's variables whose values are in Secrets."""
     return [secret_variable(variable, source.name, key) for variable, key, source in _variables(server)]
@@ -499,7 +480,7 @@ def _files(server: LiveKitServer) -> Iterator[tuple[str, str, tuple[str, ...], S
     """Yield (volume, folder, names of the files, where they are from)."""
     pair = (_TLS_CERTIFICATE, _TLS_KEY)
     turn_tls = server.spec.turn and server.spec.turn.tls
-    name = turn_secret_name(server)
+    name = turn_certificate_secret(server)
     if turn_tls and turn_tls.certificate and name:
         field = "secretName" if turn_tls.certificate.secret_name else "issuerRef"
         source = SecretInput(name, pair, f"spec.turn.tls.certificate.{field}")
@@ -525,8 +506,8 @@ def host_ports(server: LiveKitServer) -> list[tuple[str, str, int, int]]:
     spec = server.spec
     ports = [("signal", "TCP", spec.signal.port, spec.signal.port)]
     if spec.media.exposure != "NodePort":
-        tcp = spec.media.tcp_port or DEFAULT_TCP_PORT
-        ports += [("media", "UDP", *_udp_ports(server)), ("ice-tcp", "TCP", tcp, tcp)]
+        media = spec_ports(server)
+        ports += [("media", "UDP", *media.udp), ("ice-tcp", "TCP", media.tcp, media.tcp)]
     if turn_udp := _turn_udp_port(server):
         ports.append(("turn-udp", "UDP", turn_udp, turn_udp))
     if spec.turn and spec.turn.tls:

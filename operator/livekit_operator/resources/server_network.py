@@ -87,7 +87,9 @@ def build_ingress(server: LiveKitServer) -> Manifest | None:
     if ingress.class_name:
         spec["ingressClassName"] = ingress.class_name
     if ingress.tls:
-        spec["tls"] = [{"hosts": [ingress.host], "secretName": _secret_name(ingress.tls, _signal_tls(server))}]
+        spec["tls"] = [
+            {"hosts": [ingress.host], "secretName": _secret_name(ingress.tls, signal_certificate_name(server))}
+        ]
     manifest = child(server, COMPONENT_SERVER, "Ingress", "networking.k8s.io/v1", child_name(server), spec=spec)
     return _annotated(manifest, ingress.annotations)
 
@@ -180,7 +182,7 @@ def moves_ports(current: Manifest, desired: Manifest) -> bool:
 def slot_ports(server: LiveKitServer, service: Manifest | None) -> SlotPorts | None:
     """Return the ports of a server by its Service, None until all are assigned; on the host network by the spec."""
     if server.spec.media.exposure == "HostNetwork":
-        return _spec_ports(server)
+        return spec_ports(server)
     if service is None:
         return None
     field = "nodePort" if server.spec.media.exposure == "NodePort" else "port"
@@ -204,8 +206,8 @@ def slot_address(server: LiveKitServer, service: Manifest | None) -> str | None:
     return _load_balancer_address(service)
 
 
-def _spec_ports(server: LiveKitServer) -> SlotPorts:
-    """Return the ports that the spec says, with their defaults."""
+def spec_ports(server: LiveKitServer) -> SlotPorts:
+    """Return the ports that the spec says, with their defaults; with NodePort those of the cluster address."""
     media, turn = server.spec.media, server.spec.turn
     host = media.exposure == "HostNetwork"
     udp = (DEFAULT_PORT_RANGE.start, DEFAULT_PORT_RANGE.end) if host else (DEFAULT_MUX_PORT, DEFAULT_MUX_PORT)
@@ -219,7 +221,7 @@ def _spec_ports(server: LiveKitServer) -> SlotPorts:
 
 def _service_ports(server: LiveKitServer) -> list[_Port]:
     """Return the ports of a server's Service; with NodePort their numbers are only those of the cluster address."""
-    ports = _spec_ports(server)
+    ports = spec_ports(server)
     start, end = ports.udp
     media = [_Port(_MEDIA if start == end else f"{_MEDIA}-{n}", "UDP", n) for n in range(start, end + 1)]
     turn: list[_Port] = [_Port(_TURN_UDP, "UDP", ports.turn_udp)] if ports.turn_udp else []
@@ -267,9 +269,9 @@ def build_certificates(server: LiveKitServer) -> list[Manifest]:
     ingress, turn = server.spec.signal.ingress, server.spec.turn
     wanted: list[tuple[str, str | None, Tls | None]] = []
     if ingress:
-        wanted.append((_signal_tls(server), ingress.host, ingress.tls))
+        wanted.append((signal_certificate_name(server), ingress.host, ingress.tls))
     if turn and turn.tls:
-        wanted.append((_turn_tls(server), turn.domain, turn.tls.certificate))
+        wanted.append((turn_certificate_name(server), turn.domain, turn.tls.certificate))
     return [
         child(
             server,
@@ -291,14 +293,16 @@ def build_certificates(server: LiveKitServer) -> list[Manifest]:
 def turn_certificate_secret(server: LiveKitServer) -> str | None:
     """Return the name of the Secret with the certificate of TURN, None when the server needs none."""
     tls = server.spec.turn and server.spec.turn.tls
-    return _secret_name(tls.certificate, _turn_tls(server)) if tls and tls.certificate else None
+    return _secret_name(tls.certificate, turn_certificate_name(server)) if tls and tls.certificate else None
 
 
-def _signal_tls(server: LiveKitServer) -> str:
+def signal_certificate_name(server: LiveKitServer) -> str:
+    """Return the name of the Certificate of the signalling, and of its Secret, where cert-manager is to make one."""
     return f"{server.metadata.name}-signal-tls"
 
 
-def _turn_tls(server: LiveKitServer) -> str:
+def turn_certificate_name(server: LiveKitServer) -> str:
+    """Return the name of the Certificate of TURN, and of its Secret, where cert-manager is to make one."""
     return f"{server.metadata.name}-turn-tls"
 
 
@@ -426,7 +430,7 @@ def firewall(
     ports, which are in the list anyway (pkg/service/turn.go NewTurnServer; RFC 8656, section 3).
     """
     exposure, turn = server.spec.media.exposure, server.spec.turn
-    by_spec = () if exposure == "NodePort" else (_spec_ports(server),)
+    by_spec = () if exposure == "NodePort" else (spec_ports(server),)
     slots = [ports[slot] for slot in sorted(ports)] or by_spec
     where = "clients, at the load balancer of each server" if exposure == "LoadBalancer" else "clients, at the nodes"
     lines = _signal_lines(server, signal_service)

@@ -32,12 +32,11 @@ from livekit_operator.resources.metadata import (
     selector,
 )
 from livekit_operator.resources.pod_template import apply_template
+from livekit_operator.resources.security import unprivileged_container, unprivileged_pod
 from livekit_operator.resources.server_network import SlotPorts, slot_name
 
 CONTAINER = "livekit-server"
 _KEYS_FOLDER = posixpath.dirname(server_config.KEY_FILE)
-# Any unprivileged user will do: the official image names none.
-_USER = 1000
 # livekit-server refuses key files that others may read (pkg/config/config.go ValidateKeys).
 _SECRET_FILE_MODE = 0o440
 # A node that does not answer has lost its servers: they are replaced sooner than after Kubernetes' five minutes.
@@ -168,15 +167,7 @@ def _pod_spec(server: LiveKitServer, inputs: ServerInputs, slot_environment: lis
         # On the host network a pod would otherwise resolve names with the node's resolver and not find Services.
         "dnsPolicy": "ClusterFirstWithHostNet",
         "serviceAccountName": child_name(server),
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        **unprivileged_pod(),
         "tolerations": [
             {"key": "node.kubernetes.io/not-ready", **lost},
             {"key": "node.kubernetes.io/unreachable", **lost},
@@ -225,11 +216,7 @@ def _container(
             "terminationGracePeriodSeconds": _HUNG_GRACE_SECONDS,
         },
         "resources": server.spec.resources.model_dump(exclude_defaults=True),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": unprivileged_container(),
         "volumeMounts": [
             {"name": "keys", "mountPath": _KEYS_FOLDER, "readOnly": True},
             *secret_mounts,

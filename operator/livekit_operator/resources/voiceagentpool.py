@@ -30,10 +30,10 @@ from livekit_operator.resources.metadata import (
     secret_variable,
     selector,
 )
+from livekit_operator.resources.security import unprivileged_container, unprivileged_pod
 
 CONFIG_FILE = "config.json"
 _CONFIG_FOLDER = "/etc/voice-agent"
-_USER = 1000
 
 
 @dataclass(frozen=True)
@@ -139,16 +139,8 @@ def cpu_count(quantity: str | None) -> int:
 def _pod_spec(pool: VoiceAgentPool, inputs: PoolInputs) -> dict[str, Any]:
     return {
         "restartPolicy": "Always",  # a worker that lost its server ends after its retries and must come back
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
         "terminationGracePeriodSeconds": grace_seconds(pool),
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        **unprivileged_pod(),
         "containers": [_container(pool, inputs)],
         "volumes": [
             {"name": "config", "configMap": {"name": child_name(pool)}},
@@ -183,11 +175,7 @@ def _container(pool: VoiceAgentPool, inputs: PoolInputs) -> dict[str, Any]:
             "failureThreshold": 6,
         },
         "resources": pool.spec.resources.model_dump(exclude_defaults=True),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
+        "securityContext": unprivileged_container(),
         "volumeMounts": [
             {"name": "config", "mountPath": _CONFIG_FOLDER, "readOnly": True},
             {"name": "tmp", "mountPath": "/tmp"},  # noqa: S108 - the pod's own emptyDir

@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from livekit_operator.errors import Blocked
-from livekit_operator.resources import server_config
+from livekit_operator.resources import server_config, server_network
 from livekit_operator.resources.server_config import SecretInput
 from tests.unit.operator.resources import models
 
@@ -499,7 +499,7 @@ def test_every_file_that_the_configuration_names_is_mounted() -> None:
 )
 def test_the_certificate_of_turn(tls: dict[str, Any], name: str | None, field: str | None) -> None:
     server = models.server(turn={"domain": "t.example.com", "tls": tls})
-    assert server_config.turn_secret_name(server) == name
+    assert server_network.turn_certificate_secret(server) == name
     fields = [source.field for source in server_config.secret_inputs(server)]
     assert fields == ([f"spec.turn.tls.certificate.{field}"] if field else [])
 
