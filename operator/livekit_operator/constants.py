@@ -33,6 +33,18 @@ ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
 # The version of a pool's pod: a digest of its template and inputs.
 LABEL_REVISION: Final = f"{GROUP}/revision"
+# Which calls a pool's pod is for: the version that serves, or the one that is tried with some of them.
+LABEL_TRACK: Final = f"{GROUP}/track"
+TRACK_STABLE: Final = "stable"
+TRACK_CANARY: Final = "canary"
+# On a pool's pod with calls: what selects it for the disruption budget, and keeps autoscalers of nodes from it.
+# https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md, https://karpenter.sh/docs/concepts/disruption/
+LABEL_BUSY: Final = f"{GROUP}/busy"
+ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
+# On a version of a pool: when a rollout to it came to its end, and why it must not be rolled out again.
+ANNOTATION_PROVEN: Final = f"{GROUP}/proven"
+ANNOTATION_FAILED: Final = f"{GROUP}/failed"
 # The number that a server keeps its ports, Service and address by.
 LABEL_SLOT: Final = f"{GROUP}/slot"
 # Servers that the signalling's Service leads new clients to.
@@ -71,3 +83,7 @@ DRAIN_MARGIN_SECONDS: Final = 330
 CONDITION_READY: Final = "Ready"
 CONDITION_PROGRESSING: Final = "Progressing"
 CONDITION_DEGRADED: Final = "Degraded"
+CONDITION_PROVIDERS_ACCEPTED: Final = "ProvidersAccepted"
+CONDITION_SCALING_LIMITED: Final = "ScalingLimited"
+CONDITION_RUNNER_APPLIED: Final = "RunnerApplied"
+CONDITION_AGENTS_AVAILABLE: Final = "AgentsAvailable"

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
-from livekit_operator.api.base import ApiModel
+from livekit_operator.api.base import ApiModel, rule, schema_extra
 
 # A DNS-1123 subdomain: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$"
@@ -14,6 +14,21 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 SecretKeyName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+# A moving tag would change under running pods, and a rollout would not see it.
+Image = Annotated[
+    str,
+    Field(
+        min_length=1,
+        max_length=1024,
+        json_schema_extra=schema_extra(
+            rule("!self.endsWith(':latest')", "name a version or a digest, not the moving tag latest"),
+            rule(
+                "self.contains('@') || self.matches('.*:[^/]+$')",
+                "name a version or a digest: without a tag the image would be the moving latest",
+            ),
+        ),
+    ),
+]
 
 
 class SecretRef(ApiModel):

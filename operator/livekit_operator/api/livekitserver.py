@@ -6,6 +6,7 @@ from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import (
+    Image,
     NamespaceName,
     Resource,
     Resources,
@@ -171,24 +172,7 @@ class LiveKitServerSpec(ApiModel):
         max_length=128,
         pattern=r"^v[0-9]+\.[0-9]+\.[0-9]+[-+.0-9A-Za-z]*$",
     )
-    image: (
-        Annotated[
-            str,
-            Field(
-                min_length=1,
-                max_length=1024,
-                # A moving tag would change under a running server, and a rollout would not see it.
-                json_schema_extra=schema_extra(
-                    rule("!self.endsWith(':latest')", "name a version or a digest, not the moving tag latest"),
-                    rule(
-                        "self.contains('@') || self.matches('.*:[^/]+$')",
-                        "name a version or a digest: without a tag the image would be the moving latest",
-                    ),
-                ),
-            ),
-        ]
-        | None
-    ) = Field(
+    image: Image | None = Field(
         default=None,
         description="Image to run instead of the official one of `version`, with a tag or a digest (`…@sha256:…`).",
     )

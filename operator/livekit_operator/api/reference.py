@@ -45,6 +45,8 @@ def _type(node: dict[str, Any]) -> str:
         return " \\| ".join(f"`{value}`" for value in node["enum"])
     if node.get("type") == "array":
         return f"list of {_type(node['items'])}"
+    if "x-kubernetes-int-or-string" in node and node.get("pattern", "").endswith("%$"):
+        return f"integer ≥ {node['minimum']} or percentage"
     if "additionalProperties" in node:
         return "map"
     limits = [f"{sign}{node[key]}" for key, sign in (("minimum", "≥ "), ("maximum", "≤ ")) if key in node]

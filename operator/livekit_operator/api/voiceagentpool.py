@@ -1,141 +1,144 @@
 """VoiceAgentPool: warm agents that wait for rooms to ask for them."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
+from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import ObjectRef, Resource, Resources, SecretKeyRef, Status
+from livekit_operator.api.common import ObjectRef, Port, Resource, Resources, Status
+from livekit_operator.api.pods import PodTemplate
 
-# Spelled out: `\s` means more to Python than to the API server.
-_BASE_URL_PATTERN = r"^(https?|wss?)://[^\x00-\x20/?#]+"
-
-
-class Provider(ApiModel):
-    """A service that the agent speaks to."""
-
-    api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
-    base_url: str | None = Field(
-        default=None,
-        description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out.",
-        max_length=2048,
-        pattern=_BASE_URL_PATTERN,
-    )
+Replicas = Annotated[int, Field(ge=0, le=1000)]
+# As in `status.versions`.
+Revision = Annotated[str, Field(max_length=63, pattern=r"^[a-z0-9]+$")]
+Weekday = Literal["Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday"]
+TimeOfDay = Annotated[str, Field(max_length=5, pattern=r"^([01][0-9]|2[0-3]):[0-5][0-9]$")]
 
 
-class SpeechToText(Provider):
-    """How the agent hears."""
-
-    provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
-    model: str = Field(default="nova-3", description="Model of the provider.", min_length=1, max_length=128)
-    language: str = Field(default="en-US", description="Language as a BCP 47 tag.", min_length=2, max_length=35)
-    endpointing_ms: int = Field(
-        default=500,
-        description="Silence in milliseconds after which the provider calls an utterance complete.",
-        ge=10,
-        le=10000,
-    )
-
-
-class LanguageModel(Provider):
-    """How the agent thinks."""
-
-    provider: Literal["openai"] = Field(default="openai", description="Provider whose protocol is spoken.")
-    model: str = Field(default="gpt-4o-mini", description="Model of the provider.", min_length=1, max_length=128)
-    temperature: float | None = Field(
-        default=None, description="Sampling temperature; the provider's own when left out.", ge=0, le=2
-    )
+def _number_or_share(minimum: int, maximum: int, percentage: str) -> dict[str, object]:
+    """Return the schema of `intstr.IntOrString`: a number within limits, or a percentage of that pattern."""
+    return {
+        "type": None,
+        "anyOf": [{"type": "integer"}, {"type": "string"}],
+        "x-kubernetes-int-or-string": True,
+        "minimum": minimum,
+        "maximum": maximum,
+        "maxLength": 5,
+        "pattern": percentage,
+    }
 
 
-class TextToSpeech(Provider):
-    """How the agent speaks."""
+_SURGE_PATTERN = r"^([1-9][0-9]?|100)%$"
+Surge = Annotated[
+    Annotated[int, Field(ge=1, le=1000)] | Annotated[str, Field(pattern=_SURGE_PATTERN)],
+    Field(json_schema_extra=_number_or_share(1, 1000, _SURGE_PATTERN)),
+]
+_BUFFER_PATTERN = r"^(0|[1-9][0-9]{0,2}|1000)%$"
+Buffer = Annotated[
+    Annotated[int, Field(ge=0, le=100000)] | Annotated[str, Field(pattern=_BUFFER_PATTERN)],
+    Field(json_schema_extra=_number_or_share(0, 100000, _BUFFER_PATTERN)),
+]
 
-    provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
-    model: str = Field(
-        default="aura-2-andromeda-en", description="Voice of the provider.", min_length=1, max_length=128
-    )
-    sample_rate: Literal[8000, 16000, 24000, 48000] = Field(default=24000, description="Samples a second (Hz).")
 
-
-class TurnHandling(ApiModel):
-    """When the agent speaks, and when it stops for the caller."""
+class Schedule(ApiModel):
+    """A time of the week when more pods are always there."""
 
     model_config = ConfigDict(
-        json_schema_extra=schema_extra(
-            rule(
-                "self.minEndpointingDelayMs <= self.maxEndpointingDelayMs",
-                "minEndpointingDelayMs must not be above maxEndpointingDelayMs",
-                ".minEndpointingDelayMs",
-            )
-        )
+        json_schema_extra=schema_extra(rule("self.start != self.end", "start and end must differ", ".end"))
     )
 
-    detection: Literal["stt", "vad"] = Field(
-        default="stt", description="Who says that the caller's turn is over: the speech-to-text or voice activity."
+    days: list[Weekday] = Field(
+        default_factory=list,
+        description="Days on which it starts; every day when left out.",
+        max_length=7,
+        json_schema_extra={"x-kubernetes-list-type": "set"},
     )
-    min_endpointing_delay_ms: int = Field(
-        default=500, description="Shortest silence in milliseconds before the agent answers.", ge=0, le=30000
+    start: TimeOfDay = Field(description="When it starts, as `08:00`.")
+    end: TimeOfDay = Field(description="When it ends, as `18:00`; before `start` it is on the next day.")
+    # The operator knows which zones there are.
+    time_zone: Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[A-Za-z0-9_+-]+(/[A-Za-z0-9_+-]+)*$")] = (
+        Field(default="UTC", description="Time zone of both, a name of the IANA database such as `Europe/Berlin`.")
     )
-    max_endpointing_delay_ms: int = Field(
-        default=3000, description="Longest silence in milliseconds before the agent answers.", ge=0, le=60000
-    )
-    preemptive_generation: bool = Field(
-        default=True, description="Start thinking on a likely end of turn, before it is certain."
-    )
-    allow_interruptions: bool = Field(default=True, description="Whether the caller may interrupt the agent.")
-    min_interruption_ms: int = Field(
-        default=300, description="Speech in milliseconds that counts as an interruption.", ge=0, le=10000
-    )
-    false_interruption_timeout_ms: int = Field(
-        default=4000,
-        description="Silence in milliseconds after which an interruption without words is taken back.",
-        ge=0,
-        le=60000,
-    )
-    aligned_transcript: bool = Field(
-        default=True, description="Publish the agent's words when they are spoken, not when they are generated."
-    )
-
-
-class AgentSpec(ApiModel):
-    """An agent without code."""
-
-    image: str | None = Field(
-        default=None,
-        description="Image to run instead of the operator's stock agent image, for a mirror or a derived image: it "
-        "must read the same configuration and answer `/readyz` and `/status` on port 8082.",
-        min_length=1,
-    )
-    instructions: str = Field(
-        description="What the agent is and how it behaves: the system prompt.", min_length=1, max_length=65536
-    )
-    greeting: str | None = Field(
-        default=None,
-        description="What the agent says first; when left out it waits for the caller to speak.",
-        min_length=1,
-        max_length=4096,
-    )
-    stt: SpeechToText = Field(description="How the agent hears.")
-    llm: LanguageModel = Field(description="How the agent thinks.")
-    tts: TextToSpeech = Field(description="How the agent speaks.")
-    turn_handling: TurnHandling = Field(
-        default=TurnHandling(), description="When the agent speaks, and when it stops for the caller."
-    )
+    min_replicas: Replicas = Field(description="Pods that are always there meanwhile.")
 
 
 class Autoscaling(ApiModel):
-    """How many pods there are, by the sessions they hold and a free buffer."""
+    """How many pods there are."""
 
     model_config = ConfigDict(
         json_schema_extra=schema_extra(
-            rule("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas", ".minReplicas")
+            rule("self.minReplicas <= self.maxReplicas", "minReplicas must not be above maxReplicas", ".minReplicas"),
+            rule(
+                "!has(self.schedules) || self.schedules.all(s, s.minReplicas <= self.maxReplicas)",
+                "minReplicas of schedules must not be above maxReplicas",
+                ".schedules",
+            ),
         )
     )
 
-    min_replicas: int = Field(default=1, description="Pods that are always there.", ge=1, le=1000)
-    max_replicas: int = Field(default=10, description="Pods at most.", ge=1, le=1000)
-    buffer_sessions: int = Field(
-        default=4, description="Sessions kept free for calls that have not come yet.", ge=0, le=100000
+    mode: Literal["Internal", "External"] = Field(
+        default="Internal",
+        description="`Internal`: the operator counts sessions; the fields below say how. `External`: a "
+        "HorizontalPodAutoscaler or KEDA writes `replicas` through the scale subresource; which pods leave is still "
+        "the operator's choice.",
+    )
+    min_replicas: Replicas = Field(default=1, description="Pods that are always there; with 0 none without calls.")
+    max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(default=10, description="Pods at most.")
+    buffer_sessions: Buffer = Field(
+        default=4,
+        description="Sessions kept free for calls that have not come yet: a number, or a percentage of the active "
+        "ones, such as `25%`.",
+    )
+    scale_down_stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
+        default=300, description="How long fewer pods must have been enough before any leaves."
+    )
+    schedules: list[Schedule] = Field(
+        default_factory=list, description="Times when more pods are always there.", max_length=32
+    )
+
+
+class CanaryAnalysis(ApiModel):
+    """When a canary is good enough by itself, and when it is not."""
+
+    min_sessions: Annotated[int, Field(ge=1, le=1000000)] = Field(
+        default=20, description="Sessions that it must have had before it is judged."
+    )
+    max_failed_percent: Annotated[int, Field(ge=0, le=100)] = Field(
+        default=5, description="Failed sessions in percent, above which the canary is taken back."
+    )
+
+
+class Canary(ApiModel):
+    """A new version beside the one that served before, for some of the calls."""
+
+    weight: Annotated[int, Field(ge=1, le=99)] = Field(description="Share of new calls, in percent, that it gets.")
+    promote: Revision | None = Field(
+        default=None, description="Revision of the canary that is to take over; it may have been replaced meanwhile."
+    )
+    analysis: CanaryAnalysis | None = Field(
+        default=None, description="Promotes or takes back the canary by itself; when left out that is for `promote`."
+    )
+
+
+class Rollout(ApiModel):
+    """How a changed pool comes to its pods."""
+
+    max_surge: Surge = Field(
+        default="25%", description="Pods above the wanted number while versions change, or a percentage of it."
+    )
+    progress_deadline_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
+        default=600,
+        description="A version without a ready pod by then has failed: the last one that served comes back.",
+    )
+    history_limit: Annotated[int, Field(ge=1, le=50)] = Field(
+        default=5, description="Former versions that are kept to roll back to."
+    )
+    rollback_to: Revision | None = Field(
+        default=None, description="A revision of `status.versions` to run instead of what this spec says."
+    )
+    canary: Canary | None = Field(
+        default=None, description="Gives a new version some of the calls before it gets all of them."
     )
 
 
@@ -145,8 +148,13 @@ class VoiceAgentPoolSpec(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=schema_extra(
             rule(
-                "!has(self.replicas) || !has(self.autoscaling)",
-                "set replicas or autoscaling, not both",
+                "!has(self.replicas) || !has(self.autoscaling) || self.autoscaling.mode == 'External'",
+                "set replicas or autoscaling, not both, unless autoscaling.mode is External",
+                ".replicas",
+            ),
+            rule(
+                "!has(self.autoscaling) || self.autoscaling.mode != 'External' || has(self.replicas)",
+                "autoscaling.mode External needs replicas to begin with: the autoscaler changes them",
                 ".replicas",
             ),
             rule(
@@ -154,6 +162,11 @@ class VoiceAgentPoolSpec(ApiModel):
                 "|| self.terminationGracePeriodSeconds >= self.drainTimeoutSeconds",
                 "terminationGracePeriodSeconds must not be below drainTimeoutSeconds, or calls would be cut",
                 ".terminationGracePeriodSeconds",
+            ),
+            rule(
+                "!has(self.metricsPort) || (self.metricsPort != 8081 && self.metricsPort != 8082)",
+                "metricsPort must differ from the worker's ports 8081 and 8082",
+                ".metricsPort",
             ),
         )
     )
@@ -172,12 +185,13 @@ class VoiceAgentPoolSpec(ApiModel):
     idle_processes: int = Field(
         default=3, description="Processes of a pod kept warm, with models loaded, for the next calls.", ge=1, le=100
     )
-    replicas: int | None = Field(
-        default=None, description="A fixed number of pods; 1 when neither this nor autoscaling is set.", ge=0, le=1000
+    replicas: Replicas | None = Field(
+        default=None, description="A fixed number of pods; 1 when neither this nor autoscaling is set."
     )
     autoscaling: Autoscaling | None = Field(
         default=None, description="How many pods there are, by the sessions they hold and a free buffer."
     )
+    rollout: Rollout = Field(default=Rollout(), description="How a changed pool comes to its pods.")
     drain_timeout_seconds: int = Field(
         default=3600, description="How long a pod that is told to leave may finish its calls.", ge=0, le=86400
     )
@@ -187,10 +201,44 @@ class VoiceAgentPoolSpec(ApiModel):
         ge=1,
         le=90000,
     )
+    metrics_port: Port | None = Field(
+        default=None, description="Port of the worker's own Prometheus metrics; it has none when left out."
+    )
     resources: Resources = Field(
         default=Resources(requests={"cpu": "500m", "memory": "512Mi"}),
         description="CPU and memory of the agent's container. The CPU request also tells the agent its size.",
     )
+    pod_template: PodTemplate = Field(default=PodTemplate(), description="Overrides for the agents' pods.")
+
+
+class VersionStatus(ApiModel):
+    """One version of the pool."""
+
+    revision: str = Field(description="Its name, also the pods' label `livekit-operator.dev/revision`.")
+    track: Literal["Stable", "Canary", "Old", "Failed", "History"] = Field(
+        description="`Stable` gets the calls, `Canary` some of them, `Old` ends the ones it has; `Failed` did not "
+        "serve or was taken back; `History` has no pods."
+    )
+    image: str | None = Field(default=None, description="Image of the agent.")
+    replicas: int | None = Field(default=None, description="Pods that exist.")
+    ready_replicas: int | None = Field(default=None, description="Pods that are warm and registered.")
+    active_sessions: int | None = Field(default=None, description="Calls that its pods hold.")
+    sessions: int | None = Field(default=None, description="Calls that its pods have begun.")
+    failed_sessions: int | None = Field(default=None, description="Calls of those that ended with an error.")
+    created_at: str | None = Field(
+        default=None, description="When it was first wanted.", json_schema_extra={"format": "date-time"}
+    )
+    message: str | None = Field(default=None, description="What is wrong with it.")
+
+
+class CanaryStatus(ApiModel):
+    """The canary."""
+
+    revision: str = Field(description="Its version.")
+    deployment: str | None = Field(default=None, description="Deployment that dispatches to it name.")
+    weight: int | None = Field(default=None, description="Share of new calls, in percent, that it gets.")
+    sessions: int | None = Field(default=None, description="Calls that it has begun.")
+    failed_sessions: int | None = Field(default=None, description="Calls of those that ended with an error.")
 
 
 class VoiceAgentPoolStatus(Status):
@@ -201,11 +249,24 @@ class VoiceAgentPoolStatus(Status):
     revision: str | None = Field(default=None, description="Version of the pods that is asked for.")
     replicas: int | None = Field(default=None, description="Pods that exist and are not leaving.")
     desired_replicas: int | None = Field(default=None, description="Pods that are asked for.")
+    desired_reason: str | None = Field(default=None, description="Why that many, in a sentence.")
     ready_replicas: int | None = Field(default=None, description="Pods that are warm and registered with the server.")
     updated_replicas: int | None = Field(default=None, description="Pods of the version that is asked for.")
     draining_replicas: int | None = Field(default=None, description="Pods that finish their calls and leave.")
+    busy_replicas: int | None = Field(default=None, description="Pods with calls; none of them is evicted.")
+    idle_replicas: int | None = Field(default=None, description="Ready pods without calls.")
     active_sessions: int | None = Field(default=None, description="Calls that the pods hold.")
     free_sessions: int | None = Field(default=None, description="Calls that the ready pods could still take.")
+    waiting_sessions: int | None = Field(default=None, description="Rooms that wait for an agent.")
+    remaining_sessions: int | None = Field(
+        default=None, description="Calls on pods that are leaving or of older versions."
+    )
+    versions: list[VersionStatus] = Field(
+        default_factory=list,
+        description="Versions with pods, and former ones to roll back to; newest first.",
+        json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["revision"]},
+    )
+    canary: CanaryStatus | None = Field(default=None, description="The canary, while there is one.")
 
 
 class VoiceAgentPool(Resource):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from math import ceil
 from typing import Any
 
+from livekit_operator.api.agent import Provider, TurnHandling
 from livekit_operator.api.common import SecretKeyRef
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import (
@@ -66,11 +67,8 @@ def pod_selector(pool: VoiceAgentPool) -> str:
 def provider_secrets(pool: VoiceAgentPool) -> dict[str, SecretKeyRef]:
     """Return role -> the Secret key that holds the provider's API key."""
     agent = pool.spec.agent
-    return {
-        "stt": agent.stt.api_key_secret_ref,
-        "llm": agent.llm.api_key_secret_ref,
-        "tts": agent.tts.api_key_secret_ref,
-    }
+    parts = {"stt": agent.stt, "llm": agent.llm, "tts": agent.tts}
+    return {role: part.api_key_secret_ref for role, part in parts.items() if part}
 
 
 def grace_seconds(pool: VoiceAgentPool) -> int:
@@ -83,9 +81,11 @@ def build_agent_config(pool: VoiceAgentPool, base_urls: Mapping[str, str]) -> di
     """Return the configuration that the agent image reads. It holds no key."""
     agent = pool.spec.agent
 
-    def provider(part: Any) -> dict[str, Any]:
+    def provider(part: Provider | None) -> dict[str, Any]:
+        if part is None:
+            return {}
         values: dict[str, Any] = part.model_dump(by_alias=True, exclude={"api_key_secret_ref"})
-        values["baseUrl"] = values["baseUrl"] or base_urls.get(part.provider)
+        values["baseUrl"] = values["baseUrl"] or base_urls.get(values["provider"])
         return values
 
     return {
@@ -98,7 +98,7 @@ def build_agent_config(pool: VoiceAgentPool, base_urls: Mapping[str, str]) -> di
         "stt": provider(agent.stt),
         "llm": provider(agent.llm),
         "tts": provider(agent.tts),
-        "turnHandling": agent.turn_handling.model_dump(by_alias=True),
+        "turnHandling": (agent.turn_handling or TurnHandling()).model_dump(by_alias=True),
     }
 
 

@@ -132,7 +132,11 @@ def test_a_servers_name_becomes_a_service_and_starts_with_a_letter() -> None:
             "lks",
             ["Ready", "Reason", "URL", "Rooms", "Participants", "Servers", "Version", "Progress", "Age"],
         ),
-        ("VoiceAgentPool", "vap", ["Ready", "Reason", "Desired", "Warm", "Active", "Free", "Age"]),
+        (
+            "VoiceAgentPool",
+            "vap",
+            ["Ready", "Reason", "Desired", "Replicas", "Warm", "Busy", "Sessions", "Free", "Waiting", "Age"],
+        ),
         ("MeetingRoom", "mr", ["Ready", "Reason", "Server", "Participants", "Agents", "Age"]),
     ],
 )

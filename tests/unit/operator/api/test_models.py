@@ -63,6 +63,7 @@ def test_the_example_is_understood() -> None:
     assert server.spec.media.udp.port_range is not None
     assert server.spec.media.udp.port_range.end == 50200
     assert server.spec.signal.external_url == "wss://voice.example.com"
+    assert pool.spec.agent.stt is not None
     assert pool.spec.agent.stt.api_key_secret_ref.key == "deepgram"
     assert pool.spec.autoscaling is not None
     assert [token.role for token in room.spec.tokens] == ["Participant", "Viewer"]

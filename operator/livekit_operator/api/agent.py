@@ -1,0 +1,292 @@
+"""What runs in the pods of a VoiceAgentPool: the stock agent by its fields, or an image of the user's own."""
+
+from typing import Annotated, Literal
+
+from pydantic import ConfigDict, Field
+
+from livekit_operator.api.base import ApiModel, rule, schema_extra
+from livekit_operator.api.common import Image, SecretKeyRef
+from livekit_operator.api.pods import PodPart
+
+# Variables that every agent gets from the operator. LIVEKIT_WORKER_TOKEN would have the library take itself for one in
+# LiveKit's cloud and forget its limits (livekit-agents worker.py).
+OPERATOR_VARIABLES = (
+    "AGENT_CONFIG",
+    "HOME",
+    "LIVEKIT_AGENT_DEPLOYMENT",
+    "LIVEKIT_AGENT_NAME",
+    "LIVEKIT_AGENT_NAME_OVERRIDE",
+    "LIVEKIT_API_KEY",
+    "LIVEKIT_API_SECRET",
+    "LIVEKIT_URL",
+    "LIVEKIT_WORKER_TOKEN",
+    "NO_PROXY",
+    "NUM_CPUS",
+    "no_proxy",
+)
+# The stock agent's keys, by role.
+STOCK_VARIABLES = ("LLM_API_KEY", "STT_API_KEY", "TTS_API_KEY")
+PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
+_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "turnHandling")
+_REQUIRED_STOCK_FIELDS = ("instructions", "stt", "llm", "tts")
+
+
+def _quoted(names: tuple[str, ...]) -> str:
+    return ", ".join(f"'{name}'" for name in names)
+
+
+# Credentials in it would be read by whoever may read the pool.
+ProxyUrl = Annotated[
+    str,
+    Field(
+        max_length=2048,
+        pattern=r"^https?://[^\x00-\x20/?#]+/?$",
+        json_schema_extra=schema_extra(
+            rule("!self.contains('@')", "a proxy's password belongs into a Secret: name it with HTTPS_PROXY in env")
+        ),
+    ),
+]
+
+
+# Spelled out: `\s` means more to Python than to the API server.
+_BASE_URL_PATTERN = r"^(https?|wss?)://[^\x00-\x20/?#@]+([/?#]|$)"
+
+
+class Provider(ApiModel):
+    """A service that the agent speaks to."""
+
+    api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
+    base_url: str | None = Field(
+        default=None,
+        description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out.",
+        max_length=2048,
+        pattern=_BASE_URL_PATTERN,
+    )
+
+
+class SpeechToText(Provider):
+    """How the agent hears."""
+
+    provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
+    model: str = Field(default="nova-3", description="Model of the provider.", min_length=1, max_length=128)
+    language: str = Field(default="en-US", description="Language as a BCP 47 tag.", min_length=2, max_length=35)
+    endpointing_ms: int = Field(
+        default=500,
+        description="Silence in milliseconds after which the provider calls an utterance complete.",
+        ge=10,
+        le=10000,
+    )
+
+
+class LanguageModel(Provider):
+    """How the agent thinks."""
+
+    provider: Literal["openai"] = Field(default="openai", description="Provider whose protocol is spoken.")
+    model: str = Field(default="gpt-4o-mini", description="Model of the provider.", min_length=1, max_length=128)
+    temperature: float | None = Field(
+        default=None, description="Sampling temperature; the provider's own when left out.", ge=0, le=2
+    )
+
+
+class TextToSpeech(Provider):
+    """How the agent speaks."""
+
+    provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
+    model: str = Field(
+        default="aura-2-andromeda-en", description="Voice of the provider.", min_length=1, max_length=128
+    )
+    sample_rate: Literal[8000, 16000, 24000, 48000] = Field(default=24000, description="Samples a second (Hz).")
+
+
+class TurnHandling(ApiModel):
+    """When the agent speaks, and when it stops for the caller."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema_extra(
+            rule(
+                "self.minEndpointingDelayMs <= self.maxEndpointingDelayMs",
+                "minEndpointingDelayMs must not be above maxEndpointingDelayMs",
+                ".minEndpointingDelayMs",
+            )
+        )
+    )
+
+    detection: Literal["stt", "vad"] = Field(
+        default="stt", description="Who says that the caller's turn is over: the speech-to-text or voice activity."
+    )
+    min_endpointing_delay_ms: int = Field(
+        default=500, description="Shortest silence in milliseconds before the agent answers.", ge=0, le=30000
+    )
+    max_endpointing_delay_ms: int = Field(
+        default=3000, description="Longest silence in milliseconds before the agent answers.", ge=0, le=60000
+    )
+    preemptive_generation: bool = Field(
+        default=True, description="Start thinking on a likely end of turn, before it is certain."
+    )
+    allow_interruptions: bool = Field(default=True, description="Whether the caller may interrupt the agent.")
+    min_interruption_ms: int = Field(
+        default=300, description="Speech in milliseconds that counts as an interruption.", ge=0, le=10000
+    )
+    false_interruption_timeout_ms: int = Field(
+        default=4000,
+        description="Silence in milliseconds after which an interruption without words is taken back.",
+        ge=0,
+        le=60000,
+    )
+    aligned_transcript: bool = Field(
+        default=True, description="Publish the agent's words when they are spoken, not when they are generated."
+    )
+
+
+class Proxy(ApiModel):
+    """HTTP proxies between the agents and their providers."""
+
+    https_proxy: ProxyUrl | None = Field(default=None, description="Proxy for `https://` and `wss://`.")
+    http_proxy: ProxyUrl | None = Field(default=None, description="Proxy for `http://` and `ws://`.")
+    no_proxy: list[Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[^\x00-\x20,]+$")]] = Field(
+        default_factory=list,
+        description="Hosts, domains and networks reached without it. The LiveKit server and names inside the cluster "
+        "always are.",
+        max_length=64,
+    )
+
+
+class EnvironmentVariable(ApiModel):
+    """A variable of the container, as in a Pod."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema_extra(
+            rule(
+                f"!(self.name in [{_quoted(OPERATOR_VARIABLES)}])",
+                "the operator sets this variable itself",
+                ".name",
+            ),
+            rule("!has(self.value) || !has(self.valueFrom)", "set at most one of value and valueFrom", ".valueFrom"),
+            rule(
+                "self.name != 'PYTHONPATH' || !has(self.valueFrom)",
+                "PYTHONPATH takes only a value: the runner's folder is put in front of it",
+                ".valueFrom",
+            ),
+        )
+    )
+
+    name: Annotated[str, Field(min_length=1, max_length=256, pattern=r"^[-._a-zA-Z][-._a-zA-Z0-9]*$")] = Field(
+        description="Name of the variable."
+    )
+    value: Annotated[str, Field(max_length=32768)] | None = Field(
+        default=None, description="Its value. No secrets: whoever may read the pool may read it."
+    )
+    value_from: PodPart | None = Field(
+        default=None, description="Where its value is, as in a Pod: `secretKeyRef`, `configMapKeyRef`, `fieldRef`, …"
+    )
+
+
+class AgentSpec(ApiModel):
+    """An agent without code, or one of the user's own: `image` and `command`."""
+
+    model_config = ConfigDict(
+        json_schema_extra=schema_extra(
+            rule("!has(self.command) || has(self.image)", "command needs an image: your own agent's", ".image"),
+            rule("!has(self.args) || has(self.command)", "args need a command", ".args"),
+            *(
+                rule(
+                    f"!has(self.command) || !has(self.{field})",
+                    f"{field} is for the stock agent: leave it out beside command",
+                    f".{field}",
+                )
+                for field in _STOCK_FIELDS
+            ),
+            *(
+                rule(
+                    f"has(self.command) || has(self.{field})",
+                    f"{field} is required unless command runs an agent of your own",
+                    f".{field}",
+                )
+                for field in _REQUIRED_STOCK_FIELDS
+            ),
+            rule(
+                "self.runner != 'None' || has(self.command)",
+                "runner None is for an agent of your own, with command: the stock agent is its runner",
+                ".runner",
+            ),
+            rule(
+                "!has(self.loadThreshold) || self.runner == 'None'",
+                "loadThreshold is for runner None: the runner counts calls and takes them until sessionsPerPod",
+                ".loadThreshold",
+            ),
+            rule("!has(self.runAsUser) || has(self.image)", "runAsUser is for an image of your own", ".runAsUser"),
+            rule(
+                f"has(self.command) || !has(self.env) || !self.env.exists(e, e.name in [{_quoted(STOCK_VARIABLES)}])",
+                "the operator sets the stock agent's variables STT_API_KEY, LLM_API_KEY and TTS_API_KEY itself",
+                ".env",
+            ),
+            rule(
+                "!has(self.proxy) || (!has(self.proxy.httpsProxy) && !has(self.proxy.httpProxy)) || !has(self.env) "
+                f"|| !self.env.exists(e, e.name in [{_quoted(PROXY_VARIABLES)}])",
+                "name a proxy either in proxy or in env",
+                ".env",
+            ),
+        )
+    )
+
+    image: Image | None = Field(
+        default=None,
+        description="Image to run instead of the operator's stock agent image, with a tag or a digest. With `command` "
+        "it holds an agent of your own, made with livekit-agents; without, a mirror or a derivate of the stock image.",
+    )
+    command: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(min_length=1, max_length=64)
+    ] | (None) = Field(
+        default=None,
+        description="Runs an agent of your own, for example `[python, agent.py, start]`. Then the fields of the stock "
+        "agent are left out.",
+    )
+    args: Annotated[list[Annotated[str, Field(max_length=16384)]], Field(max_length=64)] | None = Field(
+        default=None, description="Arguments of `command`."
+    )
+    runner: Literal["Injected", "None"] = Field(
+        default="Injected",
+        description="`Injected`: the operator's runner is put into an agent of your own and applies sessionsPerPod, "
+        "idleProcesses, drainTimeoutSeconds and metricsPort, and says when it is warm and what it does. `None`: "
+        "nothing is put in; these fields are then for your code to keep, and a pod is Ready when port 8081 answers.",
+    )
+    load_threshold: Annotated[float, Field(ge=0.01, le=10)] | None = Field(
+        default=None,
+        description="With runner `None`: the `load_threshold` of your worker, so that the server offers it jobs up to "
+        "there; 0.7 when left out, the library's own.",
+    )
+    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
+        default=None,
+        description="User id in an image of your own, for one whose files only its own user may read; 1000 when left "
+        "out.",
+    )
+    env: list[EnvironmentVariable] = Field(
+        default_factory=list,
+        description="Variables added to the container. Home is `/tmp`: what your image keeps elsewhere is named here, "
+        "for example `HF_HOME`; so is a `PYTHONPATH` of the image.",
+        max_length=64,
+    )
+    proxy: Proxy | None = Field(default=None, description="HTTP proxies between the agents and their providers.")
+    instructions: Annotated[str, Field(min_length=1, max_length=65536)] | None = Field(
+        default=None, description="What the agent is and how it behaves: the system prompt."
+    )
+    greeting: Annotated[str, Field(min_length=1, max_length=4096)] | None = Field(
+        default=None, description="What the agent says first; when left out it waits for the caller to speak."
+    )
+    stt: SpeechToText | None = Field(default=None, description="How the agent hears.")
+    llm: LanguageModel | None = Field(default=None, description="How the agent thinks.")
+    tts: TextToSpeech | None = Field(default=None, description="How the agent speaks.")
+    # No default: beside command it would count as given.
+    turn_handling: TurnHandling | None = Field(
+        default=None, description="When the agent speaks, and when it stops for the caller."
+    )
+
+    @property
+    def stock(self) -> bool:
+        """Return whether the stock agent runs, from whatever image."""
+        return self.command is None
+
+    @property
+    def injected(self) -> bool:
+        """Return whether the runner is put into an image of the user's own."""
+        return self.command is not None and self.runner == "Injected"
