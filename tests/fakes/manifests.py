@@ -28,6 +28,11 @@ def pool(name: str = "front-desk", namespace: str = NAMESPACE, **spec: Any) -> M
     return _resource("VoiceAgentPool", name, namespace, {"serverRef": {"name": "voice"}, "agent": agent, **spec})
 
 
+def own_agent(**agent: Any) -> Manifest:
+    """Return `spec.agent` of a pool that runs an image of the user's own."""
+    return {"image": "registry.example.com/agent:1.2.3", "command": ["python", "agent.py", "start"], **agent}
+
+
 def room(name: str = "support-42", namespace: str = NAMESPACE, **spec: Any) -> Manifest:
     """Return a MeetingRoom without tokens and agents."""
     return _resource("MeetingRoom", name, namespace, {"serverRef": {"name": "voice"}, **spec})

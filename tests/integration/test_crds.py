@@ -31,7 +31,17 @@ LONG = "a" * 51
 GATEWAY = {"parentRefs": [{"name": "g"}], "host": "a.b"}
 TURN_TLS = {"domain": "turn.example.com", "tls": {"external": True}}
 NODE_PORTS = {"exposure": "NodePort", "nodePorts": {"start": 30000, "end": 30010}}
+OWN_AGENT = manifests.own_agent()
+SCHEDULE = {"start": "08:00", "end": "18:00", "minReplicas": 2}
 PLACE = {"name": "here", "latitude": 1, "longitude": 2.5}
+
+
+def schedules(**values: Any) -> Change:
+    return {"spec.autoscaling": {"schedules": [{**SCHEDULE, **values}]}}
+
+
+def variables(*names: str, **values: Any) -> list[dict[str, Any]]:
+    return [{"name": name, "value": "x", **values} for name in names]
 
 
 def token(**values: Any) -> list[dict[str, Any]]:
@@ -194,6 +204,83 @@ WRONG = [
     ("name with a space", POOL, {"spec.agentName": "front desk"}, "spec.agentName", "match"),
     ("no capacity", POOL, {"spec.sessionsPerPod": 0}, "spec.sessionsPerPod", "greater than or equal to 1"),
     ("unknown field inside", POOL, {"spec.agent.stt.wrong": 1}, "spec.agent.stt.wrong", "unknown field"),
+    ("all of a number and a scale", POOL, {"spec.autoscaling": {"mode": "External"}}, "spec.replicas",
+     "External needs replicas"),
+    ("unknown mode", POOL, {"spec.autoscaling": {"mode": "Magic"}}, "spec.autoscaling.mode", "Unsupported value"),
+    ("part of a session", POOL, {"spec.autoscaling": {"bufferSessions": "some"}}, "spec.autoscaling.bufferSessions",
+     "match"),
+    ("fewer than no sessions", POOL, {"spec.autoscaling": {"bufferSessions": -1}}, "spec.autoscaling.bufferSessions",
+     "greater than or equal to 0"),
+    ("patience without end", POOL, {"spec.autoscaling": {"scaleDownStabilizationSeconds": 3601}},
+     "spec.autoscaling.scaleDownStabilizationSeconds", "less than or equal to 3600"),
+    ("hour that no day has", POOL, schedules(start="24:00"), "spec.autoscaling.schedules[0].start", "match"),
+    ("hour without minutes", POOL, schedules(end="18"), "spec.autoscaling.schedules[0].end", "match"),
+    ("hours of no length", POOL, schedules(end="08:00"), "spec.autoscaling.schedules[0].end", "start and end must"),
+    ("unknown day", POOL, schedules(days=["Mon"]), "spec.autoscaling.schedules[0].days[0]", "Unsupported value"),
+    ("day twice", POOL, schedules(days=["Monday", "Monday"]), "spec.autoscaling.schedules[0].days[1]", "Duplicate"),
+    ("time zone that none can be", POOL, schedules(timeZone="../Berlin"),
+     "spec.autoscaling.schedules[0].timeZone", "match"),
+    ("schedule above most", POOL, schedules(minReplicas=11), "spec.autoscaling.schedules",
+     "must not be above maxReplicas"),
+    ("no canary", POOL, {"spec.rollout": {"canary": {"weight": 0}}}, "spec.rollout.canary.weight", "equal to 1"),
+    ("canary for all", POOL, {"spec.rollout": {"canary": {"weight": 100}}}, "spec.rollout.canary.weight",
+     "less than or equal to 99"),
+    ("canary without a weight", POOL, {"spec.rollout": {"canary": {}}}, "spec.rollout.canary.weight", "Required value"),
+    ("no surge", POOL, {"spec.rollout": {"maxSurge": 0}}, "spec.rollout.maxSurge", "greater than or equal to 1"),
+    ("surge of nothing", POOL, {"spec.rollout": {"maxSurge": "0%"}}, "spec.rollout.maxSurge", "match"),
+    ("surge that is no share", POOL, {"spec.rollout": {"maxSurge": "2"}}, "spec.rollout.maxSurge", "match"),
+    ("deadline too short", POOL, {"spec.rollout": {"progressDeadlineSeconds": 9}},
+     "spec.rollout.progressDeadlineSeconds", "equal to 10"),
+    ("no history", POOL, {"spec.rollout": {"historyLimit": 0}}, "spec.rollout.historyLimit", "equal to 1"),
+    ("revision that none can be", POOL, {"spec.rollout": {"rollbackTo": "HEAD~1"}}, "spec.rollout.rollbackTo", "match"),
+    ("moving agent", POOL, {"spec.agent.image": "x/y:latest"}, "spec.agent.image", "not the moving tag latest"),
+    ("agent without a tag", POOL, {"spec.agent.image": "x/y"}, "spec.agent.image", "name a version or a digest"),
+    ("command without an image", POOL, {"spec.agent": {"command": ["python"]}}, "spec.agent.image",
+     "command needs an image"),
+    ("empty command", POOL, {"spec.agent": {**OWN_AGENT, "command": []}}, "spec.agent.command", "at least 1"),
+    ("arguments of nothing", POOL, {"spec.agent.args": ["start"]}, "spec.agent.args", "args need a command"),
+    *[(f"own agent with {field}", POOL, {"spec.agent": {**OWN_AGENT, field: value}}, f"spec.agent.{field}",
+       f"{field} is for the stock agent")
+      for field, value in (("instructions", "x"), ("greeting", "x"), ("turnHandling", {}),
+                           *((part, POOL["spec"]["agent"][part]) for part in ("stt", "llm", "tts")))],
+    *[(f"stock agent without {field}", POOL,
+       {"spec.agent": {k: v for k, v in POOL["spec"]["agent"].items() if k != field}}, f"spec.agent.{field}",
+       f"{field} is required unless command")
+      for field in ("instructions", "stt", "llm", "tts")],
+    ("stock agent without its runner", POOL, {"spec.agent.runner": "None"}, "spec.agent.runner",
+     "runner None is for an agent of your own"),
+    ("unknown runner", POOL, {"spec.agent": {**OWN_AGENT, "runner": "Magic"}}, "spec.agent.runner",
+     "Unsupported value"),
+    ("threshold of the runner", POOL, {"spec.agent": {**OWN_AGENT, "loadThreshold": 0.7}}, "spec.agent.loadThreshold",
+     "loadThreshold is for runner None"),
+    ("no threshold", POOL, {"spec.agent": {**OWN_AGENT, "runner": "None", "loadThreshold": 0}},
+     "spec.agent.loadThreshold", "must be above 0"),
+    ("stock agent of another user", POOL, {"spec.agent.runAsUser": 2000}, "spec.agent.runAsUser", "an image of your"),
+    ("root", POOL, {"spec.agent": {**OWN_AGENT, "runAsUser": 0}}, "spec.agent.runAsUser", "equal to 1"),
+    *[(f"variable {name}", POOL, {"spec.agent": {**OWN_AGENT, "env": variables(name)}}, "spec.agent.env[0].name",
+       "the operator sets this variable itself")
+      for name in ("LIVEKIT_URL", "LIVEKIT_API_SECRET", "LIVEKIT_WORKER_TOKEN", "NUM_CPUS", "HOME", "NO_PROXY")],
+    ("key of the stock agent", POOL, {"spec.agent.env": variables("TZ", "STT_API_KEY")}, "spec.agent.env",
+     "the stock agent's own variables"),
+    ("two values", POOL, {"spec.agent.env": variables("TZ", valueFrom={"fieldRef": {"fieldPath": "x"}})},
+     "spec.agent.env[0].valueFrom", "at most one of value and valueFrom"),
+    ("path from elsewhere", POOL,
+     {"spec.agent": {**OWN_AGENT, "env": [{"name": "PYTHONPATH", "valueFrom": {"configMapKeyRef": {}}}]}},
+     "spec.agent.env[0].valueFrom", "PYTHONPATH takes only a value"),
+    ("variable without a name", POOL, {"spec.agent.env": [{"value": "x"}]}, "spec.agent.env[0].name", "Required value"),
+    ("variable that none can be", POOL, {"spec.agent.env": variables("A=B")}, "spec.agent.env[0].name", "match"),
+    ("proxy with a password", POOL, {"spec.agent.proxy": {"httpsProxy": "http://u:p@proxy:3128"}},
+     "spec.agent.proxy.httpsProxy", "belongs into a Secret"),
+    ("proxy that is none", POOL, {"spec.agent.proxy": {"httpProxy": "proxy:3128"}}, "spec.agent.proxy.httpProxy",
+     "match"),
+    ("two hosts in one", POOL, {"spec.agent.proxy": {"noProxy": ["a,b"]}}, "spec.agent.proxy.noProxy[0]", "match"),
+    ("two proxies", POOL,
+     {"spec.agent": {**OWN_AGENT, "proxy": {"httpProxy": "http://p:1"}, "env": variables("HTTPS_PROXY")}},
+     "spec.agent.env", "either in proxy or in env"),
+    ("provider with a password", POOL, {"spec.agent.llm.baseUrl": "https://u:p@x/v1"}, "spec.agent.llm.baseUrl",
+     "match"),
+    ("metrics on the worker's port", POOL, {"spec.metricsPort": 8081}, "spec.metricsPort", "must differ from"),
+    ("metrics on no port", POOL, {"spec.metricsPort": 0}, "spec.metricsPort", "equal to 1"),
     ("unknown role", ROOM, {"spec.tokens": token(role="Boss")}, "spec.tokens[0].role", "Unsupported value"),
     ("empty identity", ROOM, {"spec.tokens": token(identity="")}, "spec.tokens[0].identity", "should be at least 1"),
     ("identity twice", ROOM, {"spec.tokens": token() + token()}, "spec.tokens[1]", "Duplicate value"),
@@ -273,6 +360,52 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
         pytest.param(SERVER, {"spec.allowedNamespaces": ["*", "a-b"]}, id="all namespaces"),
         pytest.param(SERVER, {"metadata.name": "a" * 50}, id="the longest name"),
         pytest.param(POOL, {"spec.autoscaling": {}}, id="scaled by the defaults"),
+        pytest.param(POOL, {"spec.autoscaling": {"minReplicas": 0, "bufferSessions": "25%"}}, id="to zero and back"),
+        pytest.param(POOL, {"spec.replicas": 0, "spec.autoscaling": {"mode": "External"}}, id="scaled by others"),
+        pytest.param(
+            POOL,
+            schedules(
+                start="22:00", end="06:30", days=["Friday", "Saturday"], timeZone="America/Argentina/Buenos_Aires"
+            ),
+            id="over midnight",
+        ),
+        pytest.param(
+            POOL,
+            {"spec.autoscaling": {"schedules": [SCHEDULE] * 32}, "spec.rollout": {"maxSurge": "100%"}},
+            id="many schedules",
+        ),
+        pytest.param(
+            POOL,
+            {"spec.rollout": {"maxSurge": 1, "rollbackTo": "0123456789", "canary": {"weight": 99, "analysis": {}}}},
+            id="a canary",
+        ),
+        pytest.param(POOL, {"spec.agent": OWN_AGENT, "spec.metricsPort": 9091}, id="an agent of one's own"),
+        pytest.param(
+            POOL,
+            {"spec.agent": {**OWN_AGENT, "runner": "None", "loadThreshold": 0.7, "args": ["-v"], "runAsUser": 10001}},
+            id="an agent of one's own, with nothing put in",
+        ),
+        pytest.param(
+            POOL,
+            {
+                "spec.agent": {
+                    **OWN_AGENT,
+                    "env": [
+                        {"name": "HTTPS_PROXY", "valueFrom": {"secretKeyRef": {"name": "proxy", "key": "url"}}},
+                        *variables("PYTHONPATH", "LLM_API_KEY", *(f"V{n}" for n in range(61))),
+                    ],
+                    "proxy": {"noProxy": ["10.0.0.0/8", ".example.com"]},
+                }
+            },
+            id="many variables, and a proxy with a password",
+        ),
+        pytest.param(
+            POOL,
+            {"spec.agent.proxy": {"httpsProxy": "http://[2001:db8::1]:3128", "httpProxy": "http://proxy.example/"}},
+            id="proxies",
+        ),
+        pytest.param(POOL, {"spec.agent.image": "mirror.example.com/agent@sha256:" + "a" * 64}, id="a mirrored agent"),
+        pytest.param(POOL, {"spec.podTemplate": {"nodeSelector": {"pool": "voice"}}}, id="placed"),
         pytest.param(POOL, {"spec.replicas": 0}, id="none"),
         pytest.param(POOL, {"spec.drainTimeoutSeconds": 5, "spec.terminationGracePeriodSeconds": 5}, id="grace"),
         pytest.param(ROOM, {"spec.tokens": token(identity="Éve B. <eve@example.com>")}, id="any identity"),
@@ -324,10 +457,19 @@ async def test_defaults_are_filled_in(api: Api, namespace: str) -> None:
         "podTemplate": {},
     }
     pool = (await api.create(changed(POOL, namespace, {"spec.autoscaling": {}})))["spec"]
-    assert pool["autoscaling"] == {"minReplicas": 1, "maxReplicas": 10, "bufferSessions": 4}
+    assert pool["autoscaling"] == {
+        "mode": "Internal",
+        "minReplicas": 1,
+        "maxReplicas": 10,
+        "bufferSessions": 4,
+        "scaleDownStabilizationSeconds": 300,
+    }
+    assert pool["rollout"] == {"maxSurge": "25%", "progressDeadlineSeconds": 600, "historyLimit": 5}
     assert (pool["sessionsPerPod"], pool["idleProcesses"], pool["drainTimeoutSeconds"]) == (4, 3, 3600)
     assert pool["agent"]["stt"]["model"] == "nova-3"
-    assert pool["agent"]["turnHandling"]["minInterruptionMs"] == 300
+    assert pool["agent"]["runner"] == "Injected"
+    assert "turnHandling" not in pool["agent"], "beside command it would count as given"
+    (await api.try_create(changed(POOL, namespace, {"metadata.name": "own", "spec.agent": OWN_AGENT}))).accepted()
     assert pool["resources"]["requests"] == {"cpu": "500m", "memory": "512Mi"}
     room = (await api.create(changed(ROOM, namespace, {"spec.tokens": token()})))["spec"]
     assert room["maxParticipants"] == 10

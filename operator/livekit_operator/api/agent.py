@@ -24,8 +24,8 @@ OPERATOR_VARIABLES = (
     "NUM_CPUS",
     "no_proxy",
 )
-# The stock agent's keys, by role.
-STOCK_VARIABLES = ("LLM_API_KEY", "STT_API_KEY", "TTS_API_KEY")
+# What the stock agent has beside: its keys by role, and where its code is.
+STOCK_VARIABLES = ("LLM_API_KEY", "PYTHONPATH", "STT_API_KEY", "TTS_API_KEY")
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "turnHandling")
 _REQUIRED_STOCK_FIELDS = ("instructions", "stt", "llm", "tts")
@@ -35,6 +35,10 @@ def _quoted(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
+# A whole 0 would pass a minimum of 0.01, which the API server rounds for it (kube-openapi MinimumNativeType).
+LoadThreshold = Annotated[
+    float, Field(ge=0, le=10, json_schema_extra=schema_extra(rule("self > 0.0", "must be above 0")))
+]
 # Credentials in it would be read by whoever may read the pool.
 ProxyUrl = Annotated[
     str,
@@ -217,7 +221,7 @@ class AgentSpec(ApiModel):
             rule("!has(self.runAsUser) || has(self.image)", "runAsUser is for an image of your own", ".runAsUser"),
             rule(
                 f"has(self.command) || !has(self.env) || !self.env.exists(e, e.name in [{_quoted(STOCK_VARIABLES)}])",
-                "the operator sets the stock agent's variables STT_API_KEY, LLM_API_KEY and TTS_API_KEY itself",
+                "the stock agent's own variables cannot be set: STT_API_KEY, LLM_API_KEY, TTS_API_KEY, PYTHONPATH",
                 ".env",
             ),
             rule(
@@ -250,7 +254,7 @@ class AgentSpec(ApiModel):
         "idleProcesses, drainTimeoutSeconds and metricsPort, and says when it is warm and what it does. `None`: "
         "nothing is put in; these fields are then for your code to keep, and a pod is Ready when port 8081 answers.",
     )
-    load_threshold: Annotated[float, Field(ge=0.01, le=10)] | None = Field(
+    load_threshold: LoadThreshold | None = Field(
         default=None,
         description="With runner `None`: the `load_threshold` of your worker, so that the server offers it jobs up to "
         "there; 0.7 when left out, the library's own.",

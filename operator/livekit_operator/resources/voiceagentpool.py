@@ -17,6 +17,7 @@ from livekit_operator.constants import (
     DRAIN_MARGIN_SECONDS,
     KEY_API_KEY,
     KEY_API_SECRET,
+    LABEL_BUSY,
     LABEL_REVISION,
     WORKER_PORT,
 )
@@ -35,6 +36,9 @@ from livekit_operator.resources.security import unprivileged_container, unprivil
 
 CONFIG_FILE = "config.json"
 _CONFIG_FOLDER = "/etc/voice-agent"
+# Every namespace has it: https://kubernetes.io/docs/concepts/services-networking/network-policies/
+_LABEL_NAMESPACE = "kubernetes.io/metadata.name"
+_MORE_PODS_THAN_ANY_POOL_HAS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,44 @@ def build_credentials(pool: VoiceAgentPool, api_key: str, api_secret: str) -> Ma
     """Return the Secret with the server's key: pods can read Secrets only of their own namespace."""
     values = {KEY_API_KEY: api_key, KEY_API_SECRET: api_secret}
     return opaque_secret(pool, COMPONENT_AGENT, child_name(pool), values)
+
+
+def build_service_account(pool: VoiceAgentPool) -> Manifest:
+    """Return the ServiceAccount of the agents' pods, which never talk to Kubernetes."""
+    return child(pool, COMPONENT_AGENT, "ServiceAccount", "v1", child_name(pool), automountServiceAccountToken=False)
+
+
+def build_budget(pool: VoiceAgentPool) -> Manifest:
+    """Return the budget by which no pod with calls is evicted: the operator empties cordoned nodes itself.
+
+    It asks for more pods than there can be. A whole number, unlike a percentage, is not counted from the owner's scale
+    subresource (pkg/controller/disruption getExpectedPodCount). A pod with calls that is not ready is kept as well, for
+    it may only have lost its server: the budget is never met, which is when such pods could go.
+    """
+    spec = {
+        "minAvailable": _MORE_PODS_THAN_ANY_POOL_HAS,
+        "selector": {"matchLabels": {**selector(pool, COMPONENT_AGENT), LABEL_BUSY: "true"}},
+    }
+    return child(pool, COMPONENT_AGENT, "PodDisruptionBudget", "policy/v1", f"{pool.metadata.name}-busy", spec=spec)
+
+
+def build_network_policy(pool: VoiceAgentPool, operator_namespace: str) -> Manifest:
+    """Return the policy by which only the operator reaches the agents; their metrics, where asked for, are for all.
+
+    Agents call out: to the server, to providers, to wherever media is. What leaves is left alone.
+    """
+    # Names, not numbers: pods of other versions have theirs.
+    asked = [{"protocol": "TCP", "port": name} for name in ("worker", "status")]
+    operator = {"namespaceSelector": {"matchLabels": {_LABEL_NAMESPACE: operator_namespace}}}
+    rules: list[dict[str, Any]] = [{"ports": asked, "from": [operator]}]
+    if pool.spec.metrics_port:
+        rules.append({"ports": [{"protocol": "TCP", "port": "metrics"}]})
+    spec = {
+        "podSelector": {"matchLabels": selector(pool, COMPONENT_AGENT)},
+        "policyTypes": ["Ingress"],
+        "ingress": rules,
+    }
+    return child(pool, COMPONENT_AGENT, "NetworkPolicy", "networking.k8s.io/v1", child_name(pool), spec=spec)
 
 
 def build_pod(pool: VoiceAgentPool, config: dict[str, Any], inputs: PoolInputs, suffix: str) -> Manifest:
