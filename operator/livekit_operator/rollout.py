@@ -1,20 +1,35 @@
 """Which pods of a pool to create and which to let go: a pure decision.
 
-Pods are owned directly, as Agones owns GameServers, because a Deployment chooses its victims itself:
+Pods are owned directly, as Agones owns GameServers, because a Deployment chooses its victims itself. A pod that is
+told to leave takes no new calls and ends when its calls end. Pods have a version and a track: `stable` ones get the
+calls that name no deployment, `canary` ones those that name theirs. For each wanted version (a target):
 
-    missing pods of the wanted revision   -> created, all at once, but at most SURGE above what is wanted
-    pods of an older revision             -> leave as soon as ready new ones stand in for them, idle ones first
-    too many pods of the wanted revision  -> only idle ones leave; a busy one stays until its calls end
-    pods that finished (evicted, failed)  -> removed
+    missing pods                             -> created, at most `max_surge` above what is there while versions change
+    pods of other versions, on emptied nodes -> leave as soon as ready new ones stand in for them, idle ones first
+    canary pods where no canary is wanted    -> leave while enough stable ones are ready; they stand in for none
+    pods of other versions that never served -> leave at once
+    too many pods                            -> only idle ones leave; a busy one stays until its calls end
+    pods that finished (evicted, failed)     -> removed
+
+Easiest to get wrong:
+
+- Only ready new pods stand in, created ones do not; and as long as there is none, no busy pod of any version leaves,
+  not even when fewer are wanted: the old version is then the one that serves.
+- Old pods that nothing replaces yet must not use up the surge, or the first new pod could never come: it counts from
+  what is there, not only from what is wanted.
+- Idle before busy holds across all old versions and emptied nodes. A ready pod that never said how many calls it holds
+  counts as the busiest.
+- Where quotas are tight, what leaves must go before what comes: delete first, then create.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from math import ceil
 
-# Share of the wanted pods that may stand above their number while versions change.
-SURGE = 0.25
+from livekit_operator.percentages import resolve
+
+STABLE = "stable"
+CANARY = "canary"
 # Pods created in one pass, so that a wrong number cannot flood the cluster before somebody sees it.
 MAX_CREATED = 20
 
@@ -30,42 +45,116 @@ class PodView:
     finished: bool
     sessions: int | None
     created: datetime
+    track: str = STABLE
+    unwanted: bool = False
+    """Whether its node is being emptied."""
+    inputs: str = ""
+    """Digest of what it was started with beside its version: server, keys."""
+    failing: bool = False
+    """Whether it cannot start."""
+
+    @property
+    def version(self) -> str:
+        """Return what decides whether it is as one made now would be."""
+        return f"{self.revision}/{self.inputs}"
 
     @property
     def idle(self) -> bool:
         """Return whether no call can be on it: its worker said so last, or never spoke and is not ready for calls."""
         return self.sessions == 0 or (self.sessions is None and not self.ready)
 
+    @property
+    def useless(self) -> bool:
+        """Return whether it neither takes calls nor holds any."""
+        return not self.ready and (self.failing or self.idle)
+
+
+@dataclass(frozen=True)
+class Target:
+    """So many pods of a version (`PodView.version`) on a track."""
+
+    version: str
+    desired: int
+    track: str
+
 
 @dataclass(frozen=True)
 class Plan:
-    """How many pods to create and which to delete."""
+    """The tracks of the pods to create, and the names of those to delete; deleting comes first."""
 
-    create: int = 0
+    create: tuple[str, ...] = ()
     delete: tuple[str, ...] = ()
 
 
-def plan(pods: Sequence[PodView], *, desired: int, revision: str) -> Plan:
-    """Return what to do now to come to `desired` ready pods of `revision` without cutting a call."""
-    finished = [pod.name for pod in pods if pod.finished and not pod.leaving]
+def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int | str) -> Plan:
+    """Return what to do now to come to the targets, at most one a track, without cutting a call.
+
+    `max_surge` is a number of pods or a percentage (`"25%"`) of a target's desired ones, at least one.
+    """
+    versions = {(target.track, target.version) for target in targets}
+    delete = [pod.name for pod in pods if pod.finished and not pod.leaving]
     staying = [pod for pod in pods if not pod.finished and not pod.leaving]
-    current = [pod for pod in staying if pod.revision == revision]
-    # A pod of an older revision that is of no use to anybody need not wait for its replacement.
-    useless = [pod.name for pod in staying if pod.revision != revision and not pod.ready and pod.idle]
-    older = [pod for pod in staying if pod.revision != revision and pod.name not in useless]
+    # Of no use to anybody, it need not wait for its replacement.
+    useless = [pod for pod in staying if (pod.track, pod.version) not in versions and pod.useless]
+    delete += [pod.name for pod in useless]
+    staying = [pod for pod in staying if pod not in useless]
 
-    missing = max(0, desired - len(current))
-    room = missing if not older else max(0, desired + max(1, ceil(desired * SURGE)) - len(current) - len(older))
-    create = min(missing, room, MAX_CREATED)
+    create: list[str] = []
+    wanted = {target.track: target for target in targets}
+    for track in sorted({STABLE, *wanted, *(pod.track for pod in staying)}, key=lambda name: (name != STABLE, name)):
+        ours = [pod for pod in staying if pod.track == track]
+        if track in wanted:
+            created, deleted = _approach(ours, wanted[track], max_surge)
+            create += [track] * created
+        else:
+            deleted = _dismiss(ours, [pod for pod in staying if pod.track == STABLE != track], wanted.get(STABLE))
+        delete += [pod.name for pod in deleted]
+    return Plan(create=tuple(create[:MAX_CREATED]), delete=tuple(delete))
 
-    serving = sum(pod.ready for pod in current) + len(older)
-    replaced = _victims(older)[: max(0, serving - desired)]
-    surplus = [pod for pod in _victims(current) if pod.idle][: max(0, len(current) - desired)]
-    return Plan(create=create, delete=(*finished, *useless, *(pod.name for pod in (*replaced, *surplus))))
+
+def _approach(pods: Sequence[PodView], target: Target, max_surge: int | str) -> tuple[int, list[PodView]]:
+    """Return how many pods of a track to create and which to delete, to come to its target."""
+    current = [pod for pod in pods if pod.version == target.version and not pod.unwanted]
+    older = [pod for pod in pods if pod not in current]
+    create = max(0, target.desired - len(current))
+    if older:
+        most = max(target.desired, len(older)) + max(1, resolve(max_surge, target.desired))
+        create = max(0, min(create, most - len(current) - len(older)))
+    replaced = sum(pod.ready for pod in current)
+    leaving = [pod for pod in _victims(older) if replaced or pod.idle]
+    spare = replaced + sum(pod.ready for pod in older) - target.desired
+    # One that is not ready serves nobody new: nothing is missed when it leaves, once the ready ones are enough.
+    released = [pod for pod in leaving if not pod.ready and spare >= 0]
+    released += [pod for pod in leaving if pod.ready][: max(0, spare)]
+    return create, [*released, *_surplus(current, target.desired)]
+
+
+def _surplus(current: Sequence[PodView], desired: int) -> list[PodView]:
+    """Return the pods of the wanted version that are too many: idle ones, and ready ones only beyond the number."""
+    idle = [pod for pod in _victims(current) if pod.idle]
+    spare = max(0, sum(pod.ready for pod in current) - desired)
+    leaving = [pod for pod in idle if not pod.ready] + [pod for pod in idle if pod.ready][:spare]
+    return leaving[: max(0, len(current) - desired)]
+
+
+def _dismiss(pods: Sequence[PodView], stable: Sequence[PodView], target: Target | None) -> list[PodView]:
+    """Return the pods that leave of a track that is no longer wanted: all once there are stable ones enough."""
+    desired = target.desired if target else 0
+    ready = sum(pod.ready for pod in stable)
+    return [pod for pod in _victims(pods) if ready >= (desired if pod.idle else max(1, desired))]
 
 
 def _victims(pods: Sequence[PodView]) -> list[PodView]:
-    """Return the pods in the order in which they should leave: useless, then idle, then newest first."""
+    """Return the pods in the order in which they should leave."""
+    unknown = float("inf")
     return sorted(
-        pods, key=lambda pod: (pod.ready, not pod.idle, pod.sessions or 0, -pod.created.timestamp(), pod.name)
+        pods,
+        key=lambda pod: (
+            not pod.useless,
+            not pod.idle,
+            not pod.unwanted,
+            unknown if pod.sessions is None else pod.sessions,
+            -pod.created.timestamp(),
+            pod.name,
+        ),
     )
