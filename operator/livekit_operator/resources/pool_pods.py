@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
-from typing import Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 from livekit_operator.api.common import Resources
@@ -25,7 +25,6 @@ from livekit_operator.constants import (
     LABEL_BUSY,
     LABEL_REVISION,
     LABEL_TRACK,
-    TRACK_CANARY,
     WORKER_PORT,
 )
 from livekit_operator.resources.metadata import (
@@ -41,14 +40,12 @@ from livekit_operator.resources.pod_template import apply_template
 from livekit_operator.resources.pool_versions import (
     CONFIG_FILE,
     PoolVersion,
-    canary_deployment,
+    deployment_of,
     version_map_name,
     with_template,
 )
 from livekit_operator.resources.security import unprivileged_container, unprivileged_pod
 from livekit_operator.resources.voiceagentpool import agent_name, child_name, grace_seconds, provider_secrets
-
-Track = Literal["stable", "canary"]
 
 CONTAINER = "agent"
 RUNNER_CONTAINER = "runner"
@@ -80,7 +77,7 @@ def inputs_digest(pool: VoiceAgentPool, inputs: PodInputs) -> str:
     return digest([agent_name(pool), inputs.server_url, inputs.secrets_digest, inputs.key_digest])
 
 
-def build_pod(pool: VoiceAgentPool, version: PoolVersion, track: Track, inputs: PodInputs, suffix: str) -> Manifest:
+def build_pod(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: PodInputs, suffix: str) -> Manifest:
     """Return one pod of a version; `suffix` makes its name.
 
     It is called as the pool is now, whatever it was called when the version was new: rooms ask for that name.
@@ -214,7 +211,7 @@ def _probes(pool: VoiceAgentPool) -> dict[str, Any]:
     }
 
 
-def _environment(pool: VoiceAgentPool, version: PoolVersion, track: Track, inputs: PodInputs) -> list[dict[str, Any]]:
+def _environment(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: PodInputs) -> list[dict[str, Any]]:
     """Return the container's variables: ours, then the user's, which name none of ours."""
     plain = {
         "AGENT_CONFIG": f"{_CONFIG_FOLDER}/{CONFIG_FILE}",
@@ -225,8 +222,8 @@ def _environment(pool: VoiceAgentPool, version: PoolVersion, track: Track, input
         "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
         **_proxies(pool, inputs),
     }
-    if track == TRACK_CANARY:
-        plain["LIVEKIT_AGENT_DEPLOYMENT"] = canary_deployment(version.revision)
+    if deployment := deployment_of(track, version.revision):
+        plain["LIVEKIT_AGENT_DEPLOYMENT"] = deployment
     given = {variable.name: variable for variable in pool.spec.agent.env}
     if pool.spec.agent.injected:
         path = given.pop("PYTHONPATH", None)

@@ -17,7 +17,7 @@ from typing import Any
 from livekit_operator.api.agent import AgentSpec, Provider, TurnHandling
 from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
 from livekit_operator.conditions import parse_timestamp
-from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, LABEL_REVISION
+from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, LABEL_REVISION, TRACK_CANARY
 from livekit_operator.errors import Blocked
 from livekit_operator.resources.metadata import COMPONENT_AGENT, Manifest, child, digest
 from livekit_operator.resources.voiceagentpool import agent_name, child_name
@@ -171,6 +171,11 @@ def canary_deployment(revision: str) -> str:
     LiveKit refuses `_`, white space and control characters in it (protocol agent/environment.go).
     """
     return f"canary-{revision[:_REVISION_LENGTH]}"
+
+
+def deployment_of(track: str, revision: str) -> str:
+    """Return the deployment that a track's workers register for; the stable ones' is empty."""
+    return canary_deployment(revision) if track == TRACK_CANARY else ""
 
 
 def _provider(part: Provider | None, base_urls: Mapping[str, str]) -> dict[str, Any]:
