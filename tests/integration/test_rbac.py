@@ -113,6 +113,7 @@ def refused(families: Any) -> list[dict[str, str]]:
 
 MAY = [
     *[(verb, "", "secrets", "") for verb in ("get", "list", "watch", "create", "patch", "delete")],
+    *[(verb, "", "configmaps", "") for verb in ("list", "watch", "create", "patch", "delete")],
     *[(verb, "", "pods", "") for verb in ("list", "watch", "create", "patch", "delete")],
     ("get", "", "pods", "log"),
     *[(verb, "", "services", "") for verb in ("list", "watch", "create", "patch", "delete")],
@@ -146,7 +147,7 @@ MUST_NOT = [
     ("patch", "", "pods", "ephemeralcontainers"),
     ("deletecollection", "", "secrets", ""),
     ("update", "", "secrets", ""),
-    ("delete", "", "configmaps", ""),
+    *[(verb, "", "configmaps", "") for verb in ("update", "deletecollection")],
     ("deletecollection", "", "services", ""),
     *[(verb, "", "nodes", "") for verb in ("get", "patch", "delete")],
     ("get", "", "nodes", "proxy"),
