@@ -1,0 +1,153 @@
+"""Why a room gets no agent, and what to do about it: a pure diagnosis.
+
+Several causes may hold at once. The table below has the most specific one first: a crash explains why nobody is
+registered, and that explains why no place is free. Each check answers with a message, or None when it does not hold.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+Problem = tuple[str, str]
+
+# HTTP answers of a provider that does not take the key: waiting does not help.
+REFUSED_CODES = (401, 403)
+# What concerns only those who wait: a full pool is no fault, and the calls it holds do not notice.
+PERSONAL_REASONS = frozenset({"AllWorkersFull", "DispatchPending"})
+
+
+@dataclass(frozen=True)
+class AgentFacts:
+    """What is known of a pool's pods and workers, and of the rooms that wait for one."""
+
+    pods: int
+    ready_pods: int
+    registered: int
+    """Workers that say that they are registered with the server."""
+    free_sessions: int
+    wanted_name: str
+    """The name that dispatches ask for."""
+    names: tuple[str, ...] = ()
+    """The names that workers registered with."""
+    wanted_deployments: tuple[str, ...] = ("",)
+    """The deployments that dispatches ask for; empty for none."""
+    deployments: tuple[str, ...] = ()
+    """The deployments that workers registered with."""
+    crash: str | None = None
+    """How a worker ended that does not come up again: its pod and its last words."""
+    provider_problem: str | None = None
+    """Which provider refuses the agents (`REFUSED_CODES`), and the field to look at."""
+    target_load: float = 1.0
+    """The load at which the server offers a worker no more jobs."""
+    loads: tuple[float, ...] = ()
+    """Loads of the workers without the runner that call themselves available."""
+    at_limit: bool = False
+    """Whether maxReplicas keeps more pods from coming."""
+    waiting: int = 0
+    """Rooms that wait for an agent."""
+    dispatch_age: float | None = None
+    """Seconds since an agent was asked for that has not come; None when none is awaited."""
+
+
+def diagnose(facts: AgentFacts) -> Problem | None:
+    """Return the reason and the message of the most specific cause, or None when agents are there to be had."""
+    for reason, check in _CHECKS:
+        message = check(facts)
+        if message is not None:
+            return reason, message
+    return None
+
+
+def _provider_rejected(facts: AgentFacts) -> str | None:
+    if facts.provider_problem is None:
+        return None
+    return f"{facts.provider_problem.rstrip('.')}. Once that is put right the agents go on by themselves."
+
+
+def _worker_crashed(facts: AgentFacts) -> str | None:
+    if facts.crash is None or (facts.registered and facts.free_sessions):
+        return None
+    return f"{facts.crash.rstrip('.')}. Read on with `kubectl logs --previous` of that pod, and check spec.agent."
+
+
+def _name_mismatch(facts: AgentFacts) -> str | None:
+    if not facts.names or facts.wanted_name in facts.names:
+        return None
+    return (
+        f"Dispatches ask for the agent {facts.wanted_name!r}, and the workers registered as {_listed(facts.names)}: "
+        "leave the name out of the code (`agent_name=`), or say the same in spec.agentName."
+    )
+
+
+def _deployment_mismatch(facts: AgentFacts) -> str | None:
+    missing = [deployment for deployment in facts.wanted_deployments if deployment not in facts.deployments]
+    if not facts.deployments or not missing:
+        return None
+    return (
+        f"Dispatches ask for the deployment {_listed(missing)}, and the workers registered with "
+        f"{_listed(facts.deployments)}: take LIVEKIT_AGENT_DEPLOYMENT out of the image and of spec.agent.env."
+    )
+
+
+def _target_load_too_low(facts: AgentFacts) -> str | None:
+    if not facts.loads or min(facts.loads) < facts.target_load:
+        return None
+    return (
+        f"The server offers calls only to workers below a load of {facts.target_load:g}, and none of those that are "
+        f"available is below {min(facts.loads):g}: raise spec.agents.targetLoad of the LiveKitServer to at least "
+        "spec.agent.loadThreshold."
+    )
+
+
+def _no_worker_registered(facts: AgentFacts) -> str | None:
+    if facts.registered:
+        return None
+    if facts.pods:
+        if not facts.ready_pods:
+            return f"None of {facts.pods} pods is ready yet: see `kubectl describe pod` if that lasts."
+        return (
+            f"{facts.ready_pods} pods are ready and none is registered with the server: check that a NetworkPolicy "
+            "lets them reach the URL in status.internalUrl of the LiveKitServer."
+        )
+    if not facts.waiting:
+        return None  # scaled to zero, and nobody misses anything
+    return f"{_rooms(facts)} for the first pod: keep one by spec.autoscaling.minReplicas, or set spec.replicas."
+
+
+def _all_workers_full(facts: AgentFacts) -> str | None:
+    if facts.free_sessions or not facts.registered:
+        return None
+    if facts.at_limit:
+        return f"Every agent is taken, and {_rooms(facts)}: raise spec.autoscaling.maxReplicas."
+    return (
+        f"Every agent is taken, and {_rooms(facts)} until a pod comes or a call ends: raise "
+        "spec.autoscaling.bufferSessions, or spec.replicas where the number is fixed, to keep more free."
+    )
+
+
+def _dispatch_pending(facts: AgentFacts) -> str | None:
+    if facts.dispatch_age is None:
+        return None
+    return (
+        f"An agent was asked for {facts.dispatch_age:.0f} s ago and has not come; it is asked for again by itself. "
+        "If that repeats, see `kubectl logs` of the pool's pods for what they do with the call."
+    )
+
+
+_CHECKS: tuple[tuple[str, Callable[[AgentFacts], str | None]], ...] = (
+    ("ProviderRejected", _provider_rejected),
+    ("WorkerCrashed", _worker_crashed),
+    ("AgentNameMismatch", _name_mismatch),
+    ("DeploymentMismatch", _deployment_mismatch),
+    ("TargetLoadTooLow", _target_load_too_low),
+    ("NoWorkerRegistered", _no_worker_registered),
+    ("AllWorkersFull", _all_workers_full),
+    ("DispatchPending", _dispatch_pending),
+)
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    return ", ".join(repr(name) if name else "none" for name in sorted(set(names)))
+
+
+def _rooms(facts: AgentFacts) -> str:
+    return f"{facts.waiting} {'room waits' if facts.waiting == 1 else 'rooms wait'}"
