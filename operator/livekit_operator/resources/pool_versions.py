@@ -80,8 +80,12 @@ def build_template(pool: VoiceAgentPool, agent_image: str, base_urls: Mapping[st
 
 
 def revision(template: Template) -> str:
-    """Return the name of a template's version."""
-    return digest(template, _REVISION_LENGTH)
+    """Return the name of a template's version.
+
+    What is made of the template counts as well: an operator that writes more into the configuration makes new versions
+    of it, for a ConfigMap that is there cannot change.
+    """
+    return digest([template, build_agent_config(template)], _REVISION_LENGTH)
 
 
 def with_template(pool: VoiceAgentPool, template: Template) -> VoiceAgentPool:
@@ -147,7 +151,7 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         "agentName": template["agentName"],
         "sessionsPerPod": spec["sessionsPerPod"],
         "idleProcesses": spec["idleProcesses"],
-        "drainTimeoutSeconds": spec["drainTimeoutSeconds"],
+        "drainTimeoutSeconds": max(1, spec["drainTimeoutSeconds"]),  # agents take no less
     }
     if "metricsPort" in spec:  # an older stock image knows no such field
         config["metricsPort"] = spec["metricsPort"]

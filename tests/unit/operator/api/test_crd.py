@@ -95,6 +95,20 @@ def test_what_rules_walk_over_is_bounded(kind: Kind) -> None:
 
 
 @by_kind
+def test_texts_that_rules_read_are_bounded(kind: Kind) -> None:
+    for path, node in nodes(schema_of(kind)["properties"]["spec"]):
+        if node.get("type") == "string" and "x-kubernetes-validations" in node:
+            assert "maxLength" in node, path
+
+
+def test_nothing_of_the_stock_agent_is_there_unless_it_is_written() -> None:
+    """Beside a command it would count as given, and be refused."""
+    agent = schema_of(BY_KIND["VoiceAgentPool"])["properties"]["spec"]["properties"]["agent"]
+    assert "default" not in agent
+    assert [name for name, node in agent["properties"].items() if "default" in node] == ["runner"]
+
+
+@by_kind
 def test_an_empty_status_is_not_read_as_ready(kind: Kind) -> None:
     status = schema_of(kind)["properties"]["status"]
     assert status["default"] == {"observedGeneration": -1}

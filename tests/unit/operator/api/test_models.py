@@ -77,6 +77,26 @@ def test_only_numbers_that_matter_differ_from_the_defaults() -> None:
     assert VoiceAgentPoolSpec.model_validate(written["spec"]) == short
 
 
+@pytest.mark.parametrize(
+    ("agent", "stock", "injected"),
+    [
+        (manifests.pool()["spec"]["agent"], True, False),
+        ({**manifests.pool()["spec"]["agent"], "image": "mirror/agent:1"}, True, False),
+        (manifests.own_agent(), False, True),
+        (manifests.own_agent(runner="None"), False, False),
+    ],
+)
+def test_which_agent_runs(agent: dict[str, Any], stock: bool, injected: bool) -> None:
+    parsed = VoiceAgentPoolSpec.model_validate({"serverRef": {"name": "voice"}, "agent": agent}).agent
+    assert (parsed.stock, parsed.injected) == (stock, injected)
+
+
+def test_numbers_and_percentages_stay_what_they_are() -> None:
+    for value in (1, "25%", "100%"):
+        spec = VoiceAgentPoolSpec.model_validate({**manifests.pool()["spec"], "rollout": {"maxSurge": value}})
+        assert spec.rollout.max_surge == value
+
+
 def test_the_least_a_user_must_write() -> None:
     assert LiveKitServerSpec.model_validate({}).media.exposure == "HostNetwork"
     room = MeetingRoomSpec.model_validate({"serverRef": {"name": "voice"}})
@@ -107,6 +127,22 @@ def test_a_newer_crds_fields_do_not_stop_an_older_operator() -> None:
         pytest.param(LiveKitServerSpec, {"replicas": 101}, "replicas", id="too many servers"),
         pytest.param(LiveKitServerSpec, {"version": "latest"}, "version", id="a version that moves"),
         pytest.param(LiveKitServerSpec, {"media": {"tcpPort": 0}}, "tcpPort", id="no port"),
+        *(
+            pytest.param(VoiceAgentPoolSpec, {**manifests.pool()["spec"], **spec}, field, id=name)
+            for name, spec, field in (
+                ("a surge of nothing", {"rollout": {"maxSurge": "0%"}}, "maxSurge"),
+                ("no surge", {"rollout": {"maxSurge": 0}}, "maxSurge"),
+                ("more than any buffer", {"autoscaling": {"bufferSessions": "1001%"}}, "bufferSessions"),
+                ("a canary for all", {"rollout": {"canary": {"weight": 100}}}, "weight"),
+                ("an hour that no day has",
+                 {"autoscaling": {"schedules": [{"start": "24:00", "end": "01:00", "minReplicas": 1}]}}, "start"),
+                ("a day that no week has",
+                 {"autoscaling": {"schedules": [{"days": ["Mon"], "start": "02:00", "end": "01:00"}]}}, "days"),
+                ("an unknown provider",
+                 {"agent": {**manifests.pool()["spec"]["agent"], "llm": {"provider": "magic"}}}, "provider"),
+                ("an unknown runner", {"agent": manifests.own_agent(runner="Magic")}, "runner"),
+            )
+        ),
     ],
 )  # fmt: skip
 def test_a_wrong_value_is_named(model: Any, spec: dict[str, Any], field: str) -> None:

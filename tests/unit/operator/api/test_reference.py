@@ -36,6 +36,11 @@ def test_rules_between_fields_are_told() -> None:
     assert "- set exactly one of portRange and muxPorts." in PAGE or "set exactly one of portRange" in PAGE
 
 
+def test_a_number_or_a_share_is_told_from_a_quantity() -> None:
+    [surge] = [line for line in PAGE.splitlines() if line.startswith("| `rollout.maxSurge` |")]
+    assert "| integer ≥ 1 or percentage | `25%` |" in surge
+
+
 def test_tables_are_not_broken_by_a_description() -> None:
     widths = {line.replace("\\|", "").count("|") for line in PAGE.splitlines() if line.startswith("|")}
     assert widths == {5}

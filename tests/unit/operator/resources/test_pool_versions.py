@@ -194,6 +194,17 @@ def test_the_stock_agents_configuration_speaks_of_the_agent_and_holds_no_key() -
     assert "apiKeySecretRef" not in json.dumps(config)
 
 
+def test_agents_that_have_no_time_are_given_the_least_they_take() -> None:
+    assert pool_versions.build_agent_config(template(drainTimeoutSeconds=0))["drainTimeoutSeconds"] == 1
+
+
+def test_another_configuration_of_the_same_template_is_another_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The data of a ConfigMap that is there cannot change."""
+    before = revision(agent=manifests.own_agent(runner="None"))
+    monkeypatch.setattr(pool_versions, "build_agent_config", lambda wanted: {"name": wanted["agentName"]})
+    assert revision(agent=manifests.own_agent(runner="None")) != before
+
+
 def test_an_own_agents_configuration_is_only_what_the_runner_applies() -> None:
     config = pool_versions.build_agent_config(template(agent=manifests.own_agent(), metricsPort=9091))
     assert config == {
