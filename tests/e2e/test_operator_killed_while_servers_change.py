@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from functools import partial
 
 import pytest
 
@@ -49,13 +50,15 @@ async def test_a_rotation_and_a_rollout_end_well_whenever_the_operator_dies(stor
                 {"limits": {"metadataBytes": 4096}},
             ):
                 await change(story.kubectl, **changed)
+                wanted = (await story.kubectl.get("livekitserver", SERVER))["metadata"]["generation"]
                 instants = [round(chance.uniform(0, LATEST_SECONDS), 2) for _ in range(KILLS)]
                 print(f"{', '.join(changed)}: killed {instants} s after it was ready")
                 for seconds in instants:
                     # Any moment will do: there is no condition to wait for.
                     await asyncio.sleep(seconds)
                     await _kill(story.platform.operator)
-                await watched.until("it to be as wanted", _has_come_through, seconds=120)
+                through = partial(_has_come_through, wanted)
+                await watched.until("it to be as wanted", through, seconds=120)
                 await _assert_as_wanted(story, url)
             second = await key_in_use(story.kubectl)
             assert second.id != first.id
@@ -107,5 +110,7 @@ def _is_ready(pod: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
     return ready and "deletionTimestamp" not in pod["metadata"]
 
 
-def _has_come_through(state: Seen) -> bool:
-    return updated(state) and bool(state.status["keys"]["phase"] == "Stable")
+def _has_come_through(generation: int, state: Seen) -> bool:
+    """Whether a server is as its spec of this generation wants it, not as an earlier one did."""
+    told = state.status.get("observedGeneration") == generation
+    return bool(told and updated(state) and state.status["keys"]["phase"] == "Stable")
