@@ -15,23 +15,28 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 import asyncio
 import functools
 import logging
+import signal
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
+from livekit.agents import AgentServer
+
 from . import config as configuration
-from . import job
+from . import job, logs
 from .config import AgentConfig, ConfigError
 from .provider_checks import ProviderMonitor
-from .runner import lifecycle, logs
-from .runner.provider_errors import ProviderErrorBoard
-from .runner.server import WORKER_PORT, RunnerServer
-from .runner.status import STATUS_PORT, WorkerStatus
+from .provider_errors import ProviderErrorBoard
+from .runner import lifecycle
+from .runner.settings import EXIT_CONFIG, Settings, say_last_words
+from .runner.status import WorkerStatus
+from .runner.worker import SupervisedWorker
 
 logger = logging.getLogger("voice_agent")
 
-EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+INITIALIZE_TIMEOUT = 20.0  # seconds a process may take to warm up
+WORKER_PORT = 8081
 SECRET_VARIABLES = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", *configuration.KEY_VARIABLES.values())
-TERMINATION_LOG = Path("/dev/termination-log")
 
 
 def main() -> int:
@@ -43,7 +48,7 @@ def main() -> int:
         config = configuration.load()
     except ConfigError as error:
         logger.critical("cannot start: %s", error)
-        _say_last_words(str(error))
+        say_last_words(str(error))
         return EXIT_CONFIG
     return asyncio.run(serve(config))
 
@@ -52,21 +57,35 @@ async def serve(config: AgentConfig) -> int:
     """Run the worker and its companions."""
     _let_children_import_this_package()
 
-    server = RunnerServer(
-        capacity=config.sessions_per_pod,
-        idle_processes=config.idle_processes,
-        drain_timeout=config.drain_timeout_seconds,
+    server = AgentServer(
         # the file may change under a running pod: every process of this worker gets what the worker read
-        setup=functools.partial(job.prewarm, config),
-        preload=["voice_agent.preload"],
+        setup_fnc=functools.partial(job.prewarm, config),
+        preload_modules=["voice_agent.preload"],
+        initialize_process_timeout=INITIALIZE_TIMEOUT,
         port=int(os.environ.get("WORKER_PORT", WORKER_PORT)),
     )
-    server.rtc_session(job.entrypoint, agent_name=config.agent_name, on_request=server.guard.on_request)
+    server.rtc_session(job.entrypoint, agent_name=config.agent_name)
+    worker = SupervisedWorker(server, settings(config))
+    worker.apply()
     board = ProviderErrorBoard.default()
     board.reset()
+    status = WorkerStatus(worker, lambda: [asdict(error) for error in board.current()])
     monitor = ProviderMonitor(config, os.environ, board)
-    return await lifecycle.run(
-        WorkerStatus(server, board), monitor.run, status_port=int(os.environ.get("STATUS_PORT", STATUS_PORT))
+    try:
+        await lifecycle.run(status, server.run, monitor.run, signals=(signal.SIGTERM, signal.SIGINT))
+    except Exception:  # noqa: BLE001  it has told why
+        return 1
+    return 0
+
+
+def settings(config: AgentConfig) -> Settings:
+    """What the runner needs of the configuration."""
+    return Settings(
+        agent_name=config.agent_name,
+        sessions_per_pod=config.sessions_per_pod,
+        idle_processes=config.idle_processes,
+        drain_timeout_seconds=config.drain_timeout_seconds,
+        metrics_port=config.metrics_port,
     )
 
 
@@ -82,15 +101,6 @@ def _trim_secrets() -> None:
     for name in SECRET_VARIABLES:
         if name in os.environ:
             os.environ[name] = os.environ[name].strip()
-
-
-def _say_last_words(message: str) -> None:
-    """Leave the reason where Kubernetes shows it: the container's termination message."""
-    if TERMINATION_LOG.exists():
-        try:
-            TERMINATION_LOG.write_text(message[:4000], encoding="utf-8")
-        except OSError:
-            logger.debug("no termination message written", exc_info=True)
 
 
 if __name__ == "__main__":

@@ -103,6 +103,7 @@ class AgentConfig(_Section):
     sessions_per_pod: int = Field(4, ge=1)
     idle_processes: int = Field(3, ge=0)
     drain_timeout_seconds: int = Field(3600, ge=1)
+    metrics_port: int | None = Field(None, ge=1, le=65535)
     instructions: str = Field(min_length=1)
     greeting: str | None = None
     stt: SttConfig = SttConfig()

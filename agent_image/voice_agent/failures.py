@@ -9,6 +9,7 @@ from livekit.agents import (
     AgentSession,
     AgentStateChangedEvent,
     CloseEvent,
+    CloseReason,
     ConversationItemAddedEvent,
     ErrorEvent,
     JobContext,
@@ -17,7 +18,8 @@ from livekit.agents import (
 from livekit.agents.llm import ChatMessage
 
 from .config import AgentConfig
-from .runner.provider_errors import ProviderError, ProviderErrorBoard
+from .provider_errors import ProviderError, ProviderErrorBoard
+from .runner.sessions import report_failure
 
 logger = logging.getLogger(__name__)
 
@@ -47,11 +49,14 @@ def report_failures(
         board.report(error)
         logger.error("provider failed in a call: %s", error.message, extra={"role": role, "code": code})
         if code in KEY_REFUSED:
+            report_failure(ctx.job.id)
             # the library would go on for three more turns, each of them silent
             ctx.shutdown(f"{role}: {error.message}")
 
     @session.on("close")
     def on_close(event: CloseEvent) -> None:
+        if event.reason is CloseReason.ERROR:
+            report_failure(ctx.job.id)
         # closing the session leaves agent and track in the room: end the job with it
         ctx.shutdown(f"session closed: {event.reason.value}")
 

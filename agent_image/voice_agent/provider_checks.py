@@ -15,7 +15,7 @@ from livekit.agents.utils import http_context
 
 from .config import KEY_VARIABLES, AgentConfig
 from .endpoints import deepgram_url, openai_url
-from .runner.provider_errors import ProviderError, ProviderErrorBoard
+from .provider_errors import ProviderError, ProviderErrorBoard
 
 logger = logging.getLogger(__name__)
 

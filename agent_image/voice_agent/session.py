@@ -20,8 +20,8 @@ from .config import AgentConfig
 from .failures import report_failures
 from .pacing import YieldingAudioOutput
 from .presence import leave_with_the_last
+from .provider_errors import ProviderErrorBoard
 from .providers import Plugins
-from .runner.provider_errors import ProviderErrorBoard
 
 logger = logging.getLogger(__name__)
 

@@ -1,10 +1,9 @@
 """From start to exit: run the worker, drain on SIGTERM, say how it ended.
 
-Neither way of starting that the library offers fits a pod. `python -m livekit.agents start` (cli._run_worker)
-is current, but it serves nothing before the processes are warm, leaves no place for the status server, ends
-with exit code 0 even when the worker failed, and exits at once, calls and all, on a second SIGTERM;
-`cli.run_app` is deprecated. Both are thin shells over AgentServer.run(), drain() and aclose(), which are
-public: that is what runs here.
+None of the ways of starting that the library offers fits a pod: they serve nothing before the processes are warm,
+and exit at once, calls and all, on a second SIGTERM (cli._run_worker). But all of them are shells over
+AgentServer.run(), drain() and aclose(), which are public. So the whole life of a worker takes place in here, while
+such a shell believes that run() is going on; when it comes to draining and closing, both are done.
 """
 
 from __future__ import annotations
@@ -14,7 +13,9 @@ import contextlib
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Callable
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
 
 from aiohttp import web
 
@@ -24,18 +25,21 @@ logger = logging.getLogger(__name__)
 
 
 async def run(
-    status: WorkerStatus, background: Callable[[], Awaitable[None]] | None = None, status_port: int = STATUS_PORT
-) -> int:
-    """Serve until told to stop, drain, and return the exit code; `background` runs beside the worker."""
-    stop = asyncio.Event()
-    _on_signals(stop)
-    runner = web.AppRunner(application(status), access_log=None, handle_signals=False)
-    await runner.setup()
-    await web.TCPSite(runner, port=status_port).start()
+    status: WorkerStatus,
+    start: Callable[[], Awaitable[Any]],
+    background: Callable[[], Awaitable[None]] | None = None,
+    signals: Sequence[int] = (signal.SIGTERM,),
+) -> None:
+    """Serve until told to stop, then drain; `background` runs beside the worker.
 
-    worker = asyncio.create_task(status.server.run(), name="worker")
-    beside = asyncio.create_task(_logged(background), name="background") if background else None
-    stopped = asyncio.create_task(stop.wait(), name="stop signal")
+    Raises what the worker raised when it stopped by itself.
+    """
+    stop = asyncio.Event()
+    _on_signals(status, stop, signals)
+    site = await _serve(status)
+    worker = asyncio.ensure_future(start())
+    beside = asyncio.ensure_future(_logged(background)) if background else None
+    stopped = asyncio.ensure_future(stop.wait())
     try:
         await asyncio.wait({worker, stopped}, return_when=asyncio.FIRST_COMPLETED)
         if worker.done() and (error := worker.exception()) is not None:
@@ -43,37 +47,66 @@ async def run(
             logger.critical(status.failure, exc_info=error)
         status.stopping = True
         await _drain(status)
-        return 1 if status.failure else 0
+        await worker
     finally:
         for task in (stopped, beside, worker):
             if task is not None:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError, Exception):
                     await task
-        await runner.cleanup()
+        if site is not None:
+            await site.cleanup()
+        if stop.is_set():
+            # what is left is to exit, with code 0
+            for number in signals:
+                signal.signal(number, signal.SIG_IGN)
 
 
 async def _drain(status: WorkerStatus) -> None:
-    logger.info("draining", extra={"activeSessions": status.server.guard.occupied})
+    server, left = status.worker.server, status.worker.guard
+    logger.info("draining", extra={"activeSessions": left.occupied})
     try:
-        await status.server.drain()
-    except TimeoutError:
-        logger.warning("drain timed out, ending the calls left", extra={"activeSessions": status.server.guard.occupied})
-    await status.server.aclose()
+        await server.drain()
+    except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041  two exceptions before Python 3.11
+        logger.warning("drain timed out, ending the calls left", extra={"activeSessions": left.occupied})
+    await server.aclose()
     logger.info("stopped")
 
 
-def _on_signals(stop: asyncio.Event) -> None:
+async def _serve(status: WorkerStatus) -> web.AppRunner | None:
+    runner = web.AppRunner(application(status), access_log=None, handle_signals=False)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, port=int(os.environ.get("STATUS_PORT", STATUS_PORT))).start()
+    except OSError:
+        # the agent itself works; that it is never ready tells the rest
+        logger.exception("cannot serve the worker's status")
+        await runner.cleanup()
+        return None
+    return runner
+
+
+def _on_signals(status: WorkerStatus, stop: asyncio.Event, signals: Sequence[int]) -> None:
     """SIGTERM drains, however often it comes; a second SIGINT, from someone at a terminal, exits at once."""
-
-    def interrupt() -> None:
-        if stop.is_set():
-            os._exit(130)
-        stop.set()
-
     loop = asyncio.get_running_loop()
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
-    loop.add_signal_handler(signal.SIGINT, interrupt)
+
+    def handle(number: int, _: Any) -> None:
+        if number == signal.SIGINT and stop.is_set():
+            os._exit(130)
+        loop.call_soon_threadsafe(stop.set)
+
+    try:
+        for number in signals:
+            # not loop.add_signal_handler: closing the loop would make a late SIGTERM deadly again
+            signal.signal(number, handle)
+    except ValueError as error:
+        status.worker.not_applied["singleDrain"] = f"the worker does not run in the main thread: {error}"
+        return
+    status.worker.applied.append("singleDrain")
+    # the library's command line sets handlers of its own, exiting at once, whenever run() has returned
+    command_line = sys.modules.get("livekit.agents.cli.cli")
+    if handled := getattr(command_line, "HANDLED_SIGNALS", None):
+        setattr(command_line, "HANDLED_SIGNALS", [number for number in handled if number not in signals])  # noqa: B010
 
 
 async def _logged(background: Callable[[], Awaitable[None]]) -> None:

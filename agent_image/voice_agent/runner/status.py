@@ -3,49 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from aiohttp import web
 
-from .provider_errors import ProviderErrorBoard
 from .readiness import WorkerState, reasons_not_ready
-from .server import RunnerServer
+from .worker import SupervisedWorker
 
 STATUS_PORT = 8082
+
+ProviderErrors = Callable[[], list[dict[str, Any]]]
 
 
 @dataclass
 class WorkerStatus:
     """The worker as seen from outside."""
 
-    server: RunnerServer
-    board: ProviderErrorBoard
+    worker: SupervisedWorker
+    # what providers refused; only an agent that looks can tell
+    provider_errors: ProviderErrors = list
     stopping: bool = False
     failure: str | None = None
 
     @property
     def state(self) -> WorkerState:
         return WorkerState(
-            warmed_up=self.server.warmed_up,
-            registered=self.server.registered,
-            draining=self.stopping or self.server.draining,
+            warmed_up=self.worker.warmed_up,
+            registered=self.worker.registered,
+            draining=self.stopping or self.worker.draining,
             failure=self.failure,
         )
 
     def document(self) -> dict[str, Any]:
         """Every field is always present, also when it is zero, empty or null."""
-        state = self.state
+        state, worker = self.state, self.worker
         return {
             "ready": not reasons_not_ready(state),
             "registered": state.registered,
             "draining": state.draining,
-            "workerId": self.server.worker_id,
-            "warmProcesses": self.server.warm_processes,
+            "workerId": worker.worker_id,
+            "agentName": worker.agent_name,
+            "deployment": worker.deployment,
+            "warmProcesses": worker.warm_processes,
             # includes jobs accepted and about to run: a pod that has one is not idle
-            "activeSessions": self.server.guard.occupied,
-            "capacity": self.server.guard.capacity,
-            "providerErrors": [asdict(error) for error in self.board.current()],
+            "activeSessions": worker.guard.occupied,
+            "capacity": worker.guard.capacity,
+            "jobs": worker.guard.document(),
+            "sessions": {"started": worker.sessions.started, "failed": worker.sessions.failed},
+            "providerErrors": self.provider_errors(),
+            "applied": list(worker.applied),
+            "notApplied": [{"setting": setting, "reason": reason} for setting, reason in worker.not_applied.items()],
         }
 
 

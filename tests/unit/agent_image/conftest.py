@@ -29,6 +29,7 @@ def document() -> dict[str, Any]:
         "sessionsPerPod": 2,
         "idleProcesses": 1,
         "drainTimeoutSeconds": 60,
+        "metricsPort": 9100,
         "instructions": "Answer the phone.",
         "greeting": "Hello, how can I help?",
         "stt": {

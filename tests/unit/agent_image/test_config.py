@@ -47,6 +47,7 @@ def test_a_greeting_may_be_missing(document: dict[str, Any], greeting: str | Non
         ("agentName", "", "agentName"),  # an empty name would mean automatic dispatch to every room
         ("sessionsPerPod", 0, "sessionsPerPod"),
         ("idleProcesses", -1, "idleProcesses"),
+        ("metricsPort", 65536, "metricsPort"),
         ("unknown", 1, "unknown: Extra inputs are not permitted"),
         ("stt.endpointing_ms", 1, "stt.endpointing_ms: Extra inputs are not permitted"),
         ("stt.provider", "whisper", "stt.provider: Input should be 'deepgram'"),

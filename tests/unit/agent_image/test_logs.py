@@ -5,7 +5,7 @@ import logging
 
 import pytest
 
-from voice_agent.runner.logs import MASK, RedactingFormatter, Redactor
+from voice_agent.logs import MASK, RedactingFormatter, Redactor
 
 JWT = "eyJhbGciOiJIUzI1NiJ9.eyJpc3MiOiJkZXZrZXkiLCJleHAiOjF9.c2lnbmF0dXJlLW9mLXRoZS10b2tlbg"
 REDACTOR = Redactor(["stt-key", "sk-model-key", "stt-key-and-more", ""])

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from voice_agent import config as configuration
 from voice_agent.provider_checks import ProviderMonitor, llm_verdict, settles
-from voice_agent.runner.provider_errors import ProviderError, ProviderErrorBoard
+from voice_agent.provider_errors import ProviderError, ProviderErrorBoard
 
 from .conftest import KEYS
 

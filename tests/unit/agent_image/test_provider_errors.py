@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from voice_agent.runner.provider_errors import ProviderError, ProviderErrorBoard, explain
+from voice_agent.provider_errors import ProviderError, ProviderErrorBoard, explain
 
 
 def test_report_replace_clear(tmp_path: Path) -> None:

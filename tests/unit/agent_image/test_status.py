@@ -1,12 +1,14 @@
 """What the worker's endpoints answer."""
 
-from pathlib import Path
+from dataclasses import asdict
 from types import SimpleNamespace
 from typing import Any
 
 from aiohttp.test_utils import TestClient, TestServer
 
-from voice_agent.runner.provider_errors import ProviderError, ProviderErrorBoard
+from voice_agent.provider_errors import ProviderError
+from voice_agent.runner.capacity import CapacityGuard
+from voice_agent.runner.sessions import Sessions
 from voice_agent.runner.status import WorkerStatus, application
 
 
@@ -17,8 +19,13 @@ def worker(**changes: Any) -> Any:
             "registered": True,
             "draining": False,
             "worker_id": "AW_1",
+            "agent_name": "front-desk",
+            "deployment": "",
             "warm_processes": 3,
-            "guard": SimpleNamespace(occupied=0, capacity=4),
+            "guard": CapacityGuard(4, list),
+            "sessions": Sessions(),
+            "applied": ["sessionsPerPod"],
+            "not_applied": {"prometheus": "no such part"},
             **changes,
         }
     )
@@ -30,8 +37,8 @@ async def answers(status: WorkerStatus) -> tuple[int, int, str, dict[str, Any]]:
         return health.status, ready.status, await ready.text(), await document.json()
 
 
-async def test_a_ready_worker_shows_its_zeros(tmp_path: Path) -> None:
-    assert await answers(WorkerStatus(worker(), ProviderErrorBoard(tmp_path))) == (
+async def test_a_ready_worker_shows_its_zeros() -> None:
+    assert await answers(WorkerStatus(worker())) == (
         200,
         200,
         "ok",
@@ -40,37 +47,46 @@ async def test_a_ready_worker_shows_its_zeros(tmp_path: Path) -> None:
             "registered": True,
             "draining": False,
             "workerId": "AW_1",
+            "agentName": "front-desk",
+            "deployment": "",
             "warmProcesses": 3,
             "activeSessions": 0,
             "capacity": 4,
+            "jobs": [],
+            "sessions": {"started": 0, "failed": 0},
             "providerErrors": [],
+            "applied": ["sessionsPerPod"],
+            "notApplied": [{"setting": "prometheus", "reason": "no such part"}],
         },
     )
 
 
-async def test_a_busy_worker_stays_ready(tmp_path: Path) -> None:
-    busy = worker(warm_processes=0, guard=SimpleNamespace(occupied=4, capacity=4))
-    assert (await answers(WorkerStatus(busy, ProviderErrorBoard(tmp_path))))[1] == 200
+async def test_a_busy_worker_stays_ready() -> None:
+    jobs = [SimpleNamespace(id=f"AJ_{n}", dispatch_id=f"AD_{n}", room=SimpleNamespace(name=f"r{n}")) for n in range(4)]
+    _, ready, _, document = await answers(WorkerStatus(worker(warm_processes=0, guard=CapacityGuard(4, lambda: jobs))))
+    assert (ready, document["activeSessions"]) == (200, 4)
+    assert [(job["id"], job["dispatchId"], job["room"]) for job in document["jobs"]] == [
+        (f"AJ_{n}", f"AD_{n}", f"r{n}") for n in range(4)
+    ]
 
 
-async def test_a_lost_registration_is_told(tmp_path: Path) -> None:
+async def test_a_lost_registration_is_told() -> None:
     lost = worker(registered=False, worker_id=None)
-    health, ready, text, document = await answers(WorkerStatus(lost, ProviderErrorBoard(tmp_path)))
+    health, ready, text, document = await answers(WorkerStatus(lost))
     assert (health, ready, text) == (200, 503, "not registered with the LiveKit server")
     assert (document["ready"], document["workerId"]) == (False, None)
 
 
-async def test_a_failed_worker_is_not_healthy(tmp_path: Path) -> None:
-    failed = WorkerStatus(worker(), ProviderErrorBoard(tmp_path), stopping=True, failure="the worker stopped by itself")
+async def test_a_failed_worker_is_not_healthy() -> None:
+    failed = WorkerStatus(worker(), stopping=True, failure="the worker stopped by itself")
     health, ready, text, _ = await answers(failed)
     assert (health, ready) == (503, 503)
     assert text == "failed: the worker stopped by itself\ndraining"
 
 
-async def test_refused_keys_are_listed(tmp_path: Path) -> None:
-    board = ProviderErrorBoard(tmp_path)
-    board.report(ProviderError("llm", "openai", 401, "the provider refused the API key", "2026-01-01T00:00:00Z"))
-    _, ready, _, document = await answers(WorkerStatus(worker(), board))
+async def test_refused_keys_are_listed() -> None:
+    refused = ProviderError("llm", "openai", 401, "the provider refused the API key", "2026-01-01T00:00:00Z")
+    _, ready, _, document = await answers(WorkerStatus(worker(), lambda: [asdict(refused)]))
     assert ready == 200
     assert document["providerErrors"] == [
         {

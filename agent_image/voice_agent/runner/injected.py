@@ -1,0 +1,67 @@
+"""Supervises the worker of an agent that knows nothing of this package."""
+
+from __future__ import annotations
+
+import functools
+import logging
+import os
+from collections.abc import Awaitable, Callable
+from types import ModuleType
+from typing import Any
+
+logger = logging.getLogger(__name__)
+
+OWNER_VARIABLE = "LIVEKIT_RUNNER_PID"
+_claimed = False
+
+
+def patch(module: ModuleType) -> None:
+    """Have the worker class of `livekit.agents.worker`, just imported, run under supervision.
+
+    Nothing else is imported before a worker runs: job processes pass here too, and livekit.agents itself is not
+    yet there as a whole.
+    """
+    # AgentServer since 1.3, Worker before
+    kind = getattr(module, "AgentServer", None) or getattr(module, "Worker", None)
+    if kind is None:
+        logger.error("this livekit-agents has no AgentServer: the agent runs without the runner")
+        return
+    original = kind.run
+
+    @functools.wraps(original)
+    async def run(self: Any, *args: Any, **options: Any) -> Any:
+        start = functools.partial(original, self, *args, **options)
+        if options.get("unregistered") or not _claim():
+            return await start()
+        return await supervise(self, start)
+
+    kind.run = run
+
+
+def _claim() -> bool:
+    """Whether this is the container's first worker: a second one would find the status port taken."""
+    global _claimed
+    if _claimed or os.environ.get(OWNER_VARIABLE, str(os.getpid())) != str(os.getpid()):
+        logger.warning("a second worker in one container runs without the runner")
+        return False
+    _claimed = True
+    os.environ[OWNER_VARIABLE] = str(os.getpid())
+    return True
+
+
+async def supervise(server: Any, start: Callable[[], Awaitable[Any]]) -> None:
+    """Run a server, which `start` starts, as the pod's settings say."""
+    from . import lifecycle
+    from .settings import EXIT_CONFIG, SettingsError, load, say_last_words
+    from .status import WorkerStatus
+    from .worker import SupervisedWorker
+
+    try:
+        settings = load()
+    except SettingsError as error:
+        logger.critical("cannot start: %s", error)
+        say_last_words(str(error))
+        raise SystemExit(EXIT_CONFIG) from None
+    worker = SupervisedWorker(server, settings)
+    worker.apply()
+    await lifecycle.run(WorkerStatus(worker), start)

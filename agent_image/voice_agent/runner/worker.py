@@ -1,0 +1,180 @@
+"""One AgentServer of livekit-agents, held to the settings, and what is known of it.
+
+The library has no public way to ask whether a worker is registered or how many processes are warm, to guard a
+user's own `on_request`, or to change the Prometheus port. This is the one module that touches its private parts.
+An agent of one's own brings its own version of the library: each setting is applied on its own, after a look
+whether the parts it needs are there, and one that cannot be applied says why instead of stopping the agent.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterable
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import proxy_bypass
+
+from .capacity import CapacityGuard, Job, accept
+from .sessions import ReportingEntrypoint, Sessions
+from .settings import Settings
+
+logger = logging.getLogger(__name__)
+
+
+class MissingPart(Exception):
+    """This version of the library lacks what a setting needs."""
+
+
+def need(thing: Any, *names: str) -> None:
+    """Raise MissingPart unless a thing has all these attributes."""
+    if missing := [name for name in names if not hasattr(thing, name)]:
+        owner = thing.__name__ if isinstance(thing, type) else type(thing).__name__
+        raise MissingPart(f"this livekit-agents has no {', '.join(f'{owner}.{name}' for name in missing)}")
+
+
+class SupervisedWorker:
+    """A server (livekit.agents.AgentServer, of any version) that takes at most so many sessions."""
+
+    def __init__(self, server: Any, settings: Settings) -> None:
+        self.server = server
+        self.settings = settings
+        self.guard = CapacityGuard(settings.sessions_per_pod, self._running)
+        self.sessions = Sessions()
+        self.applied: list[str] = []
+        self.not_applied: dict[str, str] = {}
+        self._registered = False
+        self._started = False
+
+    @property
+    def registered(self) -> bool:
+        return self._registered
+
+    @property
+    def draining(self) -> bool:
+        return bool(getattr(self.server, "draining", False))
+
+    @property
+    def worker_id(self) -> str | None:
+        return getattr(self.server, "id", None) if self._registered else None
+
+    @property
+    def agent_name(self) -> str:
+        """The name the worker registers with."""
+        return str(getattr(self.server, "_agent_name", ""))
+
+    @property
+    def deployment(self) -> str:
+        return str(getattr(self.server, "_deployment", ""))
+
+    @property
+    def warmed_up(self) -> bool:
+        """Whether all idle processes were warm at once since the start; stays true after that."""
+        if not self._started or self.settings.idle_processes == 0:
+            return self._started
+        # the pool's own latch; its start gives up waiting for it after a while
+        latch = getattr(self.server._proc_pool, "_idle_ready", None)
+        return latch is None or bool(latch.is_set())
+
+    @property
+    def warm_processes(self) -> int:
+        queue = getattr(getattr(self.server, "_proc_pool", None), "_warmed_proc_queue", None)
+        return 0 if queue is None else int(queue.qsize())
+
+    def apply(self) -> None:
+        """Apply every setting; to be called after the agent's own code, right before the server runs."""
+        self._try("agentName", self._name_it)
+        self._try("sessionsPerPod", self._cap_sessions)
+        self._try("idleProcesses", lambda: self._update(num_idle_processes=self.settings.idle_processes))
+        self._try("drainTimeout", lambda: self._update(drain_timeout=self.settings.drain_timeout_seconds))
+        # Never give up on the LiveKit server: readiness tells that it is away, and a pod that stays is back
+        # seconds after it, where one that exits waits in CrashLoopBackOff and ends its calls.
+        self._try("reconnect", lambda: self._update(max_retry=sys.maxsize))
+        if self.settings.metrics_port is not None:
+            self._try("prometheus", self._expose_metrics)
+        if os.environ.get("LIVEKIT_AGENT_DEPLOYMENT"):
+            self._try("deployment", lambda: need(self.server, "_deployment"))
+        self._try("readiness", self._watch_registration)
+        self._try("sessions", self._report_failures)
+        # emitted when the processes had their time to warm up, before the connection to the server is begun
+        self.server.on("worker_started", self._on_started)
+
+    def _try(self, setting: str, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except Exception as error:  # noqa: BLE001  nothing here may stop the agent
+            logger.warning("cannot apply %s: %s", setting, error)
+            self.not_applied[setting] = str(error)
+        else:
+            self.applied.append(setting)
+
+    def _update(self, **options: Any) -> None:
+        need(self.server, "update_options")
+        self.server.update_options(**options)
+
+    def _name_it(self) -> None:
+        need(self.server, "_agent_name")
+        self.server._agent_name = self.settings.agent_name
+
+    def _cap_sessions(self) -> None:
+        need(self.server, "_request_fnc")
+        need(type(self.server), "active_jobs")
+        decide = self.server._request_fnc or accept
+        self.server._request_fnc = lambda request: self.guard.answer(request, decide)
+        # The library adds reserved jobs at threshold / idle processes each, so a free worker for four with three
+        # idle processes would refuse the fourth of four simultaneous calls. The guard counts them exactly.
+        self.server._get_effective_load = lambda: self.guard.load
+        need(type(self.server), "load_fnc")
+        # the server hands out work only below its own agents.target_load, which must be 1.0 too
+        self.server.load_fnc = lambda: self.guard.load
+        self._update(load_threshold=1.0)
+
+    def _expose_metrics(self) -> None:
+        need(self.server, "_prometheus_port")
+        self.server._prometheus_port = self.settings.metrics_port
+
+    def _watch_registration(self) -> None:
+        if not hasattr(type(self.server), "_run_ws"):
+            # without it a registration is seen to come, but not to go
+            self.server.on("worker_registered", self._on_registered)
+        need(type(self.server), "_run_ws")
+        run_socket = self.server._run_ws
+
+        async def run_registered(socket: Any) -> None:
+            # entered right after the server's RegisterWorkerResponse, left when the connection is gone
+            self._registered = True
+            try:
+                await run_socket(socket)
+            finally:
+                self._registered = False
+
+        self.server._run_ws = run_registered
+
+    def _report_failures(self) -> None:
+        need(self.server, "_entrypoint_fnc")
+        self.sessions.take_reports()
+        if self.server._entrypoint_fnc is not None:
+            self.server._entrypoint_fnc = ReportingEntrypoint(self.server._entrypoint_fnc)
+
+    def _on_registered(self, *_: Any) -> None:
+        self._registered = True
+
+    def _on_started(self) -> None:
+        self._started = True
+        self.server._proc_pool.on("process_job_launched", self.sessions.on_launched)
+        self.server._proc_pool.on("process_closed", self.sessions.on_closed)
+        if getattr(self.server, "_http_proxy", None) and proxy_bypass(urlsplit(self.server._ws_url).hostname or ""):
+            self._try("noProxy", self._connect_directly)
+
+    def _connect_directly(self) -> None:
+        # The library connects to LiveKit through HTTPS_PROXY whatever NO_PROXY says. Its job processes have
+        # their own copy, taken before this.
+        need(self.server, "_http_session")
+        need(self.server._http_session, "_default_proxy")
+        self.server._http_proxy = None
+        self.server._http_session._default_proxy = None
+
+    def _running(self) -> Iterable[Job]:
+        # before the server runs it has no pool to ask
+        return [info.job for info in self.server.active_jobs] if hasattr(self.server, "_proc_pool") else []

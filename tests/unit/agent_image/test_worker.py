@@ -1,0 +1,186 @@
+"""What of the settings can be applied to a server of the library, whatever its version."""
+
+import inspect
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from livekit.agents import AgentServer
+from livekit.agents.cli import cli
+from livekit.agents.ipc.proc_pool import ProcPool
+
+from voice_agent.runner.settings import Settings
+from voice_agent.runner.worker import SupervisedWorker
+
+SETTINGS = Settings("name-of-the-pool", 4, 3, 60, 9100)
+EVERYTHING = {
+    "agentName",
+    "sessionsPerPod",
+    "idleProcesses",
+    "drainTimeout",
+    "reconnect",
+    "prometheus",
+    "readiness",
+    "sessions",
+}
+
+
+@pytest.fixture(autouse=True)
+def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
+    monkeypatch.setenv("LIVEKIT_RUNNER_FAILED_SESSIONS", "")
+    monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
+
+
+async def entrypoint(_: Any) -> None: ...
+
+
+def supervised(kind: type[Any] = AgentServer, settings: Settings = SETTINGS) -> SupervisedWorker:
+    server = kind()
+    server.rtc_session(entrypoint, agent_name="name-in-the-code")
+    worker = SupervisedWorker(server, settings)
+    worker.apply()
+    return worker
+
+
+def executor(job_id: str) -> Any:
+    job = SimpleNamespace(id=job_id, dispatch_id="AD_1", room=SimpleNamespace(name="room"))
+    return SimpleNamespace(running_job=SimpleNamespace(job=job))
+
+
+def pool(*executors: Any, warm: bool = True, **changes: Any) -> Any:
+    """A pool of processes as the library's, as far as it is looked at."""
+    return SimpleNamespace(
+        **{
+            "processes": list(executors),
+            "_idle_ready": SimpleNamespace(is_set=lambda: warm),
+            "_warmed_proc_queue": SimpleNamespace(qsize=lambda: 2),
+            "on": lambda *_: None,
+            "set_target_idle_processes": lambda _: None,
+            **changes,
+        }
+    )
+
+
+@pytest.mark.parametrize(
+    ("where", "names"),
+    [
+        (AgentServer.run, ["self._proc_pool = ", 'self.emit("worker_started")', "self._prometheus_port"]),
+        (AgentServer._connection_task, ["self._handle_register(", "await self._run_ws(ws)", "self._max_retry"]),
+        (AgentServer._answer_availability, ["await self._request_fnc(job_req)"]),
+        (AgentServer._is_available, ["self._get_effective_load()", "self._draining"]),
+        (AgentServer._update_worker_status, ["self._get_effective_load()"]),
+        (ProcPool, ["self._idle_ready.set()", "self._warmed_proc_queue", "process_job_launched", "process_closed"]),
+        (cli._run_worker, ["in HANDLED_SIGNALS", "server.drain()", "server.aclose()"]),
+    ],
+)
+def test_the_private_parts_are_still_there(where: object, names: list[str]) -> None:
+    source = inspect.getsource(where)  # type: ignore[arg-type]
+    assert [name for name in names if name not in source] == []
+
+
+def test_everything_is_applied_to_the_pinned_library() -> None:
+    worker = supervised()
+    assert (set(worker.applied), worker.not_applied) == (EVERYTHING, {})
+    server = worker.server
+    assert (server._num_idle_processes, server._drain_timeout, server._prometheus_port) == (3, 60, 9100)
+    assert (server._load_threshold, server.load_fnc(), worker.agent_name) == (1.0, 0.0, "name-of-the-pool")
+
+
+def test_without_a_port_for_metrics_there_is_nothing_to_apply() -> None:
+    worker = supervised(settings=Settings("name", 4, 3, 60))
+    assert set(worker.applied) == EVERYTHING - {"prometheus"}
+
+
+class WithoutOptions(AgentServer):
+    update_options = property()  # raises AttributeError, as one that is not there
+
+
+class WithoutMetrics(AgentServer):
+    @property
+    def _prometheus_port(self) -> Any:
+        raise AttributeError
+
+    @_prometheus_port.setter
+    def _prometheus_port(self, _: Any) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("kind", "not_applied", "reason"),
+    [
+        (
+            WithoutOptions,
+            {"sessionsPerPod", "idleProcesses", "drainTimeout", "reconnect"},
+            "this livekit-agents has no WithoutOptions.update_options",
+        ),
+        (WithoutMetrics, {"prometheus"}, "this livekit-agents has no WithoutMetrics._prometheus_port"),
+    ],
+)
+def test_what_cannot_be_applied_says_why_and_the_rest_is(
+    kind: type[AgentServer], not_applied: set[str], reason: str
+) -> None:
+    worker = supervised(kind)
+    assert set(worker.not_applied) == not_applied
+    assert set(worker.not_applied.values()) == {reason}
+    assert set(worker.applied) == EVERYTHING - not_applied
+
+
+def test_before_the_start_nothing_is_warm() -> None:
+    worker = supervised()
+    assert (worker.warmed_up, worker.warm_processes, worker.registered, worker.worker_id) == (False, 0, False, None)
+    assert worker.guard.occupied == 0
+
+
+@pytest.mark.parametrize(
+    ("idle", "changes", "warm"),
+    [
+        (3, {"warm": False}, False),
+        (3, {"warm": True}, True),
+        (0, {"warm": False}, True),
+        (3, {"_idle_ready": None}, True),  # a library without the latch: that it started is all that is known
+    ],
+)
+def test_warmed_up_is_the_pools_own_latch(idle: int, changes: dict[str, Any], warm: bool) -> None:
+    worker = supervised(settings=Settings("name", 4, idle, 60))
+    worker.server._proc_pool = pool(**changes)
+    assert worker.warmed_up is False
+    worker.server.emit("worker_started")
+    assert worker.warmed_up is warm
+
+
+def test_load_counts_exactly() -> None:
+    worker = supervised()
+    worker.server._proc_pool = pool(executor("a"), executor("b"))
+    worker.server._reserved_slots = 1
+    assert worker.server._get_effective_load() == 0.5
+    with worker.guard.promise(executor("c").running_job.job):
+        assert worker.server._get_effective_load() == worker.server.load_fnc() == 0.75
+
+
+async def test_a_registration_lasts_as_long_as_its_connection() -> None:
+    seen: list[tuple[bool, str | None]] = []
+
+    class Connected(AgentServer):
+        async def _run_ws(self, ws: Any) -> None:
+            seen.append((ws.registered, ws.worker_id))
+            raise ConnectionError
+
+    worker = supervised(Connected)
+    with pytest.raises(ConnectionError):
+        await worker.server._run_ws(worker)
+    assert (seen, worker.registered) == ([(True, "unregistered")], False)
+
+
+@pytest.mark.parametrize(
+    ("no_proxy", "proxies"), [("", ("http://proxy:1", "http://proxy:1")), ("livekit.example", (None, None))]
+)
+def test_livekit_is_reached_as_no_proxy_says(
+    monkeypatch: pytest.MonkeyPatch, no_proxy: str, proxies: tuple[str | None, str | None]
+) -> None:
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy:1")
+    monkeypatch.setenv("NO_PROXY", no_proxy)
+    monkeypatch.setenv("LIVEKIT_URL", "ws://livekit.example:7880")
+    worker = supervised()
+    worker.server._proc_pool = pool()
+    worker.server._http_session = SimpleNamespace(_default_proxy="http://proxy:1")
+    worker.server.emit("worker_started")
+    assert (worker.server._http_proxy, worker.server._http_session._default_proxy) == proxies
