@@ -1,4 +1,4 @@
-"""Children of a VoiceAgentPool: the agent's configuration, the credentials for its server, its pods."""
+"""Children of a VoiceAgentPool that all its versions share: names, credentials for its server, account, policies."""
 
 from typing import Any
 
@@ -32,7 +32,7 @@ def agent_name(pool: VoiceAgentPool) -> str:
 
 
 def child_name(pool: VoiceAgentPool) -> str:
-    """Return the name of the ConfigMap and of the Secret with the server's credentials."""
+    """Return the name of the Secret with the server's credentials, of the pods' account and of their policy."""
     return f"{pool.metadata.name}-agent"
 
 
@@ -70,7 +70,7 @@ def build_budget(pool: VoiceAgentPool) -> Manifest:
 
     It asks for more pods than there can be. A whole number, unlike a percentage, is not counted from the owner's scale
     subresource (pkg/controller/disruption getExpectedPodCount). A pod with calls that is not ready is kept as well, for
-    it may only have lost its server: the budget is never met, which is when such pods could go.
+    it may only have lost its server: such pods may go where the budget is met, and this one never is.
     """
     spec = {
         "minAvailable": _MORE_PODS_THAN_ANY_POOL_HAS,
