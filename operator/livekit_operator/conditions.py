@@ -42,7 +42,9 @@ class Transition:
 
 
 # Reasons of Ready=False that are a step on the way when a resource is new.
-PROGRESS_REASONS = frozenset({"Progressing", "ServerNotReady", "PoolNotReady"})
+PROGRESS_REASONS = frozenset(
+    {"Progressing", "ServerNotReady", "NoWorkerRegistered", "AllWorkersFull", "DispatchPending"}
+)
 # Reasons of Ready=False that somebody asked for.
 WANTED_REASONS = frozenset({"RollingOut", "ScaledToZero"})
 

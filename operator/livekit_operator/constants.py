@@ -83,7 +83,9 @@ DRAIN_MARGIN_SECONDS: Final = 330
 CONDITION_READY: Final = "Ready"
 CONDITION_PROGRESSING: Final = "Progressing"
 CONDITION_DEGRADED: Final = "Degraded"
+# Of a pool.
 CONDITION_PROVIDERS_ACCEPTED: Final = "ProvidersAccepted"
 CONDITION_SCALING_LIMITED: Final = "ScalingLimited"
 CONDITION_RUNNER_APPLIED: Final = "RunnerApplied"
+# Whether rooms get agents, with the reason when they do not.
 CONDITION_AGENTS_AVAILABLE: Final = "AgentsAvailable"

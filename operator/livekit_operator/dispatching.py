@@ -7,9 +7,22 @@ enough for its agent still to be on the way:
     agent of that name in the room             -> Joined, look again from time to time
     the same, but its people left long ago     -> Joined, its request is taken back, which ends its job
     nobody there who needs it                  -> Waiting, and requests left over are taken back
-    pool has no ready agent                    -> Unavailable
     a young request                            -> Dispatched, look again when it is old
+    pool has no free agent                     -> Unavailable
     anything else                              -> take old requests back, ask anew
+
+Easiest to get wrong:
+
+- A dead worker's agent stays listed as a participant for some 20 s: whose job is known to be lost is not there, and is
+  taken out, because taking its dispatch back no longer reaches anybody.
+- A call whose worker died gets another agent at once. When that one dies before it came, the next is made to wait, or
+  a call that kills workers would go through all of them.
+- Deleting a dispatch ends its own jobs and no others, those included that are about to be accepted
+  (pkg/rtc/room.go DeleteAgentDispatch). So a second dispatch beside one whose agent is there or comes is deleted
+  without harm, and without asking anew.
+- A worker that accepts too late for LiveKit joins without a job in any list. It counts as joined, until a listed one
+  is there too: then it is the one too many.
+- The unnamed dispatch that LiveKit adds to rooms made without agents is for workers without a name: never ours.
 """
 
 from collections.abc import Sequence
@@ -19,8 +32,12 @@ from typing import Literal
 from livekit_operator.api.meetingroom import DispatchPolicy
 from livekit_operator.views import DispatchView, ParticipantView
 
+# LiveKit asks its servers for 3 s who takes a job (psrpc DefaultClientTimeout): without a job by then, nobody did.
+UNTAKEN_SECONDS = 3.0
 # An assignment is dropped after 7.5 s (livekit-agents worker.py ASSIGNMENT_TIMEOUT); joining takes about one more.
 PATIENCE_SECONDS = 12.0
+# An agent that comes and fails at once, or that nobody has, is asked for ever more seldom.
+MAX_PATIENCE_SECONDS = 60.0
 # A webhook tells that an agent died, and so does the listing of rooms, which counts publishers: the last resort.
 PRESENCE_SECONDS = 300.0
 # An agent whose people have left goes by itself, some seconds later when their connection broke. After this it is sent.
@@ -31,44 +48,144 @@ State = Literal["Joined", "Waiting", "Dispatched", "Unavailable"]
 
 @dataclass(frozen=True)
 class WantedAgent:
-    """An agent that a room may need."""
+    """An agent that a room may need, and the deployment to ask for it; `available` when one is free now."""
 
     agent_name: str
     policy: DispatchPolicy
     available: bool
+    deployment: str = ""
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What to do for one agent now, and when to look again (seconds)."""
+    """What to do for one agent now, in this order: remove, delete, create; and when to look again (seconds)."""
 
     state: State
     create: bool = False
     delete: tuple[str, ...] = ()
+    """Ids of dispatches."""
+    remove: tuple[str, ...] = ()
+    """Identities of agents to disconnect: dead ones, and those that nothing else would send away."""
     again: float | None = None
+    attempts: int = 0
+    """Dispatches made since an agent was there last; to be handed in again."""
+    deployment: str = ""
+    """Where `create` asks."""
+
+
+@dataclass(frozen=True)
+class _Scene:
+    """One agent's part of a room, without what is dead."""
+
+    people: bool
+    agents: frozenset[str]
+    """Identities of the agents of its name."""
+    dead: tuple[str, ...]
+    dispatches: Sequence[DispatchView]
+    expected: dict[str, frozenset[str]]
+    """Dispatch id -> identities of the agents that its living jobs send."""
+    orphaned: frozenset[str]
+    """Ids of the dispatches whose jobs have all died."""
+
+    def joined(self, dispatch: DispatchView) -> frozenset[str]:
+        """Return the agents that a dispatch has brought."""
+        return self.agents & self.expected[dispatch.id]
 
 
 def decide_dispatch(
     wanted: WantedAgent,
     participants: Sequence[ParticipantView],
     dispatches: Sequence[DispatchView],
+    *,
     lonely_seconds: float = 0.0,
+    lost: frozenset[str] = frozenset(),
+    attempts: int = 0,
 ) -> Decision:
-    """Return what one agent of a room needs, given everybody in the room, all its requests, and since when
-    (seconds) no person is there."""
-    ours = [dispatch for dispatch in dispatches if dispatch.agent_name == wanted.agent_name]
-    old = tuple(dispatch.id for dispatch in ours if dispatch.age >= PATIENCE_SECONDS)
-    young = [dispatch for dispatch in ours if dispatch.age < PATIENCE_SECONDS]
-    people = any(participant.agent_name is None for participant in participants)
-    if any(participant.agent_name == wanted.agent_name for participant in participants):
-        if people or wanted.policy == "OnCreate":
-            return Decision("Joined", again=PRESENCE_SECONDS)
-        left_behind = lonely_seconds >= LONELY_SECONDS
-        return Decision("Joined", delete=tuple(d.id for d in ours) if left_behind else (), again=LONELY_SECONDS)
-    if wanted.policy == "OnFirstParticipant" and not people:
-        return Decision("Waiting", delete=tuple(dispatch.id for dispatch in ours))
-    if young:
-        return Decision("Dispatched", delete=old, again=PATIENCE_SECONDS - min(d.age for d in young))
+    """Return what one agent of a room needs.
+
+    Given are everybody in the room, all its dispatches, since when (seconds) no person is there, the ids of jobs whose
+    worker is known to be dead, and the `attempts` of the decision before.
+    """
+    scene = _look(wanted.agent_name, participants, dispatches, lost)
+    if scene.agents:
+        return _joined(wanted, scene, lonely_seconds)
+    every = tuple(dispatch.id for dispatch in scene.dispatches)
+    if wanted.policy == "OnFirstParticipant" and not scene.people:
+        return Decision("Waiting", delete=every, remove=scene.dead)
+    hope = _most_hopeful(scene, attempts)
+    if hope is not None:
+        dispatch, left = hope
+        others = tuple(other.id for other in scene.dispatches if other.id != dispatch.id)
+        return Decision("Dispatched", delete=others, remove=scene.dead, again=left, attempts=max(1, attempts))
     if not wanted.available:
-        return Decision("Unavailable", delete=old)
-    return Decision("Dispatched", create=True, delete=old, again=PATIENCE_SECONDS)
+        return Decision("Unavailable", delete=every, remove=scene.dead)
+    return Decision(
+        "Dispatched",
+        create=True,
+        delete=every,
+        remove=scene.dead,
+        again=_patience(UNTAKEN_SECONDS, attempts + 1),
+        attempts=attempts + 1,
+        deployment=wanted.deployment,
+    )
+
+
+def _look(
+    agent_name: str, participants: Sequence[ParticipantView], dispatches: Sequence[DispatchView], lost: frozenset[str]
+) -> _Scene:
+    # Of a pool that does not exist no name is known, and workers without one are nobody's.
+    ours = [dispatch for dispatch in dispatches if agent_name and dispatch.agent_name == agent_name]
+    named = {p.identity for p in participants if agent_name and p.agent_name == agent_name}
+    # A job without an identity was refused for good: it sends nobody.
+    expected = {d.id: frozenset(job.identity for job in d.jobs if job.identity and job.id not in lost) for d in ours}
+    # The dispatch may be gone already: unless its code says otherwise, an agent is named after its job
+    # (livekit-agents job.py accept).
+    dead = {job.identity for d in ours for job in d.jobs if job.id in lost} | {f"agent-{job}" for job in lost}
+    dead -= frozenset().union(*expected.values())
+    return _Scene(
+        people=any(participant.agent_name is None for participant in participants),
+        agents=frozenset(named - dead),
+        dead=tuple(sorted(named & dead)),
+        dispatches=ours,
+        expected=expected,
+        orphaned=frozenset(d.id for d in ours if d.jobs and all(job.id in lost for job in d.jobs)),
+    )
+
+
+def _joined(wanted: WantedAgent, scene: _Scene, lonely_seconds: float) -> Decision:
+    """Return how exactly one agent stays, or none where nobody needs it any more."""
+    brought = frozenset().union(*(scene.joined(dispatch) for dispatch in scene.dispatches))
+    unlisted = sorted(scene.agents - brought)
+    lonely = wanted.policy == "OnFirstParticipant" and not scene.people
+    again = LONELY_SECONDS if lonely else PRESENCE_SECONDS
+    if lonely and lonely_seconds >= LONELY_SECONDS:
+        every = tuple(dispatch.id for dispatch in scene.dispatches)
+        return Decision("Joined", delete=every, remove=(*scene.dead, *unlisted), again=again)
+    if not brought:
+        # One of the dispatches may be its own, and taking that back would end a call for nothing. Where it is not, the
+        # agent that still comes will be listed, and stay.
+        return Decision("Joined", remove=(*scene.dead, *unlisted[1:]), again=PATIENCE_SECONDS)
+    # The one that people have spoken with longest stays.
+    kept = max((d for d in scene.dispatches if scene.joined(d)), key=lambda dispatch: (dispatch.age, dispatch.id))
+    delete = tuple(dispatch.id for dispatch in scene.dispatches if dispatch.id != kept.id)
+    remove = (*scene.dead, *unlisted)
+    return Decision("Joined", delete=delete, remove=remove, again=PATIENCE_SECONDS if delete or remove else again)
+
+
+def _most_hopeful(scene: _Scene, attempts: int) -> tuple[DispatchView, float] | None:
+    """Return the dispatch that may still bring an agent, and the seconds left to it: a taken one, the youngest."""
+    hopes = []
+    for dispatch in scene.dispatches:
+        taken = bool(scene.expected[dispatch.id])
+        left = _patience(PATIENCE_SECONDS if taken else UNTAKEN_SECONDS, attempts) - dispatch.age
+        if left > 0:
+            hopes.append((taken, left, dispatch.id, dispatch))
+    if not hopes:
+        return None
+    _, left, _, dispatch = max(hopes, key=lambda hope: hope[:3])
+    return dispatch, left
+
+
+def _patience(seconds: float, attempts: int) -> float:
+    """Return how long a dispatch counts: twice as long for each one before it that came to nothing."""
+    return min(MAX_PATIENCE_SECONDS, seconds * 2.0 ** min(max(0, attempts - 1), 5))

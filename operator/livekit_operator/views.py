@@ -31,19 +31,31 @@ class RoomView:
 
 @dataclass(frozen=True)
 class ParticipantView:
-    """A participant of a room; `agent_name` is None for people."""
+    """A participant of a room; `agent_name` is None for people, `state` what an agent does: listening, speaking."""
 
     identity: str
     agent_name: str | None = None
+    state: str = ""
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A worker's promise to send an agent, which will join, or has joined, under this identity."""
+
+    id: str
+    identity: str
 
 
 @dataclass(frozen=True)
 class DispatchView:
-    """A request for an agent; `age` in seconds."""
+    """A request for an agent; `age` in seconds. `jobs` are those that workers accepted, dead ones included."""
 
     id: str
     agent_name: str
     age: float
+    deployment: str = ""
+    """The workers it goes to: of that deployment, or those without one."""
+    jobs: tuple[JobView, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -57,12 +69,37 @@ class ProviderError:
 
 
 @dataclass(frozen=True)
-class WorkerStatus:
-    """What an agent pod says: whether it is registered, how many calls it holds, which providers refuse it."""
+class WorkerJob:
+    """A call of a worker: its id, as LiveKit's dispatches name it, and its room."""
 
-    registered: bool
+    id: str
+    room: str
+
+
+@dataclass(frozen=True)
+class WorkerStatus:
+    """What an agent pod says: whether it is registered, how many calls it holds, which providers refuse it.
+
+    What a worker without the runner cannot say is None.
+    """
+
+    registered: bool | None
     sessions: int
     provider_errors: tuple[ProviderError, ...] = ()
+    agent_name: str | None = None
+    """The name it registered with."""
+    deployment: str | None = None
+    """The deployment it registered with, empty when with none."""
+    jobs: tuple[WorkerJob, ...] | None = None
+    """Its calls, those included that it has just accepted."""
+    not_applied: tuple[str, ...] = ()
+    """What the runner could not do in this image, in words."""
+    started: int = 0
+    """Calls since the worker started."""
+    failed: int = 0
+    """Those of them that ended by a failure."""
+    load: float | None = None
+    """Its own measure of load, for a worker without the runner."""
 
 
 @dataclass(frozen=True)

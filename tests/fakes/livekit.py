@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from livekit_operator.errors import ServerRefused, ServerUnreachable
-from livekit_operator.views import DispatchView, ParticipantView, RoomSettings, RoomView
+from livekit_operator.views import DispatchView, JobView, ParticipantView, RoomSettings, RoomView
 from tests.fakes.clock import Clock
 
 _READS = frozenset({"list_rooms", "list_participants", "list_dispatches", "close"})
@@ -15,6 +15,8 @@ class _Dispatch:
     agent_name: str
     metadata: str
     made_at: float
+    deployment: str = ""
+    jobs: list[JobView] = field(default_factory=list)
 
 
 @dataclass
@@ -44,9 +46,15 @@ class FakeLiveKit:
 
     # What tests do as callers, agents, or the server itself.
 
-    def join(self, room: str, identity: str, *, agent_name: str | None = None) -> None:
+    def join(self, room: str, identity: str, *, agent_name: str | None = None, state: str = "") -> None:
         """Let somebody enter a room."""
-        self.rooms[room].participants[identity] = ParticipantView(identity, agent_name)
+        self.rooms[room].participants[identity] = ParticipantView(identity, agent_name, state)
+
+    def take(self, room: str, job: str) -> None:
+        """Let a worker take the newest request in a room, whose agent joins."""
+        dispatch = self.rooms[room].dispatches[-1]
+        dispatch.jobs.append(JobView(job, f"agent-{job}"))
+        self.join(room, f"agent-{job}", agent_name=dispatch.agent_name, state="listening")
 
     def leave(self, room: str, identity: str) -> None:
         """Let somebody leave a room."""
@@ -109,15 +117,15 @@ class FakeLiveKit:
         self._begin("list_dispatches", room)
         now = self.clock().timestamp()
         found = self.rooms[room].dispatches if room in self.rooms else []
-        return [DispatchView(d.id, d.agent_name, now - d.made_at) for d in found]
+        return [DispatchView(d.id, d.agent_name, now - d.made_at, d.deployment, tuple(d.jobs)) for d in found]
 
-    async def create_dispatch(self, room: str, agent_name: str, metadata: str) -> DispatchView:
+    async def create_dispatch(self, room: str, agent_name: str, metadata: str, deployment: str = "") -> DispatchView:
         """Ask for an agent in a room."""
-        self._begin("create_dispatch", room, agent_name, metadata)
+        self._begin("create_dispatch", room, agent_name, metadata, *([deployment] if deployment else []))
         self._made += 1
-        dispatch = _Dispatch(f"AD_{self._made}", agent_name, metadata, self.clock().timestamp())
+        dispatch = _Dispatch(f"AD_{self._made}", agent_name, metadata, self.clock().timestamp(), deployment)
         self._room(room).dispatches.append(dispatch)
-        return DispatchView(dispatch.id, agent_name, 0.0)
+        return DispatchView(dispatch.id, agent_name, 0.0, deployment)
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
         """Take a request back; one that is gone already is fine."""

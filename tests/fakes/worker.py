@@ -8,6 +8,7 @@ class FakeWorker:
 
     def __init__(self) -> None:
         self.answers: dict[str, WorkerStatus] = {}
+        self.plain_answers: dict[str, WorkerStatus] = {}
         self.asked: list[str] = []
         self.closed = False
 
@@ -15,6 +16,10 @@ class FakeWorker:
         """Return what the pod at an IP address says."""
         self.asked.append(address)
         return self.answers.get(address)
+
+    async def plain_status(self, address: str) -> WorkerStatus | None:
+        """Return what the worker of a pod without the runner says."""
+        return self.plain_answers.get(address)
 
     async def close(self) -> None:
         """Close all connections."""

@@ -14,7 +14,7 @@ from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
 from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.settings import Settings
-from livekit_operator.views import ProviderError, WorkerStatus
+from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 from tests.fakes import manifests
 from tests.fakes.clock import Clock
 from tests.fakes.kubernetes import FakeKubernetes
@@ -234,9 +234,21 @@ class World:
                 self.kubernetes.edit("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"], status, status=True)
                 self.worker.answers[address] = WorkerStatus(True, sessions, errors)
 
-    def say(self, pod: Manifest, *, sessions: int = 0, errors: tuple[ProviderError, ...] = ()) -> None:
-        """Let a running agent pod hold calls, or be refused by providers."""
-        self.worker.answers[pod["status"]["podIP"]] = WorkerStatus(True, sessions, errors)
+    def say(
+        self,
+        pod: Manifest,
+        *,
+        sessions: int = 0,
+        errors: tuple[ProviderError, ...] = (),
+        jobs: dict[str, str] | None = None,
+        started: int = 0,
+        failed: int = 0,
+    ) -> None:
+        """Let a running agent pod hold calls (a number, or `jobs`: id -> room), or be refused by providers."""
+        held = tuple(WorkerJob(job, room) for job, room in (jobs or {}).items())
+        self.worker.answers[pod["status"]["podIP"]] = WorkerStatus(
+            True, sessions or len(held), errors, jobs=held, started=started, failed=failed
+        )
 
     def end_pods(self) -> None:
         """Let the pods that leave end."""

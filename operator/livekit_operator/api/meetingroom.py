@@ -130,6 +130,10 @@ class RoomAgentStatus(ApiModel):
         description="`Waiting` for a participant, `Dispatched`, `Joined`, or `Unavailable`, with the reason in "
         "`AgentsReady`."
     )
+    activity: str | None = Field(
+        default=None,
+        description="What the agent was doing at the last look: `initializing`, `listening`, `thinking` or `speaking`.",
+    )
 
 
 class MeetingRoomStatus(Status):

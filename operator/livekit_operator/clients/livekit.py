@@ -10,12 +10,14 @@ from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
 from livekit_operator.errors import ServerRefused, ServerUnreachable
-from livekit_operator.views import DispatchView, ParticipantView, RoomSettings, RoomView
+from livekit_operator.views import DispatchView, JobView, ParticipantView, RoomSettings, RoomView
 
 T = TypeVar("T")
 
 # livekit-agents names the agent in this participant attribute (livekit-protocol, agent/constants).
 ATTRIBUTE_AGENT_NAME = "lk.agent.name"
+# And here what it does: initializing, listening, thinking, speaking (livekit-agents types.py ATTRIBUTE_AGENT_STATE).
+ATTRIBUTE_AGENT_STATE = "lk.agent.state"
 
 # Twirp errors that speak of the server's condition, not of the request.
 _UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", "unknown", "canceled"})
@@ -50,8 +52,8 @@ class LiveKit(Protocol):
         """Return the requests for agents in a room."""
         ...
 
-    async def create_dispatch(self, room: str, agent_name: str, metadata: str) -> DispatchView:
-        """Ask for an agent in a room."""
+    async def create_dispatch(self, room: str, agent_name: str, metadata: str, deployment: str = "") -> DispatchView:
+        """Ask for an agent in a room; of the workers of a deployment, or of those that registered without one."""
         ...
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
@@ -117,9 +119,11 @@ class LiveKitClient:
         answer = await _absent_is_fine(self._api.agent_dispatch.list_dispatch(room))
         return [_dispatch_view(dispatch) for dispatch in answer or ()]
 
-    async def create_dispatch(self, room: str, agent_name: str, metadata: str) -> DispatchView:
-        """Ask for an agent in a room."""
-        request = api.CreateAgentDispatchRequest(agent_name=agent_name, room=room, metadata=metadata)
+    async def create_dispatch(self, room: str, agent_name: str, metadata: str, deployment: str = "") -> DispatchView:
+        """Ask for an agent in a room; of the workers of a deployment, or of those that registered without one."""
+        request = api.CreateAgentDispatchRequest(
+            agent_name=agent_name, room=room, metadata=metadata, deployment=deployment
+        )
         return _dispatch_view(await _call(self._api.agent_dispatch.create_dispatch(request)))
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
@@ -160,12 +164,19 @@ def _participant_view(participant: ParticipantInfo) -> ParticipantView:
     return ParticipantView(
         identity=participant.identity,
         agent_name=attributes.get(ATTRIBUTE_AGENT_NAME, "") if is_agent else None,
+        state=attributes.get(ATTRIBUTE_AGENT_STATE, "") if is_agent else "",
     )
 
 
 def _dispatch_view(dispatch: api.AgentDispatch) -> DispatchView:
     created = dispatch.state.created_at / 1e9  # nanoseconds
-    return DispatchView(dispatch.id, dispatch.agent_name, max(0.0, time.time() - created) if created else 0.0)
+    return DispatchView(
+        dispatch.id,
+        dispatch.agent_name,
+        max(0.0, time.time() - created) if created else 0.0,
+        dispatch.deployment,
+        tuple(JobView(job.id, job.state.participant_identity) for job in dispatch.state.jobs),
+    )
 
 
 async def _absent_is_fine(call: Awaitable[T]) -> T | None:

@@ -6,18 +6,26 @@ from typing import Any, Protocol
 
 import aiohttp
 
-from livekit_operator.constants import AGENT_STATUS_PORT
-from livekit_operator.views import ProviderError, WorkerStatus
+from livekit_operator.constants import AGENT_STATUS_PORT, WORKER_PORT
+from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 
-_MAX_BODY_BYTES = 64 * 1024
+_MAX_BODY_BYTES = 256 * 1024
 _MAX_ERRORS = 8
+_MAX_JOBS = 1000
+# A pod may run anybody's image: what it says is cut to what a status can hold.
+_MAX_NAME = 253
+_MAX_TEXT = 256
 
 
 class Worker(Protocol):
     """What the operator asks of an agent pod."""
 
     async def status(self, address: str) -> WorkerStatus | None:
-        """Return what the pod at an IP address says, None when it does not answer in time."""
+        """Return what the runner in the pod at an IP address says, None when it does not answer in time."""
+        ...
+
+    async def plain_status(self, address: str) -> WorkerStatus | None:
+        """Return what a worker without the runner says, None when it does not answer in time."""
         ...
 
     async def close(self) -> None:
@@ -26,10 +34,10 @@ class Worker(Protocol):
 
 
 class WorkerClient:
-    """The implementation: `GET :8082/status` of the stock agent."""
+    """The implementation: `GET :8082/status` of the runner, `GET :8081/worker` of livekit-agents itself."""
 
-    def __init__(self, port: int = AGENT_STATUS_PORT) -> None:
-        self._port = port
+    def __init__(self, port: int = AGENT_STATUS_PORT, plain_port: int = WORKER_PORT) -> None:
+        self._port, self._plain_port = port, plain_port
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
 
     async def close(self) -> None:
@@ -37,14 +45,29 @@ class WorkerClient:
         await self._session.close()
 
     async def status(self, address: str) -> WorkerStatus | None:
-        """Return what the pod at an IP address says, None when it does not answer in time."""
-        host = f"[{address}]" if ":" in address else address
+        """Return what the runner in the pod at an IP address says, None when it does not answer in time."""
         try:
-            # The pod may run anybody's image: it leads nowhere else and is not listened to for ever.
-            async with self._session.get(f"http://{host}:{self._port}/status", allow_redirects=False) as response:
-                return parse_status(json.loads(await _read(response))) if response.status == 200 else None
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError):
+            return parse_status(await self._get(address, self._port, "status"))
+        except _NO_ANSWER:
             return None
+
+    async def plain_status(self, address: str) -> WorkerStatus | None:
+        """Return what a worker without the runner says, None when it does not answer in time."""
+        try:
+            return parse_plain_status(await self._get(address, self._plain_port, "worker"))
+        except _NO_ANSWER:
+            return None
+
+    async def _get(self, address: str, port: int, path: str) -> Any:
+        host = f"[{address}]" if ":" in address else address
+        # The pod may run anybody's image: it leads nowhere else and is not listened to for ever.
+        async with self._session.get(f"http://{host}:{port}/{path}", allow_redirects=False) as response:
+            if response.status != 200:
+                raise ValueError(f"status {response.status}")
+            return json.loads(await _read(response))
+
+
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError)
 
 
 async def _read(response: aiohttp.ClientResponse) -> bytes:
@@ -58,8 +81,9 @@ async def _read(response: aiohttp.ClientResponse) -> bytes:
 
 
 def parse_status(body: Mapping[str, Any]) -> WorkerStatus:
-    """Return the status of a JSON body; raises ValueError when it is not one."""
+    """Return the status of the runner's JSON body; raises ValueError when it is not one."""
     try:
+        jobs, counts = body.get("jobs"), body.get("sessions") or {}
         return WorkerStatus(
             registered=bool(body["registered"]),
             sessions=int(body["activeSessions"]),
@@ -67,6 +91,39 @@ def parse_status(body: Mapping[str, Any]) -> WorkerStatus:
                 ProviderError(str(e["role"])[:32], str(e["provider"])[:32], int(e["code"]), str(e["message"])[:256])
                 for e in (body.get("providerErrors") or ())[:_MAX_ERRORS]
             ),
+            agent_name=_text(body.get("agentName"), _MAX_NAME),
+            deployment=_text(body.get("deployment"), _MAX_NAME),
+            jobs=None
+            if jobs is None
+            else tuple(WorkerJob(str(job["id"])[:_MAX_NAME], str(job["room"])[:_MAX_TEXT]) for job in jobs[:_MAX_JOBS]),
+            not_applied=tuple(
+                f"{str(item['setting'])[:64]}: {str(item['reason'])[:_MAX_TEXT]}"
+                for item in (body.get("notApplied") or ())[:_MAX_ERRORS]
+            ),
+            started=int(counts.get("started", 0)),
+            failed=int(counts.get("failed", 0)),
         )
-    except (KeyError, TypeError) as error:
+    except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a worker's status: {error!r}") from error
+
+
+def parse_plain_status(body: Mapping[str, Any]) -> WorkerStatus:
+    """Return the status of livekit-agents' own JSON body; raises ValueError when it is not one.
+
+    What is zero or empty is left out of it (protobuf's JSON mapping), and numbers may be floats.
+    """
+    try:
+        if "worker_type" not in body:
+            raise ValueError("not a worker's status: it names no worker_type")
+        return WorkerStatus(
+            registered=None,
+            sessions=int(body.get("active_jobs", 0)),
+            agent_name=_text(body.get("agent_name", ""), _MAX_NAME),
+            load=float(body.get("worker_load", 0.0)),
+        )
+    except TypeError as error:
+        raise ValueError(f"not a worker's status: {error!r}") from error
+
+
+def _text(value: Any, length: int) -> str | None:
+    return None if value is None else str(value)[:length]

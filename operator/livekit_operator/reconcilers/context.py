@@ -11,6 +11,7 @@ from livekit_operator.clients.worker import Worker
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.metrics import Metrics
+from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers.users import Users
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.settings import Settings
@@ -113,6 +114,16 @@ class ServerAccess:
 
 
 @dataclass
+class AskedAgent:
+    """How often a room was given an agent of one name, which it has in memory only: LiveKit does not count."""
+
+    attempts: int = 0
+    """Requests in a row that brought nobody."""
+    calls: int = 0
+    """Requests in all."""
+
+
+@dataclass
 class PodMemory:
     """What was seen of a server's pod at the last look, so that one that dies is missed."""
 
@@ -168,8 +179,10 @@ class Context:
     """Kind -> objects that carry our label."""
     servers: dict[Key, ServerAccess] = field(default_factory=dict)
     """LiveKitServers whose keys and URL are known."""
-    sessions: dict[Key, dict[str, int]] = field(default_factory=dict)
-    """Pool -> pod uid -> the calls it last said it holds, for a pod too busy to answer."""
+    pools: dict[Key, PoolMemory] = field(default_factory=dict)
+    """Pool -> what its passes and those of its rooms tell each other."""
+    asked_agents: dict[Key, dict[str, AskedAgent]] = field(default_factory=dict)
+    """MeetingRoom -> name of the agent -> how it was asked for."""
     foreign_secrets: dict[Key, tuple[datetime, Manifest]] = field(default_factory=dict)
     """Secrets of others that were read a moment ago, and when."""
     users: Users = field(default_factory=Users)

@@ -6,21 +6,20 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent, Token
-from livekit_operator.conditions import Observed, find, parse_timestamp, timestamp
-from livekit_operator.constants import CONDITION_READY, ROOM_FINALIZER
-from livekit_operator.dispatching import Decision, WantedAgent, decide_dispatch
+from livekit_operator.api.meetingroom import MeetingRoom, Token
+from livekit_operator.conditions import Observed, parse_timestamp, timestamp
+from livekit_operator.constants import ROOM_FINALIZER
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
-from livekit_operator.reconcilers.references import find_access, find_pool, find_server, is_ready, target
+from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
+from livekit_operator.reconcilers.room_agents import AgentObservation, ensure_agents
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import meetingroom as build
 from livekit_operator.resources.meetingroom import ServerKeys
-from livekit_operator.resources.voiceagentpool import agent_name
 from livekit_operator.views import RoomSettings, RoomView
 
 # A server that does not answer holds up the deletion of its rooms for this long at most.
@@ -29,18 +28,6 @@ _DELETION_RETRY_SECONDS = 2.0
 _NAME_RETRY_SECONDS = 5.0
 CONDITION_AGENTS = "AgentsReady"
 CONDITION_SETTINGS = "SettingsApplied"
-# What is wrong with a pool's providers is wrong with its rooms.
-PROVIDER_REASONS = ("ProviderRejected", "ProviderFailing")
-
-
-@dataclass(frozen=True)
-class AgentObservation:
-    """One pool of the room: what was decided for it, or why it cannot serve."""
-
-    pool: str
-    agent_name: str
-    decision: Decision
-    problem: tuple[str, str] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +42,8 @@ class Observation:
 
 async def reconcile_room(context: Context, key: Key) -> float | None:
     """Reconcile one MeetingRoom."""
+    if context.resources["MeetingRoom"].get(key) is None:
+        context.asked_agents.pop(key, None)
     return await reconcile(context, MeetingRoom, key, _pass)
 
 
@@ -86,7 +75,7 @@ async def apply(context: Context, room: MeetingRoom, access: ServerAccess) -> Ob
     """Make room, Secrets and dispatches as desired and return them."""
     view = await _ensure_room(access, build.room_settings(room))
     secrets, problem = await _ensure_secrets(context, room, access.keys)
-    view, agents = await _ensure_agents(context, room, access, view)
+    view, agents = await ensure_agents(context, room, access, view)
     return Observation(view, secrets, agents, problem)
 
 
@@ -105,7 +94,12 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
             for token, secret in observed.secrets
         ],
         "agents": [
-            {"pool": agent.pool, "agentName": agent.agent_name, "state": agent.decision.state}
+            {
+                "pool": agent.pool,
+                "agentName": agent.agent_name,
+                "state": agent.decision.state,
+                **({"activity": agent.activity} if agent.activity else {}),
+            }
             for agent in observed.agents
         ],
         "agentsJoined": sum(agent.decision.state == "Joined" for agent in observed.agents),
@@ -194,64 +188,6 @@ async def _ensure_secret(context: Context, room: MeetingRoom, token: Token, keys
     if known is not None and not build.token_is_due(known, room, token, keys, context.now()):
         return await children.ensure(context, room, build.keep_token_secret(room, token, keys, known))
     return await children.ensure(context, room, build.build_token_secret(room, token, keys, now=context.now()))
-
-
-async def _ensure_agents(
-    context: Context, room: MeetingRoom, access: ServerAccess, view: RoomView
-) -> tuple[RoomView, list[AgentObservation]]:
-    """Ask for the agents that are needed now; return the room with its people counted anew."""
-    wanted = [_wanted(context, room, agent) for agent in room.spec.agents]
-    on_create = any(agent.policy == "OnCreate" for agent, _, _ in wanted)
-    # An agent that was there or on its way may have stayed behind.
-    active = any(agent["state"] in ("Joined", "Dispatched") for agent in room.status.get("agents") or ())
-    if not (view.participants or view.name in access.rooms.lively or on_create or active):
-        decisions = [Decision("Waiting" if agent.available else "Unavailable") for agent, _, _ in wanted]
-    else:
-        access.rooms.lively.discard(view.name)
-        participants = await access.client.list_participants(view.name)
-        view = replace(view, participants=sum(p.agent_name is None for p in participants))
-        access.rooms.put(view)
-        dispatches = await access.client.list_dispatches(view.name) if wanted else []
-        lonely = access.rooms.lonely_seconds(view.name, people=view.participants, now=context.now())
-        decisions = [decide_dispatch(agent, participants, dispatches, lonely) for agent, _, _ in wanted]
-    asked: set[str] = set()
-    for (agent, reference, _), decision in zip(wanted, decisions, strict=True):
-        for dispatch_id in decision.delete:
-            await access.client.delete_dispatch(view.name, dispatch_id)
-        if decision.create and agent.agent_name not in asked:
-            asked.add(agent.agent_name)  # two pools may share a name; the room wants one agent of it
-            await access.client.create_dispatch(view.name, agent.agent_name, reference.metadata or "")
-    return view, [
-        AgentObservation("/".join(_shown(room, reference)), agent.agent_name, decision, problem)
-        for (agent, reference, problem), decision in zip(wanted, decisions, strict=True)
-    ]
-
-
-def _wanted(
-    context: Context, room: MeetingRoom, agent: RoomAgent
-) -> tuple[WantedAgent, RoomAgent, tuple[str, str] | None]:
-    """Return what a pool offers the room, and the reason and message when it cannot serve it."""
-    shown = "/".join(_shown(room, agent))
-    pool = find_pool(context, room, agent.pool_ref)
-    if pool is None:
-        missing = WantedAgent("", agent.dispatch, available=False)
-        return missing, agent, ("PoolNotFound", f"VoiceAgentPool {shown} does not exist.")
-    if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
-        elsewhere = WantedAgent(agent_name(pool), agent.dispatch, available=False)
-        return elsewhere, agent, ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
-    available = bool(pool.status.get("readyReplicas"))
-    wanted = WantedAgent(agent_name(pool), agent.dispatch, available)
-    ready = find(pool.status.get("conditions"), CONDITION_READY)
-    if ready.get("reason") in PROVIDER_REASONS:
-        return wanted, agent, (ready["reason"], f"VoiceAgentPool {shown}: {ready['message']}")
-    if not available:
-        return wanted, agent, ("PoolNotReady", f"VoiceAgentPool {shown} has no agent that is warm and registered.")
-    return wanted, agent, None
-
-
-def _shown(room: MeetingRoom, agent: RoomAgent) -> tuple[str, ...]:
-    namespace, name = target(room, agent.pool_ref)
-    return (name,) if namespace == room.metadata.namespace else (namespace, name)
 
 
 async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:

@@ -13,7 +13,8 @@ from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
-from livekit_operator.constants import MANAGED_SELECTOR
+from livekit_operator.conditions import find
+from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, MANAGED_SELECTOR
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
@@ -144,12 +145,13 @@ class Runtime:
             self._wake(owner["kind"], (manifest["metadata"]["namespace"], owner["name"]))
 
     def _node_changed(self, manifest: Manifest) -> None:
-        """Have every server looked at when a node is to be emptied, or has other labels; nodes say much else."""
+        """Have servers and pools looked at when a node is to be emptied, or has other labels; nodes say much else."""
         known = self.context.nodes.get(key_of(manifest))
         facts = (known["metadata"]["labels"], known["spec"]) if known else None
         if _turned(self._nodes, ("Node", key_of(manifest)), facts):
-            for server in self.context.resources["LiveKitServer"]:
-                self._wake("LiveKitServer", key_of(server))
+            for kind in ("LiveKitServer", "VoiceAgentPool"):
+                for resource in self.context.resources[kind]:
+                    self._wake(kind, key_of(resource))
 
     async def _resync(self) -> None:
         """List our own resources anew from time to time: a plain watch does not tell what was deleted in its gaps."""
@@ -191,5 +193,7 @@ def _public_facts(kind: str, manifest: Manifest | None) -> Any:
         return ready, allowed, status.get("externalUrl"), manifest["metadata"].get("deletionTimestamp")
     if kind == "VoiceAgentPool":
         reference = (manifest.get("spec") or {}).get("serverRef")
-        return ready, bool(status.get("readyReplicas")), status.get("agentName"), reference
+        served = find(status.get("conditions"), CONDITION_AGENTS_AVAILABLE)
+        available = served.get("status"), served.get("reason"), served.get("message")
+        return ready, available, status.get("agentName"), reference
     return ()

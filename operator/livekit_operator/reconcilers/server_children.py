@@ -16,6 +16,7 @@ from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminati
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
+from livekit_operator.reconcilers.references import agent_load
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import managed_redis, server_config, server_network
@@ -46,7 +47,10 @@ async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -
     if server.spec.redis and server.spec.redis.managed:
         redis_address = managed_redis.redis_address(server)
     config = server_config.build_config(
-        server, operator_webhook_url=webhook_url(context, server.key), redis_address=redis_address
+        server,
+        operator_webhook_url=webhook_url(context, server.key),
+        redis_address=redis_address,
+        agent_load=agent_load(context, server.key),
     )
     values = [
         await read_value(context, server.metadata.namespace, secret.name, key, secret.field)

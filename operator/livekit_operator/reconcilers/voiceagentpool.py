@@ -1,59 +1,41 @@
-"""VoiceAgentPool: configuration, credentials and pods; sessions decide how many."""
+"""VoiceAgentPool: versions, configuration, credentials and pods; sessions decide how many."""
 
-import asyncio
 import secrets
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from math import ceil
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.autoscaling import desired_replicas
-from livekit_operator.conditions import Observed, holds, parse_timestamp
-from livekit_operator.constants import AGENT_STATUS_PORT, CONDITION_READY, LABEL_REVISION
-from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import ServerNotAllowed
-from livekit_operator.reconcilers import children
+from livekit_operator.autoscaling import Demand, Desired, desired_replicas
+from livekit_operator.conditions import timestamp
+from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, LABEL_BUSY
+from livekit_operator.engine.cache import Key, key_of
+from livekit_operator.errors import Blocked, NotFound, ServerNotAllowed
+from livekit_operator.pool_memory import Free, PoolMemory
+from livekit_operator.reconcilers import children, pool_status, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.pool_pods import Observation, observe
+from livekit_operator.reconcilers.pool_status import Standing
 from livekit_operator.reconcilers.reconcile import reconcile
-from livekit_operator.reconcilers.references import find_access, find_server
+from livekit_operator.reconcilers.references import agent_load, find_access, find_server, target
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.status import Outcome
+from livekit_operator.resources import pool_versions as versions
 from livekit_operator.resources import voiceagentpool as build
 from livekit_operator.resources.livekitserver import key_digest
 from livekit_operator.resources.metadata import digest
-from livekit_operator.rollout import Plan, PodView, plan
-from livekit_operator.views import ProviderError, WorkerStatus
-
-CONDITION_PROVIDERS = "ProvidersAccepted"
-REASON_REJECTED = "ProviderRejected"
-REASON_FAILING = "ProviderFailing"
-REFUSED_CODES = (401, 403)
-
-
-@dataclass(frozen=True)
-class Observation:
-    """The pool's pods, what their workers say, and why a pod cannot start."""
-
-    pods: Sequence[PodView]
-    providers: Sequence[ProviderError] = ()
-    trouble: str | None = None
-    heard: bool = True
-    """Whether any ready pod answered."""
-
-    @property
-    def staying(self) -> list[PodView]:
-        """Return the pods that are not leaving."""
-        return [pod for pod in self.pods if not pod.leaving and not pod.finished]
-
-    def active_sessions(self, most: int) -> int:
-        """Return the calls on pods that stay; a ready one that never answered may hold the most."""
-        return sum(pod.sessions if pod.sessions is not None else most * pod.ready for pod in self.staying)
+from livekit_operator.resources.pool_pods import PodInputs, build_pod, busy_patch, inputs_digest
+from livekit_operator.resources.pool_versions import PoolVersion
+from livekit_operator.resources.server_config import target_load
+from livekit_operator.rollout import CANARY, STABLE, Plan, Target, plan
+from livekit_operator.versions import Rollout, Version, choose, failed_to_progress, judge_canary, prune
 
 
 async def reconcile_pool(context: Context, key: Key) -> float | None:
     """Reconcile one VoiceAgentPool."""
-    if context.resources["VoiceAgentPool"].get(key) is None:
-        context.sessions.pop(key, None)
+    if context.resources["VoiceAgentPool"].get(key) is None and context.pools.pop(key, None) is not None:
+        context.metrics.forget_pool(*key)
     return await reconcile(context, VoiceAgentPool, key, _pass)
 
 
@@ -68,188 +50,294 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     access = find_access(context, pool, server)
     if access is None:
         return None
-    digests = await _read_provider_secrets(context, pool)
-    config = build.build_agent_config(pool, context.settings.provider_base_urls)
-    inputs = build.PoolInputs(
-        server_url=access.keys.internal_url,
-        secrets_digest=digest([digests, access.keys.api_key, access.keys.api_secret], 8),
-        key_digest=key_digest(access.keys.api_key, access.keys.api_secret),
-        agent_image=context.settings.agent_image,
+    memory = context.pools.setdefault(pool.key, PoolMemory())
+    template = versions.build_template(pool, context.settings.agent_image, context.settings.provider_base_urls)
+    wanted = versions.revision(template)
+    await children.ensure(context, pool, versions.build_version_map(pool, template))
+    known = _known(context, pool)
+    observed = await observe(context, pool, memory)
+    rollout = choose(pool.spec.rollout, wanted, _judged(known))
+    known = await _judge(context, pool, known, observed, rollout)
+    rollout = choose(pool.spec.rollout, wanted, _judged(known))
+    rollout, inputs, again = await _inputs(context, pool, access, known, rollout)
+    now = context.now()
+    desired = _desired(pool, observed, memory, now)
+    targets = _targets(pool, observed, rollout, inputs, desired)
+    decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
+    await _apply(context, pool, access, known, inputs, rollout, decided)
+    await _mark(context, observed)
+    await _forget_former(context, pool, known, observed, rollout, wanted)
+    standing = Standing(
+        observed=observed,
+        desired=desired,
+        wanted=wanted,
+        rollout=rollout,
+        targets={target.track: target.version for target in targets},
+        versions=sorted(known.values(), key=lambda version: (version.created, version.revision), reverse=True),
+        created=len(decided.create),
+        waiting=len(memory.waiting),
+        target_load=target_load(server, agent_load(context, server.key)),
     )
-    template = build.build_pod(pool, config, inputs, "")
-    revision = template["metadata"]["labels"][LABEL_REVISION]
-    observed = await observe(context, pool, revision)
-    active = observed.active_sessions(pool.spec.sessions_per_pod)
-    desired = desired_replicas(pool.spec, active_sessions=active)
-    decided = plan(observed.pods, desired=desired, revision=revision)
-    await apply(context, pool, access, config, inputs, decided)
-    return decide(pool, observed, desired, revision, context.settings.pool_poll_seconds)
+    _offer(pool, standing, memory)
+    await _tell_rooms(context, pool, access, memory, observed)
+    conditions = pool_status.conditions(pool, standing, memory, now)
+    fields = pool_status.fields(pool, standing, memory)
+    context.metrics.show_pool(*pool.key, fields)
+    return Outcome(conditions, fields, min(context.settings.pool_poll_seconds, again))
 
 
-async def observe(context: Context, pool: VoiceAgentPool, revision: str) -> Observation:
-    """Look at the pods and ask their workers, all at once."""
-    pods = context.children["Pod"].owned_by(pool.metadata.uid)
-    answers = await asyncio.gather(*(_ask(context, pod) for pod in pods))
-    before, last = context.sessions.get(pool.key, {}), {}
-    for pod, answer in zip(pods, answers, strict=True):
-        uid = pod["metadata"]["uid"]
-        if answer or uid in before:
-            last[uid] = answer.sessions if answer else before[uid]
-    context.sessions[pool.key] = last
-    views = [_view(pod, last.get(pod["metadata"]["uid"])) for pod in pods]
-    # Older and leaving pods may still complain of what has been put right.
-    current = [
-        a for view, a in zip(views, answers, strict=True) if a and view.revision == revision and not view.leaving
-    ]
-    errors = {(e.role, e.provider, e.code): e for answer in current for e in answer.provider_errors}
-    troubles = [text for pod in pods if (text := _trouble(pod))]
-    return Observation(
-        views,
-        tuple(errors[key] for key in sorted(errors)),
-        troubles[0] if troubles else None,
-        heard=any(answer for view, answer in zip(views, answers, strict=True) if view.ready)
-        or not any(view.ready for view in views),
+# --- Versions ---------------------------------------------------------------------------------------------------------
+
+
+def _known(context: Context, pool: VoiceAgentPool) -> dict[str, PoolVersion]:
+    """Return revision -> version of all versions that are remembered."""
+    maps = context.children["ConfigMap"].owned_by(pool.metadata.uid)
+    found = [version for manifest in maps if (version := versions.parse_version(manifest))]
+    return {version.revision: version for version in found}
+
+
+def _judged(known: Mapping[str, PoolVersion]) -> list[Version]:
+    return [Version(v.revision, v.created, v.proven, v.failed) for v in known.values()]
+
+
+async def _judge(
+    context: Context,
+    pool: VoiceAgentPool,
+    known: dict[str, PoolVersion],
+    observed: Observation,
+    rollout: Rollout,
+) -> dict[str, PoolVersion]:
+    """Note which version serves, and which one does not come to; return what is known then.
+
+    The notes are on the versions' ConfigMaps: an operator that starts goes on from there.
+    """
+    now = context.now()
+    newest = max((v.proven for v in known.values() if v.proven), default=None)
+    current = known[rollout.stable]
+    if _has_come(observed, rollout.stable) and (current.proven is None or current.proven != newest or current.failed):
+        known = await _note(context, pool, known, current.revision, proven=timestamp(now), failed=None)
+    for revision in (rollout.canary, rollout.stable):
+        version = known.get(revision or "")
+        fallback = any(v.proven and not v.failed for v in known.values() if v.revision != revision)
+        if version is None or version.failed or not fallback:
+            continue
+        pods = [pod for pod in observed.pods if pod.view.revision == revision]
+        judged = Version(version.revision, version.created, version.proven, version.failed)
+        first = min((pod.view.created for pod in pods), default=None)
+        ready = sum(pod.view.ready for pod in pods)
+        deadline = pool.spec.rollout.progress_deadline_seconds
+        if failed_to_progress(judged, first_pod=first, ready=ready, now=now, deadline_seconds=deadline):
+            why = next((pod.trouble or pod.crash for pod in pods if pod.trouble or pod.crash), None)
+            reason = f"no pod became ready within {deadline} s.{f' {why}' if why else ''}"
+            known = await _note(context, pool, known, version.revision, failed=reason[:1024])
+    canary = pool.spec.rollout.canary
+    if rollout.canary and canary and not known[rollout.canary].failed:
+        sessions, failed = pool_status.canary_sessions(observed, rollout.canary)
+        match judge_canary(canary.analysis, sessions=sessions, failed=failed):
+            case "Promote":
+                known = await _note(context, pool, known, rollout.canary, proven=timestamp(now))
+            case "Fail":
+                reason = f"{failed} of its {sessions} calls failed."
+                known = await _note(context, pool, known, rollout.canary, failed=reason)
+            case "Wait":
+                pass
+    return known
+
+
+def _has_come(observed: Observation, revision: str) -> bool:
+    """Return whether a version serves all calls: a rollout to it has come to its end."""
+    staying = [pod.view for pod in observed.staying]
+    return any(view.ready for view in staying) and all(
+        view.revision == revision and view.track == STABLE and view.ready for view in staying
     )
 
 
-async def apply(
+async def _note(
+    context: Context, pool: VoiceAgentPool, known: dict[str, PoolVersion], revision: str, **notes: str | None
+) -> dict[str, PoolVersion]:
+    """Write `proven` or `failed` to a version's ConfigMap; None takes a note away."""
+    annotations = {"proven": ANNOTATION_PROVEN, "failed": ANNOTATION_FAILED}
+    name = versions.version_map_name(pool, revision)
+    patch = {"metadata": {"annotations": {annotations[note]: text for note, text in notes.items()}}}
+    written = await context.kubernetes.merge("ConfigMap", pool.metadata.namespace, name, patch)
+    context.children["ConfigMap"].put(written)
+    if notes.get("failed"):
+        await status.emit(context, pool, "Warning", "RolloutFailed", f"Revision {revision}: {notes['failed']}")
+    version = versions.parse_version(written)
+    return {**known, revision: version} if version else known
+
+
+async def _inputs(
     context: Context,
     pool: VoiceAgentPool,
     access: ServerAccess,
-    config: dict[str, Any],
-    inputs: build.PoolInputs,
+    known: Mapping[str, PoolVersion],
+    rollout: Rollout,
+) -> tuple[Rollout, dict[str, PodInputs], float]:
+    """Return what runs, revision -> what its pods need from outside, and when to look again (seconds).
+
+    A version whose Secrets are missing does not replace one that serves. Raises Blocked when there is none.
+    """
+    inputs: dict[str, PodInputs] = {}
+    again = float("inf")
+    try:
+        inputs[rollout.stable] = await _inputs_of(context, pool, access, known[rollout.stable])
+    except Blocked as blocked:
+        others = [v for v in known.values() if v.proven and not v.failed and v.revision != rollout.stable]
+        if not others:
+            raise
+        former = max(others, key=lambda version: (version.proven, version.revision)).revision
+        inputs[former] = await _inputs_of(context, pool, access, known[former])
+        return Rollout(former, None, (blocked.reason, blocked.message)), inputs, blocked.retry_after or again
+    if rollout.canary:
+        try:
+            inputs[rollout.canary] = await _inputs_of(context, pool, access, known[rollout.canary])
+        except Blocked as blocked:
+            problem = (blocked.reason, blocked.message)
+            return Rollout(rollout.stable, None, problem), inputs, blocked.retry_after or again
+    return rollout, inputs, again
+
+
+async def _inputs_of(context: Context, pool: VoiceAgentPool, access: ServerAccess, version: PoolVersion) -> PodInputs:
+    """Return what pods of a version need; raises Blocked naming a Secret or key of a provider that is missing."""
+    then = versions.with_template(pool, version.template)
+    digests = {}
+    for role, reference in sorted(build.provider_secrets(then).items()):
+        field = f"spec.agent.{role}.apiKeySecretRef"
+        value = await read_value(context, pool.metadata.namespace, reference.name, reference.key, field)
+        digests[role] = digest(value, 8)
+    keys = access.keys
+    return PodInputs(
+        server_url=keys.internal_url,
+        secrets_digest=digest([digests, keys.api_key, keys.api_secret], 8),
+        key_digest=key_digest(keys.api_key, keys.api_secret),
+    )
+
+
+async def _forget_former(
+    context: Context,
+    pool: VoiceAgentPool,
+    known: Mapping[str, PoolVersion],
+    observed: Observation,
+    rollout: Rollout,
+    wanted: str,
+) -> None:
+    """Delete versions beyond the history's limit that no pod is of."""
+    keep = {wanted, rollout.stable, *(pod.view.revision for pod in observed.pods)}
+    if rollout.canary:
+        keep.add(rollout.canary)
+    for revision in prune(_judged(known), keep, pool.spec.rollout.history_limit):
+        key = (pool.metadata.namespace, versions.version_map_name(pool, revision))
+        if manifest := context.children["ConfigMap"].get(key):
+            await children.remove(context, "ConfigMap", manifest)
+
+
+# --- Pods -------------------------------------------------------------------------------------------------------------
+
+
+def _desired(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, now: datetime) -> Desired:
+    """Return how many pods are wanted; raises Blocked for a schedule that cannot be read."""
+    active = observed.active_sessions(STABLE, pool.spec.sessions_per_pod)
+    scaling = pool.spec.autoscaling
+    seconds = scaling.scale_down_stabilization_seconds if scaling else 0
+    recent = memory.recent(now, len(observed.staying), seconds)
+    try:
+        desired = desired_replicas(pool.spec, Demand(active, len(memory.waiting)), now, recent)
+    except ValueError as error:
+        raise Blocked("InvalidSchedule", str(error)) from error
+    memory.want(desired.wanted, now)
+    return desired
+
+
+def _targets(
+    pool: VoiceAgentPool,
+    observed: Observation,
+    rollout: Rollout,
+    inputs: Mapping[str, PodInputs],
+    desired: Desired,
+) -> list[Target]:
+    """Return how many pods of which version are wanted on each track."""
+    targets = [Target(_version(pool, rollout.stable, inputs), desired.replicas, STABLE)]
+    canary = pool.spec.rollout.canary
+    if rollout.canary and canary:
+        share = ceil(desired.replicas * canary.weight / 100)
+        held = ceil(observed.active_sessions(CANARY, pool.spec.sessions_per_pod) / pool.spec.sessions_per_pod)
+        targets.append(Target(_version(pool, rollout.canary, inputs), max(1, share, held), CANARY))
+    return targets
+
+
+def _version(pool: VoiceAgentPool, revision: str, inputs: Mapping[str, PodInputs]) -> str:
+    """Return the version as `PodView.version` writes it."""
+    return f"{revision}/{inputs_digest(pool, inputs[revision])}"
+
+
+async def _apply(
+    context: Context,
+    pool: VoiceAgentPool,
+    access: ServerAccess,
+    known: Mapping[str, PoolVersion],
+    inputs: Mapping[str, PodInputs],
+    rollout: Rollout,
     decided: Plan,
 ) -> None:
-    """Make configuration and credentials as desired, then create and delete the pods that were decided on."""
-    await children.ensure(context, pool, build.build_config_map(pool, config))
+    """Make what pods need as desired, then create and delete the pods that were decided on."""
     await children.ensure(context, pool, build.build_credentials(pool, access.keys.api_key, access.keys.api_secret))
+    await children.ensure(context, pool, build.build_service_account(pool))
+    await children.ensure(context, pool, build.build_network_policy(pool, context.settings.namespace))
+    await children.ensure(context, pool, build.build_budget(pool))
     # What leaves goes first: under a quota it makes the room for what comes.
     for name in decided.delete:
         manifest = context.children["Pod"].get((pool.metadata.namespace, name))
         if manifest is not None:
             await children.remove(context, "Pod", manifest)
-    for _ in range(decided.create):
-        pod = build.build_pod(pool, config, inputs, secrets.token_hex(3))
+    for track in decided.create:
+        version = known[rollout.canary if track == CANARY and rollout.canary else rollout.stable]
+        pod = build_pod(
+            pool, version, "canary" if track == CANARY else "stable", inputs[version.revision], secrets.token_hex(3)
+        )
         context.children["Pod"].put(await context.kubernetes.create(pod))
 
 
-def decide(pool: VoiceAgentPool, observed: Observation, desired: int, revision: str, poll_seconds: float) -> Outcome:
-    """Return the status of what was observed."""
-    staying = observed.staying
-    ready = [pod for pod in staying if pod.ready]
-    fields: dict[str, Any] = {
-        "agentName": build.agent_name(pool),
-        "selector": build.pod_selector(pool),
-        "revision": revision,
-        "replicas": len(staying),
-        "desiredReplicas": desired,
-        "readyReplicas": len(ready),
-        "updatedReplicas": sum(pod.revision == revision for pod in staying),
-        "drainingReplicas": sum(pod.leaving for pod in observed.pods),
-        "activeSessions": sum(pod.sessions or 0 for pod in observed.pods),
-        "freeSessions": sum(
-            max(0, pool.spec.sessions_per_pod - pod.sessions) for pod in ready if pod.sessions is not None
-        ),
-    }
-    conditions = [_ready(pool, observed, desired, revision), _providers(pool, observed)]
-    return Outcome(conditions, fields, poll_seconds)
+async def _mark(context: Context, observed: Observation) -> None:
+    """Keep evictions off pods with calls, and from those alone."""
+    for pod in observed.staying:
+        metadata, busy = pod.manifest["metadata"], bool(pod.view.sessions)
+        if ((metadata.get("labels") or {}).get(LABEL_BUSY) == "true") == busy or pod.view.sessions is None:
+            continue
+        if "deletionTimestamp" in metadata:
+            continue  # it was just told to leave
+        with suppress(NotFound):
+            namespace, name = key_of(pod.manifest)
+            context.children["Pod"].put(await context.kubernetes.merge("Pod", namespace, name, busy_patch(busy)))
 
 
-def _ready(pool: VoiceAgentPool, observed: Observation, desired: int, revision: str) -> Observed:
-    if observed.providers:
-        return Observed.not_ready(_provider_reason(observed), _provider_problems(observed.providers))
-    ready = [pod for pod in observed.staying if pod.ready]
-    updated = sum(pod.revision == revision for pod in ready)
-    # A pool that grows is ready all the while: only what must always be there counts.
-    least = pool.spec.autoscaling.min_replicas if pool.spec.autoscaling else desired
-    if updated >= least:
-        return Observed.ready(f"{len(ready)} of {desired} pods are warm and registered.")
-    if len(ready) >= least:
-        reason, message = "RollingOut", f"{updated} of {least} pods run the wanted version; older ones serve."
-    else:
-        reason, message = "Progressing", f"{len(ready)} of {desired} pods are warm and registered."
-    if observed.trouble:
-        return Observed.not_ready("PodsFailing", f"{message} {observed.trouble}")
-    return Observed.not_ready(reason, message)
+# --- Rooms ------------------------------------------------------------------------------------------------------------
 
 
-def _providers(pool: VoiceAgentPool, observed: Observation) -> Observed:
-    if observed.providers:
-        problems = _provider_problems(observed.providers)
-        return Observed(CONDITION_PROVIDERS, False, _provider_reason(observed), problems)
-    if not observed.heard:
-        message = f"No agent pod answers on port {AGENT_STATUS_PORT}: does a NetworkPolicy keep the operator out?"
-        return Observed(CONDITION_PROVIDERS, None, "WorkersUnreachable", message)
-    if not any(pod.ready for pod in observed.pods):
-        return Observed(CONDITION_PROVIDERS, None, "NotAsked", "No agent is ready to ask the providers.")
-    roles = ", ".join(sorted(build.provider_secrets(pool)))
-    return Observed(CONDITION_PROVIDERS, True, "Accepted", f"Every provider answers ({roles}).")
+def _offer(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> None:
+    """Let rooms know how many calls could be taken."""
+    most = pool.spec.sessions_per_pod
+    memory.stable = Free("", pool_status.free_sessions(standing.observed, STABLE, most))
+    memory.canary, memory.canary_weight = None, 0
+    canary = pool.spec.rollout.canary
+    if standing.rollout.canary and canary:
+        deployment = versions.canary_deployment(standing.rollout.canary)
+        memory.canary = Free(deployment, pool_status.free_sessions(standing.observed, CANARY, most))
+        memory.canary_weight = canary.weight
 
 
-def _provider_reason(observed: Observation) -> str:
-    refused = any(error.code in REFUSED_CODES for error in observed.providers)
-    return REASON_REJECTED if refused else REASON_FAILING
-
-
-def _provider_problems(errors: Sequence[ProviderError]) -> str:
-    return " ".join(_provider_problem(error) for error in errors)
-
-
-def _provider_problem(error: ProviderError) -> str:
-    if error.code in REFUSED_CODES:
-        return (
-            f"{error.provider} refuses the key for {error.role} (HTTP {error.code}): "
-            f"check the Secret of spec.agent.{error.role}.apiKeySecretRef."
-        )
-    if error.code == 0:
-        hint = f"check the network and spec.agent.{error.role}.baseUrl."
-        return f"{error.provider} cannot be reached for {error.role}: {hint}"
-    return f"{error.provider} fails for {error.role} (code {error.code}): check spec.agent.{error.role}."
-
-
-async def _ask(context: Context, pod: Manifest) -> WorkerStatus | None:
-    address = (pod.get("status") or {}).get("podIP")
-    if not address or (pod["status"].get("phase") != "Running"):
-        return None
-    return await context.worker.status(address)
-
-
-def _view(pod: Manifest, sessions: int | None) -> PodView:
-    metadata, status = pod["metadata"], pod.get("status") or {}
-    ready = holds(status.get("conditions"), CONDITION_READY)
-    return PodView(
-        name=metadata["name"],
-        revision=(metadata.get("labels") or {}).get(LABEL_REVISION, ""),
-        ready=ready,
-        leaving="deletionTimestamp" in metadata,
-        finished=status.get("phase") in ("Succeeded", "Failed"),
-        sessions=sessions,
-        created=parse_timestamp(metadata["creationTimestamp"]),
-    )
-
-
-def _trouble(pod: Manifest) -> str | None:
-    """Return why a pod does not start, in the kubelet's or the scheduler's words."""
-    status = pod.get("status") or {}
-    name = pod["metadata"]["name"]
-    for container in status.get("containerStatuses") or ():
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-            # The agent leaves its last words where the kubelet finds them.
-            ended = (container.get("lastState") or {}).get("terminated") or {}
-            words = (ended.get("message") or waiting.get("message") or "").strip()
-            return f"Pod {name}: {waiting['reason']}: {words}"
-    for condition in status.get("conditions") or ():
-        if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"Pod {name}: {condition.get('reason')}: {condition.get('message', '')}"
-    return None
-
-
-async def _read_provider_secrets(context: Context, pool: VoiceAgentPool) -> dict[str, str]:
-    """Return role -> digest of the provider's key; raises Blocked naming a Secret or key that is missing."""
-    digests = {}
-    for role, reference in sorted(build.provider_secrets(pool).items()):
-        field = f"spec.agent.{role}.apiKeySecretRef"
-        value = await read_value(context, pool.metadata.namespace, reference.name, reference.key, field)
-        digests[role] = digest(value, 8)
-    return digests
+async def _tell_rooms(
+    context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory, observed: Observation
+) -> None:
+    """Have rooms looked at whose agent died, and those that wait where there are free agents now."""
+    server = target(pool, pool.spec.server_ref)
+    for name in observed.lost_rooms:
+        access.rooms.lively.add(name)
+        context.metrics.pool_lost.labels(*pool.key).inc()
+        context.wake_room(server, name)
+    rooms = context.resources["MeetingRoom"]
+    for room in [room for room in memory.waiting if rooms.get(room) is None]:
+        memory.served(room)
+    places = memory.stable.sessions - len(memory.promised)
+    for room in sorted(memory.waiting, key=lambda key: memory.waiting[key])[: max(0, places)]:
+        context.wake("MeetingRoom", room)

@@ -8,8 +8,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from livekit_operator.clients.worker import WorkerClient, parse_status
-from livekit_operator.views import ProviderError, WorkerStatus
+from livekit_operator.clients.worker import WorkerClient, parse_plain_status, parse_status
+from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 
 
 class Pod:
@@ -17,9 +17,10 @@ class Pod:
         self.server = server
         self.client = client
         self.status, self.body, self.hang = 200, b"{}", False
+        self.path = ""
 
     async def handle(self, request: web.Request) -> web.Response:
-        assert request.path == "/status"
+        self.path = request.path
         if self.hang:
             assert request.transport is not None
             request.transport.abort()
@@ -42,7 +43,7 @@ async def pod() -> AsyncIterator[Pod]:
     server = TestServer(application, host="127.0.0.1")
     await server.start_server()
     assert server.port is not None
-    client = WorkerClient(server.port)
+    client = WorkerClient(server.port, server.port)
     holder.append(Pod(server, client))
     yield holder[0]
     await client.close()
@@ -56,6 +57,46 @@ async def test_a_status(pod: Pod) -> None:
     )
     errors = (ProviderError("stt", "deepgram", 401, "INVALID_AUTH"),)
     assert await pod.ask() == WorkerStatus(True, 2, errors)
+    assert pod.path == "/status"
+
+
+async def test_a_status_with_everything(pod: Pod) -> None:
+    pod.body = (
+        b'{"registered": false, "activeSessions": 1, "agentName": "desk", "deployment": "", "providerErrors": [], '
+        b'"jobs": [{"id": "AJ_1", "dispatchId": "AD_1", "room": "r", "startedAt": "now"}], '
+        b'"notApplied": [{"setting": "idleProcesses", "reason": "unknown library"}], '
+        b'"sessions": {"started": 3, "failed": 1}}'
+    )
+    assert await pod.ask() == WorkerStatus(
+        False,
+        1,
+        agent_name="desk",
+        deployment="",
+        jobs=(WorkerJob("AJ_1", "r"),),
+        not_applied=("idleProcesses: unknown library",),
+        started=3,
+        failed=1,
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (b'{"worker_type": "JT_ROOM", "sdk_version": "1.8.9"}', WorkerStatus(None, 0, agent_name="", load=0.0)),
+        (
+            b'{"worker_type": "JT_ROOM", "agent_name": "desk", "active_jobs": 2.0, "worker_load": 0.5}',
+            WorkerStatus(None, 2, agent_name="desk", load=0.5),
+        ),
+        (b"OK", None),
+        (b"[]", None),
+        (b"{}", None),
+        (b'{"worker_type": "JT_ROOM", "active_jobs": null}', None),
+    ],
+)
+async def test_a_worker_without_the_runner(pod: Pod, body: bytes, expected: WorkerStatus | None) -> None:
+    pod.body = body
+    assert await pod.client.plain_status("127.0.0.1") == expected
+    assert pod.path == "/worker"
 
 
 @pytest.mark.parametrize(
@@ -69,7 +110,7 @@ async def test_a_status(pod: Pod) -> None:
         pytest.param(200, b'{"registered": true, "activeSessions": "many"}', id="no number"),
         pytest.param(200, b'{"registered": true, "activeSessions": 0, "providerErrors": [1]}', id="no error"),
         pytest.param(200, b"\xff\xfe\xff", id="no text"),
-        pytest.param(200, b'{"registered": true, "activeSessions": 0}' + b" " * 70_000, id="too long"),
+        pytest.param(200, b'{"registered": true, "activeSessions": 0}' + b" " * 270_000, id="too long"),
         pytest.param(200, b"[" * 60_000, id="too deep"),
         pytest.param(302, b'{"registered": true, "activeSessions": 0}', id="elsewhere"),
     ],
@@ -99,3 +140,8 @@ async def test_an_ipv6_address_is_put_in_brackets(pod: Pod) -> None:
 def test_parsing_refuses_what_is_not_a_status(body: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="status"):
         parse_status(body)
+
+
+def test_parsing_refuses_what_is_not_a_plain_status() -> None:
+    with pytest.raises(ValueError, match="worker_type"):
+        parse_plain_status({})

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from livekit_operator.constants import ROOM_FINALIZER
-from livekit_operator.dispatching import PATIENCE_SECONDS
+from livekit_operator.dispatching import PATIENCE_SECONDS, UNTAKEN_SECONDS
 from livekit_operator.errors import KubernetesError, ServerRefused, ServerUnreachable
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, condition, decoded
@@ -235,7 +235,7 @@ async def test_an_agent_is_called_for_the_first_participant_exactly_once(world: 
     access.rooms.lively.add("support-42")
     again = await world.reconcile("MeetingRoom", "support-42")
     assert world.livekit.writes[-1] == ("create_dispatch", "support-42", "front-desk", "job")
-    assert again == pytest.approx(PATIENCE_SECONDS)
+    assert again == pytest.approx(UNTAKEN_SECONDS)
     for _ in range(3):
         access.rooms.lively.add("support-42")
         await world.reconcile("MeetingRoom", "support-42")
@@ -313,8 +313,9 @@ async def test_a_room_without_an_agent_to_call_says_why(world: World) -> None:
     world.kubernetes.put(manifests.providers_secret())
     world.kubernetes.put(manifests.pool())
     await world.settle()
-    assert world.ready("MeetingRoom", "support-42") == ("False", "PoolNotReady")
+    assert world.ready("MeetingRoom", "support-42") == ("False", "NoWorkerRegistered")
     assert agent_state(world) == "Unavailable"
+    assert world.get("VoiceAgentPool", "front-desk")["status"]["waitingSessions"] == 1
     world.run_pods()
     await world.settle()
     assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")

@@ -66,7 +66,7 @@ async def test_a_worker_that_never_answered_may_be_full(world: World) -> None:
     await world.with_server()
     await world.with_pool(autoscaling={"minReplicas": 1, "maxReplicas": 5, "bufferSessions": 2}, sessionsPerPod=2)
     world.worker.answers.clear()
-    world.context.sessions.clear()
+    world.context.pools.clear()
     await world.reconcile("VoiceAgentPool", "front-desk")
     pool = world.get("VoiceAgentPool", "front-desk")
     assert (pool["status"]["freeSessions"], pool["status"]["desiredReplicas"]) == (0, 2)

@@ -71,7 +71,7 @@ async def test_a_room_is_woken_when_its_pool_has_agents(operator: Operator) -> N
     operator.world.kubernetes.put(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}]))
     await operator.ready("MeetingRoom", "support-42", "PoolNotFound")
     operator.world.kubernetes.put(manifests.pool())
-    await operator.ready("MeetingRoom", "support-42", "PoolNotReady")
+    await operator.ready("MeetingRoom", "support-42", "NoWorkerRegistered")
     await eventually(operator.world.agent_pods)
     operator.world.run_pods()
     await operator.ready("VoiceAgentPool", "front-desk")

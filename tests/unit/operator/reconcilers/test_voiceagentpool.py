@@ -13,6 +13,12 @@ from tests.fakes.world import World
 REFUSED = ProviderError("stt", "deepgram", 401, "INVALID_AUTH")
 
 
+def versions(world: World) -> list[dict[str, Any]]:
+    found = world.get("VoiceAgentPool", "front-desk")["status"]["versions"]
+    assert isinstance(found, list)
+    return found
+
+
 def names(pods: list[dict[str, Any]]) -> list[str]:
     return [pod["metadata"]["name"] for pod in pods]
 
@@ -23,10 +29,14 @@ async def test_pods_are_created_with_configuration_and_credentials(world: World)
     world.kubernetes.put(manifests.pool(replicas=2))
     world.forget()
     again = await world.reconcile("VoiceAgentPool", "front-desk")
+    (version,) = versions(world)
     verbs = [write.what.rsplit("/", 1)[0] if write.kind == "Pod" else write.what for write in world.kubernetes.writes]
     assert verbs == [
-        "apply ConfigMap/front-desk-agent",
+        f"apply ConfigMap/front-desk-agent-{version['revision']}",
         "apply Secret/front-desk-agent",
+        "apply ServiceAccount/front-desk-agent",
+        "apply NetworkPolicy/front-desk-agent",
+        "apply PodDisruptionBudget/front-desk-busy",
         "create Pod",
         "create Pod",
         "merge VoiceAgentPool/front-desk/status",
@@ -49,18 +59,27 @@ async def test_ready_when_its_pods_are(world: World) -> None:
         world.say(pod, sessions=1)
     await world.reconcile("VoiceAgentPool", "front-desk")
     status = world.get("VoiceAgentPool", "front-desk")["status"]
-    shown = {key: value for key, value in status.items() if key not in ("conditions", "revision", "selector")}
+    shown = {
+        key: value for key, value in status.items() if key not in ("conditions", "revision", "selector", "versions")
+    }
     assert shown == {
         "observedGeneration": 1,
         "agentName": "front-desk",
         "replicas": 2,
         "desiredReplicas": 2,
+        "desiredReason": "2 pods by spec.replicas.",
         "readyReplicas": 2,
         "updatedReplicas": 2,
         "drainingReplicas": 0,
+        "busyReplicas": 2,
+        "idleReplicas": 0,
         "activeSessions": 2,
         "freeSessions": 4,
+        "waitingSessions": 0,
+        "remainingSessions": 0,
     }
+    (version,) = versions(world)
+    assert (version["revision"], version["track"], version["activeSessions"]) == (status["revision"], "Stable", 2)
     assert status["selector"].startswith("app.kubernetes.io/component=agent,")
 
 
@@ -189,7 +208,7 @@ async def test_a_changed_provider_key_makes_new_pods(world: World) -> None:
 
 async def test_scales_up_with_its_calls_and_down_from_idle_pods(world: World) -> None:
     await world.with_server()
-    scaling = {"minReplicas": 1, "maxReplicas": 4, "bufferSessions": 2}
+    scaling = {"minReplicas": 1, "maxReplicas": 4, "bufferSessions": 2, "scaleDownStabilizationSeconds": 0}
     await world.with_pool(sessionsPerPod=2, autoscaling=scaling)
     [first] = world.agent_pods()
     world.say(first, sessions=2)
@@ -250,7 +269,9 @@ async def test_a_changed_pool_is_replaced_new_ones_first(world: World) -> None:
         await world.settle()
     assert not set(names(world.agent_pods(leaving=None))) & set(old)
     assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
-    assert "sessionsPerPod" in world.get("ConfigMap", "front-desk-agent")["data"]["config.json"]
+    now, former = versions(world)
+    assert (now["track"], former["track"]) == ("Stable", "History")
+    assert '"sessionsPerPod": 2' in world.get("ConfigMap", f"front-desk-agent-{now['revision']}")["data"]["config.json"]
 
 
 async def test_a_dead_pod_is_replaced(world: World) -> None:
@@ -330,14 +351,13 @@ async def test_another_namespace_must_be_allowed(world: World) -> None:
     assert world.get("VoiceAgentPool", "front-desk", "guests")["status"]["agentName"] == "guests/front-desk"
 
 
-@pytest.mark.parametrize("kind", ["ConfigMap", "Secret"])
-async def test_what_is_changed_by_hand_is_put_back(world: World, kind: str) -> None:
+async def test_what_is_changed_by_hand_is_put_back(world: World) -> None:
     await world.with_server()
     await world.with_pool()
-    before = world.get(kind, "front-desk-agent")["data"]
-    world.kubernetes.edit(kind, NAMESPACE, "front-desk-agent", {"data": dict.fromkeys(before, "eA==")})
+    before = world.get("Secret", "front-desk-agent")["data"]
+    world.kubernetes.edit("Secret", NAMESPACE, "front-desk-agent", {"data": dict.fromkeys(before, "eA==")})
     await world.settle()
-    assert world.get(kind, "front-desk-agent")["data"] == before
+    assert world.get("Secret", "front-desk-agent")["data"] == before
 
 
 async def test_a_deleted_pool_takes_its_children_with_it(world: World) -> None:

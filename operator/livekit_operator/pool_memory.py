@@ -1,0 +1,135 @@
+"""What is known of a pool between two looks: what each pod said last, which calls died with theirs, who waits.
+
+Nothing here is needed to come to the right end: an operator that starts with none of it finds out the same, some
+seconds later, from the pods, and LiveKit drops a dead agent by itself after some twenty.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from livekit_operator.views import WorkerStatus
+
+RoomKey = tuple[str, str]
+
+# A call that was asked for is among its worker's jobs by then, or nobody took it.
+PROMISE_SECONDS = 5.0
+# LiveKit drops a participant whose connection is dead after some 20 s; its room has been looked at many times by then.
+LOST_SECONDS = 300.0
+
+
+@dataclass(frozen=True)
+class SeenPod:
+    """A pod at one look: `container` changes when its worker starts anew, `status` is what that said last."""
+
+    container: str
+    ended: bool
+    status: WorkerStatus | None
+
+
+@dataclass(frozen=True)
+class Free:
+    """Calls that the ready workers of a deployment could still take; the stable ones' deployment is empty."""
+
+    deployment: str
+    sessions: int
+
+
+@dataclass
+class PoolMemory:
+    """What one pool's passes and its rooms' passes tell each other."""
+
+    pods: dict[str, SeenPod] = field(default_factory=dict)
+    """Pod uid -> what was seen of it last."""
+    lost: dict[str, datetime] = field(default_factory=dict)
+    """Ids of jobs whose process died, and when that was seen."""
+    wanted: dict[int, datetime] | None = None
+    """Numbers of pods that were wanted at former looks, and when last, for scaling down without haste."""
+    waiting: dict[RoomKey, datetime] = field(default_factory=dict)
+    """MeetingRooms that need an agent and found none free, and since when."""
+    unanswered: dict[RoomKey, datetime] = field(default_factory=dict)
+    """MeetingRooms that asked more than once for an agent that does not come, and since when."""
+    promised: dict[RoomKey, tuple[str, str, datetime]] = field(default_factory=dict)
+    """MeetingRooms that an agent was just asked for -> name on the server, deployment, and when."""
+    stable: Free = Free("", 0)
+    canary: Free | None = None
+    canary_weight: int = 0
+    """Share of new calls, in percent, that the canary gets."""
+    problem: tuple[str, str] | None = None
+    """Reason and message why rooms get no agent."""
+
+    def see(self, pods: Mapping[str, SeenPod], now: datetime) -> set[str]:
+        """Take over a look at the pods; return the names of the rooms whose call was lost with its worker.
+
+        A call that its worker no longer has, and one whose worker is gone, is lost: when it ended as it should, its
+        room has nothing to do about that.
+        """
+        rooms: set[str] = set()
+        for uid, before in self.pods.items():
+            known = {job.id: job.room for job in (before.status.jobs or ())} if before.status else {}
+            pod = pods.get(uid)
+            if pod is not None and pod.container == before.container and not pod.ended:
+                still = {job.id for job in (pod.status.jobs or ())} if pod.status else known.keys()
+                known = {job: room for job, room in known.items() if job not in still}
+            self.lost.update(dict.fromkeys(known, now))
+            rooms.update(known.values())
+        self.pods = dict(pods)
+        horizon = now - timedelta(seconds=LOST_SECONDS)
+        self.lost = {job: since for job, since in self.lost.items() if since > horizon}
+        self._forget_kept(now)
+        return rooms
+
+    def has_place(self, room: RoomKey, deployment: str = "") -> bool:
+        """Return whether a worker could take one more call, for this room, beside those just promised."""
+        free = self.canary if deployment else self.stable
+        if free is None or free.deployment != deployment:
+            return False
+        others = sum(given == deployment for key, (_, given, _) in self.promised.items() if key != room)
+        return free.sessions > others
+
+    def promise(self, room: RoomKey, name: str, deployment: str, now: datetime) -> None:
+        """Keep a place for a room that an agent was just asked for."""
+        self.promised[room] = (name, deployment, now)
+
+    def recent(self, now: datetime, pods: int, seconds: int) -> list[tuple[datetime, int]]:
+        """Return what was wanted within `seconds`; at the first look, as many as there are `pods`.
+
+        An operator that starts must not take it for granted that the pods there are too many.
+        """
+        horizon = now - timedelta(seconds=seconds)
+        known = {pods: now} if self.wanted is None else self.wanted
+        self.wanted = {number: at for number, at in known.items() if at > horizon}
+        return [(at, number) for number, at in self.wanted.items()]
+
+    def want(self, number: int, now: datetime) -> None:
+        """Note how many pods were wanted at this look."""
+        self.wanted = {**(self.wanted or {}), number: now}
+
+    def wait(self, room: RoomKey, now: datetime) -> bool:
+        """Note that a room found no free agent; return whether that is new."""
+        self.promised.pop(room, None)
+        self.unanswered.pop(room, None)
+        new = room not in self.waiting
+        self.waiting.setdefault(room, now)
+        return new
+
+    def served(self, room: RoomKey) -> None:
+        """Note that a room has its agent, or needs none."""
+        for known in (self.waiting, self.promised, self.unanswered):
+            known.pop(room, None)
+
+    def asked(self, room: RoomKey, *, again: bool, now: datetime) -> None:
+        """Note that a room's agent is on its way, for the first time or `again`."""
+        self.waiting.pop(room, None)
+        if again:
+            self.unanswered.setdefault(room, now)
+
+    def _forget_kept(self, now: datetime) -> None:
+        """Forget promises that were kept, whose calls are now among the workers' own, or that came to nothing."""
+        running = {job.room for pod in self.pods.values() if pod.status for job in pod.status.jobs or ()}
+        oldest = now - timedelta(seconds=PROMISE_SECONDS)
+        self.promised = {
+            room: (name, deployment, since)
+            for room, (name, deployment, since) in self.promised.items()
+            if name not in running and since > oldest
+        }

@@ -1,0 +1,181 @@
+"""The pods of a pool as they are: what their workers say, which calls died with one, why one does not start."""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.conditions import holds, parse_timestamp
+from livekit_operator.constants import ANNOTATION_INPUTS, CONDITION_READY, LABEL_REVISION, LABEL_TRACK
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.pool_memory import PoolMemory, SeenPod
+from livekit_operator.reconcilers.context import Context
+from livekit_operator.rollout import STABLE, PodView
+from livekit_operator.views import ProviderError, WorkerStatus
+
+# Reasons of a waiting container that are a step on the way.
+_STARTING = ("ContainerCreating", "PodInitializing")
+
+
+@dataclass(frozen=True)
+class ObservedPod:
+    """A pod, what its worker said last, and why it does not start; `answered` at this very look."""
+
+    view: PodView
+    manifest: Manifest
+    worker: WorkerStatus | None
+    answered: bool
+    trouble: str | None = None
+    crash: str | None = None
+    """The last words of a worker that ended by itself."""
+
+    @property
+    def serves(self) -> bool:
+        """Return whether new calls may come to it."""
+        return self.view.ready and not self.view.leaving and not self.view.finished
+
+
+@dataclass(frozen=True)
+class Observation:
+    """A pool's pods at one look."""
+
+    pods: Sequence[ObservedPod]
+    lost_rooms: frozenset[str] = field(default_factory=frozenset)
+    """Names of rooms whose call died with its worker since the last look."""
+
+    @property
+    def views(self) -> list[PodView]:
+        """Return the pods as deciding sees them."""
+        return [pod.view for pod in self.pods]
+
+    @property
+    def staying(self) -> list[ObservedPod]:
+        """Return the pods that are not leaving."""
+        return [pod for pod in self.pods if not pod.view.leaving and not pod.view.finished]
+
+    @property
+    def serving(self) -> list[ObservedPod]:
+        """Return the pods that new calls may come to."""
+        return [pod for pod in self.pods if pod.serves]
+
+    @property
+    def heard(self) -> bool:
+        """Return whether any ready pod answered, or there is none."""
+        return any(pod.answered for pod in self.serving) or not self.serving
+
+    def active_sessions(self, track: str, most: int) -> int:
+        """Return the calls on pods of a track that stay; a ready one that never answered may hold the most."""
+        views = [pod.view for pod in self.staying if pod.view.track == track]
+        return sum(view.sessions if view.sessions is not None else most * view.ready for view in views)
+
+    def provider_errors(self, version: str) -> list[ProviderError]:
+        """Return what providers answer to pods of a version: others may still complain of what has been put right."""
+        errors = {
+            (error.role, error.provider, error.code): error
+            for pod in self.staying
+            if pod.worker and pod.answered and pod.view.version == version
+            for error in pod.worker.provider_errors
+        }
+        return [errors[key] for key in sorted(errors)]
+
+
+async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> Observation:
+    """Look at the pods and ask their workers, all at once."""
+    manifests = context.children["Pod"].owned_by(pool.metadata.uid)
+    answers = await asyncio.gather(*(_ask(context, manifest) for manifest in manifests))
+    seen: dict[str, SeenPod] = {}
+    for manifest, answer in zip(manifests, answers, strict=True):
+        uid = manifest["metadata"]["uid"]
+        container, ended = _container_run(manifest)
+        before = memory.pods.get(uid)
+        # One that is too busy to answer has what it said last; one that started anew has nothing of that.
+        kept = before.status if before and before.container == container and not ended else None
+        seen[uid] = SeenPod(container, ended, answer or kept)
+    lost = memory.see(seen, context.now())
+    emptied = _emptied_nodes(context)
+    pods = [
+        _observed(manifest, seen[manifest["metadata"]["uid"]].status, answer is not None, emptied)
+        for manifest, answer in zip(manifests, answers, strict=True)
+    ]
+    return Observation(pods, frozenset(lost))
+
+
+async def _ask(context: Context, pod: Manifest) -> WorkerStatus | None:
+    status = pod.get("status") or {}
+    address = status.get("podIP")
+    if not address or status.get("phase") != "Running":
+        return None
+    # By the pod, not the spec: it may be of a former version.
+    ports = {port["name"] for container in pod["spec"]["containers"] for port in container.get("ports") or ()}
+    return await (context.worker.status if "status" in ports else context.worker.plain_status)(address)
+
+
+def _container_run(pod: Manifest) -> tuple[str, bool]:
+    """Return what tells one run of the agent's container from the next, and whether this one has ended."""
+    for container in (pod.get("status") or {}).get("containerStatuses") or ():
+        state = container.get("state") or {}
+        run = f"{container.get('restartCount', 0)}/{container.get('containerID', '')}"
+        return run, "terminated" in state or "waiting" in state
+    return "", False
+
+
+def _emptied_nodes(context: Context) -> set[str]:
+    return {node["metadata"]["name"] for node in context.nodes if node["spec"]["unschedulable"]}
+
+
+def _observed(pod: Manifest, worker: WorkerStatus | None, answered: bool, emptied: set[str]) -> ObservedPod:
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    labels, annotations = metadata.get("labels") or {}, metadata.get("annotations") or {}
+    trouble, crash = _trouble(pod), _crash(pod)
+    view = PodView(
+        name=metadata["name"],
+        revision=labels.get(LABEL_REVISION, ""),
+        ready=holds(status.get("conditions"), CONDITION_READY),
+        leaving="deletionTimestamp" in metadata,
+        finished=status.get("phase") in ("Succeeded", "Failed"),
+        sessions=worker.sessions if worker else None,
+        created=parse_timestamp(metadata["creationTimestamp"]),
+        track=labels.get(LABEL_TRACK, STABLE),
+        unwanted=(pod.get("spec") or {}).get("nodeName") in emptied,
+        inputs=annotations.get(ANNOTATION_INPUTS, ""),
+        failing=trouble is not None,
+    )
+    return ObservedPod(view, pod, worker, answered, trouble, crash)
+
+
+def _trouble(pod: Manifest) -> str | None:
+    """Return why a pod does not start, in the kubelet's or the scheduler's words."""
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
+        waiting = (container.get("state") or {}).get("waiting") or {}
+        if waiting.get("reason") not in (None, *_STARTING):
+            words = _last_words(container) or (waiting.get("message") or "").strip()
+            return f"Pod {name}: {waiting['reason']}: {words}"
+    for condition in status.get("conditions") or ():
+        if condition["type"] == "PodScheduled" and condition["status"] == "False":
+            return f"Pod {name}: {condition.get('reason')}: {condition.get('message', '')}"
+    return None
+
+
+def _crash(pod: Manifest) -> str | None:
+    """Return how a worker ended that has not come back yet."""
+    status, name = pod.get("status") or {}, pod["metadata"]["name"]
+    if holds(status.get("conditions"), CONDITION_READY):
+        return None
+    for container in status.get("containerStatuses") or ():
+        ended = _ended(container)
+        if ended:
+            words = _last_words(container)
+            return f"Pod {name} ended with exit code {ended.get('exitCode')}{f': {words}' if words else ''}"
+    return None
+
+
+def _ended(container: Mapping[str, Manifest]) -> Manifest:
+    state, last = container.get("state") or {}, container.get("lastState") or {}
+    ended: Manifest = state.get("terminated") or last.get("terminated") or {}
+    return ended
+
+
+def _last_words(container: Mapping[str, Manifest]) -> str:
+    """Return what the agent left where the kubelet finds it."""
+    return str(_ended(container).get("message") or "").strip()

@@ -1,0 +1,307 @@
+"""What a pool says of itself: counts, versions, and conditions with what to do."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from livekit_operator.agent_problems import AgentFacts, diagnose
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.autoscaling import Desired
+from livekit_operator.conditions import Observed, timestamp
+from livekit_operator.constants import (
+    AGENT_STATUS_PORT,
+    CONDITION_AGENTS_AVAILABLE,
+    CONDITION_PROGRESSING,
+    CONDITION_PROVIDERS_ACCEPTED,
+    CONDITION_RUNNER_APPLIED,
+    CONDITION_SCALING_LIMITED,
+)
+from livekit_operator.pool_memory import PoolMemory
+from livekit_operator.reconcilers.pool_pods import Observation, ObservedPod
+from livekit_operator.resources import voiceagentpool as build
+from livekit_operator.resources.pool_versions import PoolVersion, canary_deployment
+from livekit_operator.rollout import CANARY, STABLE
+from livekit_operator.versions import Rollout
+from livekit_operator.views import ProviderError
+
+REFUSED_CODES = (401, 403)
+REASON_REJECTED = "ProviderRejected"
+REASON_FAILING = "ProviderFailing"
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Everything that one pass found out and decided."""
+
+    observed: Observation
+    desired: Desired
+    wanted: str
+    """Revision that the spec asks for."""
+    rollout: Rollout
+    targets: Mapping[str, str]
+    """Track -> version wanted on it, as `PodView.version` writes it."""
+    versions: Sequence[PoolVersion]
+    """All that are known, newest first."""
+    created: int
+    """Pods made since they were observed."""
+    waiting: int
+    target_load: float
+    """The load from which on the server offers a worker no more calls."""
+
+    @property
+    def stable(self) -> str:
+        """Return the version that most pods are wanted of."""
+        return self.targets[STABLE]
+
+    def of(self, revision: str) -> list[ObservedPod]:
+        """Return the pods of a revision."""
+        return [pod for pod in self.observed.pods if pod.view.revision == revision]
+
+
+def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> dict[str, Any]:
+    """Return the status of what was observed, conditions left out."""
+    observed = standing.observed
+    staying, serving = observed.staying, observed.serving
+    settled = [pod for pod in staying if pod.view.version == standing.stable and pod.view.track == STABLE]
+    canary = _canary(pool, standing)
+    return {
+        "agentName": build.agent_name(pool),
+        "selector": build.pod_selector(pool),
+        "revision": standing.wanted,
+        "replicas": len(staying),
+        "desiredReplicas": standing.desired.replicas,
+        "desiredReason": standing.desired.reason,
+        "readyReplicas": len(serving),
+        "updatedReplicas": len(settled),
+        "drainingReplicas": sum(pod.view.leaving for pod in observed.pods),
+        "busyReplicas": sum(bool(pod.view.sessions) for pod in observed.pods),
+        "idleReplicas": sum(pod.view.idle for pod in serving),
+        "activeSessions": sum(pod.view.sessions or 0 for pod in observed.pods),
+        "freeSessions": memory.stable.sessions + (memory.canary.sessions if memory.canary else 0),
+        "waitingSessions": standing.waiting,
+        "remainingSessions": sum(pod.view.sessions or 0 for pod in observed.pods if _remains(pod, standing)),
+        "versions": [_version(version, standing) for version in standing.versions],
+        **({"canary": canary} if canary else {}),
+    }
+
+
+def conditions(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now: datetime) -> list[Observed]:
+    """Return the conditions of what was observed; leave the reason why rooms get no agent in the memory."""
+    facts = agent_facts(pool, standing, memory, now)
+    problem = diagnose(facts)
+    if problem and problem[0] == REASON_REJECTED:
+        problem = (_provider_reason(standing.observed.provider_errors(standing.stable)), problem[1])
+    memory.problem = problem
+    available = Observed(
+        CONDITION_AGENTS_AVAILABLE,
+        problem is None,
+        *(problem or ("Available", "Agents are free, or come when they are needed.")),
+    )
+    found = [_ready(standing), _progressing(standing), available, _providers(pool, standing)]
+    if pool.spec.autoscaling is not None and pool.spec.autoscaling.mode == "Internal":
+        found.append(_scaling(standing))
+    if not pool.spec.agent.stock:
+        found.append(_runner(pool, standing))
+    return found
+
+
+def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now: datetime) -> AgentFacts:
+    """Return what diagnosing needs."""
+    observed = standing.observed
+    errors = observed.provider_errors(standing.stable)
+    answering = [pod.worker for pod in observed.serving if pod.worker and pod.answered]
+    unanswered = min(memory.unanswered.values(), default=None)
+    return AgentFacts(
+        ready_pods=len(observed.serving),
+        pods=len(observed.staying) + standing.created,
+        registered=sum(worker.registered is not False for worker in answering),
+        crash=next((pod.crash for pod in observed.staying if pod.crash), None),
+        free_sessions=free_sessions(observed, STABLE, pool.spec.sessions_per_pod),
+        at_limit=standing.desired.limited,
+        waiting=standing.waiting,
+        provider_problem=provider_problems(errors) if errors else None,
+        wanted_name=build.agent_name(pool),
+        names=tuple(sorted({worker.agent_name for worker in answering if worker.agent_name})),
+        wanted_deployments=tuple(sorted({_deployment(pod) for pod in observed.serving})) or ("",),
+        deployments=tuple(sorted({worker.deployment for worker in answering if worker.deployment is not None})),
+        target_load=standing.target_load,
+        loads=tuple(worker.load for worker in answering if worker.load is not None),
+        dispatch_age=(now - unanswered).total_seconds() if unanswered else None,
+    )
+
+
+def _deployment(pod: ObservedPod) -> str:
+    """Return the deployment that dispatches to a pod ask for."""
+    return canary_deployment(pod.view.revision) if pod.view.track == CANARY else ""
+
+
+def free_sessions(observed: Observation, track: str, most: int) -> int:
+    """Return the calls that the registered workers of a track could still take."""
+    workers = [pod.worker for pod in observed.serving if pod.view.track == track and pod.worker]
+    return sum(max(0, most - worker.sessions) for worker in workers if worker.registered is not False)
+
+
+def _remains(pod: ObservedPod, standing: Standing) -> bool:
+    """Return whether a pod's calls are the last ones on it."""
+    wanted = {standing.rollout.stable, standing.rollout.canary}
+    return pod.view.leaving or pod.view.revision not in wanted
+
+
+def _version(version: PoolVersion, standing: Standing) -> dict[str, Any]:
+    pods = standing.of(version.revision)
+    workers = [pod.worker for pod in pods if pod.worker]
+    entry: dict[str, Any] = {
+        "revision": version.revision,
+        "track": _track(version, standing, pods),
+        "replicas": sum(not pod.view.leaving for pod in pods),
+        "readyReplicas": sum(pod.serves for pod in pods),
+        "activeSessions": sum(pod.view.sessions or 0 for pod in pods),
+        "sessions": sum(worker.started for worker in workers),
+        "failedSessions": sum(worker.failed for worker in workers),
+        "createdAt": timestamp(version.created),
+        "image": version.image,
+    }
+    if version.failed:
+        entry["message"] = version.failed
+    return entry
+
+
+def _track(version: PoolVersion, standing: Standing, pods: Sequence[ObservedPod]) -> str:
+    if version.revision == standing.rollout.stable:
+        return "Stable"
+    if version.revision == standing.rollout.canary:
+        return "Canary"
+    if version.failed:
+        return "Failed"
+    return "Old" if pods else "History"
+
+
+def _canary(pool: VoiceAgentPool, standing: Standing) -> dict[str, Any] | None:
+    revision, spec = standing.rollout.canary, pool.spec.rollout.canary
+    if revision is None or spec is None:
+        return None
+    sessions, failed = canary_sessions(standing.observed, revision)
+    return {
+        "revision": revision,
+        "deployment": canary_deployment(revision),
+        "weight": spec.weight,
+        "sessions": sessions,
+        "failedSessions": failed,
+    }
+
+
+def canary_sessions(observed: Observation, revision: str) -> tuple[int, int]:
+    """Return the calls that a canary's pods have begun, and those of them that failed."""
+    pods = [pod for pod in observed.pods if pod.view.revision == revision and pod.view.track == CANARY]
+    workers = [pod.worker for pod in pods if pod.worker]
+    return sum(worker.started for worker in workers), sum(worker.failed for worker in workers)
+
+
+def _ready(standing: Standing) -> Observed:
+    observed, desired = standing.observed, standing.desired
+    if errors := observed.provider_errors(standing.stable):
+        return Observed.not_ready(_provider_reason(errors), provider_problems(errors))
+    if standing.rollout.problem:
+        return Observed.not_ready(*standing.rollout.problem)
+    serving = observed.serving
+    updated = sum(pod.view.version == standing.stable for pod in serving)
+    # A pool that grows is ready all the while: only what must always be there counts.
+    least = desired.minimum
+    if updated >= least:
+        if desired.replicas == 0 and not serving:
+            return Observed.ready("No pod is needed now; the next call brings one.")
+        return Observed.ready(f"{len(serving)} of {desired.replicas} pods are warm and registered.")
+    if len(serving) >= least:
+        reason, message = "RollingOut", f"{updated} of {least} pods run the wanted version; older ones serve."
+    else:
+        reason, message = "Progressing", f"{len(serving)} of {desired.replicas} pods are warm and registered."
+    trouble = next((pod.trouble for pod in observed.staying if pod.trouble), None)
+    if trouble:
+        return Observed.not_ready("PodsFailing", f"{message} {trouble}")
+    return Observed.not_ready(reason, message)
+
+
+def _progressing(standing: Standing) -> Observed:
+    observed, rollout = standing.observed, standing.rollout
+    old = [pod for pod in observed.pods if _remains(pod, standing) and pod.view.revision != rollout.stable]
+    calls = sum(pod.view.sessions or 0 for pod in old)
+    if rollout.canary is not None:
+        sessions, failed = canary_sessions(observed, rollout.canary)
+        message = f"Canary {rollout.canary} has had {sessions} calls, {failed} of them failed."
+        return Observed(CONDITION_PROGRESSING, True, "Canary", message)
+    if old:
+        message = f"{len(old)} pods of former versions end their {calls} calls."
+        return Observed(CONDITION_PROGRESSING, True, "RollingOut", message)
+    leaving = [pod for pod in observed.pods if pod.view.leaving]
+    if leaving:
+        calls = sum(pod.view.sessions or 0 for pod in leaving)
+        return Observed(CONDITION_PROGRESSING, True, "Draining", f"{len(leaving)} pods end their {calls} calls.")
+    return Observed(CONDITION_PROGRESSING, False, "UpToDate", "Every pod is of the wanted version.")
+
+
+def _scaling(standing: Standing) -> Observed:
+    desired = standing.desired
+    if not desired.limited:
+        return Observed(CONDITION_SCALING_LIMITED, False, "WithinLimits", desired.reason)
+    waiting = f" {standing.waiting} rooms wait for an agent." if standing.waiting else ""
+    return Observed(CONDITION_SCALING_LIMITED, True, "MaxReplicasReached", f"{desired.reason}{waiting}")
+
+
+def _runner(pool: VoiceAgentPool, standing: Standing) -> Observed:
+    if not pool.spec.agent.injected:
+        message = (
+            "With agent.runner None your own code keeps sessionsPerPod, idleProcesses, drainTimeoutSeconds and "
+            "metricsPort, and a pod is Ready before it is warm and registered."
+        )
+        return Observed(CONDITION_RUNNER_APPLIED, False, "RunnerNotInjected", message)
+    pods = [pod for pod in standing.observed.staying if pod.view.version == standing.stable]
+    told = sorted({text for pod in pods if pod.worker for text in pod.worker.not_applied})
+    if told:
+        return Observed(
+            CONDITION_RUNNER_APPLIED, False, "PartlyApplied", f"Not applied in this image: {'; '.join(told)}."
+        )
+    if any(pod.worker for pod in pods):
+        return Observed(CONDITION_RUNNER_APPLIED, True, "Applied", "The runner applies everything in this image.")
+    message = (
+        f"No pod of this version answers on port {AGENT_STATUS_PORT}: its command must run Python with livekit-agents "
+        "and keep PYTHONPATH."
+    )
+    return Observed(CONDITION_RUNNER_APPLIED, None, "NotHeard", message)
+
+
+def _providers(pool: VoiceAgentPool, standing: Standing) -> Observed:
+    observed = standing.observed
+    if errors := observed.provider_errors(standing.stable):
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, False, _provider_reason(errors), provider_problems(errors))
+    if not observed.heard:
+        message = f"No agent pod answers on port {AGENT_STATUS_PORT}: does a NetworkPolicy keep the operator out?"
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "WorkersUnreachable", message)
+    if not pool.spec.agent.stock:
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "OwnAgent", "Your own agent asks its providers itself.")
+    if not observed.serving:
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "NotAsked", "No agent is ready to ask the providers.")
+    roles = ", ".join(sorted(build.provider_secrets(pool)))
+    return Observed(CONDITION_PROVIDERS_ACCEPTED, True, "Accepted", f"Every provider answers ({roles}).")
+
+
+def _provider_reason(errors: Sequence[ProviderError]) -> str:
+    refused = any(error.code in REFUSED_CODES for error in errors)
+    return REASON_REJECTED if refused else REASON_FAILING
+
+
+def provider_problems(errors: Sequence[ProviderError]) -> str:
+    """Return what is wrong with providers and what to do, a sentence each."""
+    return " ".join(_provider_problem(error) for error in errors)
+
+
+def _provider_problem(error: ProviderError) -> str:
+    if error.code in REFUSED_CODES:
+        return (
+            f"{error.provider} refuses the key for {error.role} (HTTP {error.code}): "
+            f"check the Secret of spec.agent.{error.role}.apiKeySecretRef."
+        )
+    if error.code == 0:
+        hint = f"check the network and spec.agent.{error.role}.baseUrl."
+        return f"{error.provider} cannot be reached for {error.role}: {hint}"
+    return f"{error.provider} fails for {error.role} (code {error.code}): check spec.agent.{error.role}."

@@ -1,0 +1,179 @@
+"""The agents of a MeetingRoom: who is asked for, who is there, and why nobody comes."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from livekit_operator.agent_problems import PERSONAL_REASONS
+from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.conditions import find
+from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE
+from livekit_operator.dispatching import Decision, WantedAgent, decide_dispatch
+from livekit_operator.engine.cache import Key
+from livekit_operator.pool_memory import PoolMemory
+from livekit_operator.reconcilers.context import AskedAgent, Context, ServerAccess
+from livekit_operator.reconcilers.references import find_pool, target
+from livekit_operator.resources import meetingroom as build
+from livekit_operator.resources.voiceagentpool import agent_name
+from livekit_operator.versions import pick_deployment
+from livekit_operator.views import DispatchView, ParticipantView, RoomView
+
+Problem = tuple[str, str]
+
+
+@dataclass(frozen=True)
+class AgentObservation:
+    """One pool of the room: what was decided for it, what its agent does, or why it cannot serve."""
+
+    pool: str
+    agent_name: str
+    decision: Decision
+    activity: str | None = None
+    problem: Problem | None = None
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    """A pool that the room names; `memory` is None for one that cannot serve at all."""
+
+    reference: RoomAgent
+    shown: str
+    key: Key
+    agent_name: str
+    memory: PoolMemory | None
+    problem: Problem | None = None
+
+
+async def ensure_agents(
+    context: Context, room: MeetingRoom, access: ServerAccess, view: RoomView
+) -> tuple[RoomView, list[AgentObservation]]:
+    """Ask for the agents that are needed now; return the room with its people counted anew."""
+    candidates = [_candidate(context, room, reference) for reference in room.spec.agents]
+    on_create = any(candidate.reference.dispatch == "OnCreate" for candidate in candidates)
+    # An agent that was there or on its way may have stayed behind.
+    active = any(agent["state"] in ("Joined", "Dispatched") for agent in room.status.get("agents") or ())
+    if not (view.participants or view.name in access.rooms.lively or on_create or active):
+        for candidate in candidates:
+            if candidate.memory is not None:
+                candidate.memory.served(room.key)
+        return view, [_unneeded(candidate) for candidate in candidates]
+    access.rooms.lively.discard(view.name)
+    participants = await access.client.list_participants(view.name)
+    view = replace(view, participants=sum(p.agent_name is None for p in participants))
+    access.rooms.put(view)
+    dispatches = await access.client.list_dispatches(view.name) if candidates else []
+    lonely = access.rooms.lonely_seconds(view.name, people=view.participants, now=context.now())
+    memories = context.asked_agents.setdefault(room.key, {})
+    seen: list[AgentObservation] = []
+    for candidate in candidates:
+        # Two pools may share a name; the room wants one agent of it.
+        served = any(other.agent_name == candidate.agent_name and other.decision.create for other in seen)
+        asked = memories.setdefault(candidate.agent_name, AskedAgent())
+        decision = _decide(room, asked, candidate, participants, dispatches, lonely)
+        if served:
+            decision = replace(decision, create=False)
+        asked.attempts = decision.attempts
+        asked.calls += decision.create
+        await _act(context, room, access, view, candidate, decision)
+        activity = next((p.state for p in participants if p.agent_name == candidate.agent_name and p.state), None)
+        problem = candidate.problem or _problem(candidate, decision)
+        seen.append(AgentObservation(candidate.shown, candidate.agent_name, decision, activity, problem))
+    return view, seen
+
+
+def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> _Candidate:
+    key = target(room, reference.pool_ref)
+    shown = key[1] if key[0] == room.metadata.namespace else "/".join(key)
+    pool = find_pool(context, room, reference.pool_ref)
+    if pool is None:
+        problem = ("PoolNotFound", f"VoiceAgentPool {shown} does not exist.")
+        return _Candidate(reference, shown, key, "", None, problem)
+    if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
+        problem = ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
+        return _Candidate(reference, shown, key, agent_name(pool), None, problem)
+    memory = context.pools.setdefault(key, PoolMemory())
+    return _Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, shown))
+
+
+def _known_problem(pool: VoiceAgentPool, shown: str) -> Problem | None:
+    """Return what the pool says of itself that concerns each of its rooms, whether somebody waits in it or not."""
+    condition = find(pool.status.get("conditions"), CONDITION_AGENTS_AVAILABLE)
+    if condition.get("status") != "False" or condition["reason"] in PERSONAL_REASONS:
+        return None
+    return condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}"
+
+
+def _problem(candidate: _Candidate, decision: Decision) -> Problem | None:
+    """Return why somebody in this room waits for an agent."""
+    if decision.state != "Unavailable" and not (decision.state == "Dispatched" and decision.attempts > 1):
+        return None
+    told = candidate.memory.problem if candidate.memory else None
+    if told is None:
+        return "DispatchPending", f"VoiceAgentPool {candidate.shown}: an agent was asked for and has not come yet."
+    return told[0], f"VoiceAgentPool {candidate.shown}: {told[1]}"
+
+
+def _unneeded(candidate: _Candidate) -> AgentObservation:
+    state = Decision("Waiting" if candidate.memory is not None else "Unavailable")
+    return AgentObservation(candidate.shown, candidate.agent_name, state, None, candidate.problem)
+
+
+def _decide(
+    room: MeetingRoom,
+    asked: AskedAgent,
+    candidate: _Candidate,
+    participants: Sequence[ParticipantView],
+    dispatches: Sequence[DispatchView],
+    lonely_seconds: float,
+) -> Decision:
+    memory, policy = candidate.memory, candidate.reference.dispatch
+    attempts, calls = asked.attempts, asked.calls
+    if memory is None:
+        wanted = WantedAgent(candidate.agent_name, policy, available=False)
+        return decide_dispatch(wanted, participants, dispatches, lonely_seconds=lonely_seconds, attempts=attempts)
+    deployment = ""
+    if memory.canary and pick_deployment(memory.canary_weight, f"{build.room_name(room)}/{calls}"):
+        # The canary must not cost a call anything: where it has no place, the others take it.
+        deployment = memory.canary.deployment if memory.has_place(room.key, memory.canary.deployment) else ""
+    wanted = WantedAgent(
+        candidate.agent_name, policy, available=memory.has_place(room.key, deployment), deployment=deployment
+    )
+    return decide_dispatch(
+        wanted,
+        participants,
+        dispatches,
+        lonely_seconds=lonely_seconds,
+        lost=frozenset(memory.lost),
+        attempts=attempts,
+    )
+
+
+async def _act(
+    context: Context,
+    room: MeetingRoom,
+    access: ServerAccess,
+    view: RoomView,
+    candidate: _Candidate,
+    decision: Decision,
+) -> None:
+    """Take out the dead, take requests back, ask anew, and let the pool know who waits."""
+    now, memory = context.now(), candidate.memory
+    for identity in decision.remove:
+        await access.client.remove_participant(view.name, identity)
+    for dispatch_id in decision.delete:
+        await access.client.delete_dispatch(view.name, dispatch_id)
+    if decision.create:
+        metadata = candidate.reference.metadata or ""
+        if memory is not None:
+            # Before the request: other rooms look for a place while it is on its way.
+            memory.promise(room.key, view.name, decision.deployment, now)
+        await access.client.create_dispatch(view.name, candidate.agent_name, metadata, decision.deployment)
+    if memory is None:
+        return
+    if decision.state == "Unavailable":
+        if memory.wait(room.key, now):
+            context.wake("VoiceAgentPool", candidate.key)
+    elif decision.state == "Dispatched":
+        memory.asked(room.key, again=decision.attempts > 1, now=now)
+    else:
+        memory.served(room.key)

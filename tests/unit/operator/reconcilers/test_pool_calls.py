@@ -1,0 +1,195 @@
+"""A VoiceAgentPool and its rooms: who waits wakes it, who lost its agent gets another, busy pods are left alone."""
+
+from typing import Any
+
+from tests.fakes import manifests
+from tests.fakes.manifests import NAMESPACE, Manifest, condition
+from tests.fakes.world import World
+
+BUSY = "livekit-operator.dev/busy"
+ZERO = {"minReplicas": 0, "maxReplicas": 3, "bufferSessions": 2, "scaleDownStabilizationSeconds": 30}
+
+
+def pool_status(world: World) -> Manifest:
+    status: Manifest = world.get("VoiceAgentPool", "front-desk")["status"]
+    return status
+
+
+async def with_room(world: World, name: str = "support-42", **pool: Any) -> None:
+    await world.with_server()
+    await world.with_pool(**pool)
+    await opened(world, name)
+
+
+async def opened(world: World, name: str) -> None:
+    world.kubernetes.put(manifests.room(name, agents=[{"poolRef": {"name": "front-desk"}}]))
+    await world.settle()
+
+
+async def look(world: World, room: str = "support-42") -> None:
+    await world.reconcile("LiveKitServer", "voice")
+    await world.reconcile("MeetingRoom", room)
+
+
+async def serve(world: World, room: str = "support-42", job: str = "AJ_1") -> None:
+    """Let the pool's only pod take the call that was asked for."""
+    world.livekit.take(room, job)
+    world.say(world.agent_pods()[0], jobs={job: room})
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    await look(world, room)
+
+
+async def test_a_caller_wakes_a_pool_from_zero_and_it_goes_back(world: World) -> None:
+    await with_room(world, autoscaling=ZERO)
+    assert world.agent_pods(leaving=None) == []
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+    assert world.ready("MeetingRoom", "support-42") == ("True", "Ready"), "nobody misses an agent"
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    assert ("VoiceAgentPool", (NAMESPACE, "front-desk")) in world.woken
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert pool_status(world)["waitingSessions"] == 1
+    assert len(world.agent_pods()) == 1
+    assert world.livekit.dispatched("support-42") == [], "there is nobody to take it yet"
+    world.run_pods()
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert ("MeetingRoom", (NAMESPACE, "support-42")) in world.woken
+    await look(world)
+    assert world.livekit.dispatched("support-42") == ["front-desk"]
+    await serve(world)
+    assert pool_status(world)["waitingSessions"] == 0
+    world.livekit.leave("support-42", "alice")
+    world.livekit.leave("support-42", "agent-AJ_1")
+    world.say(world.agent_pods()[0])
+    await look(world)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert len(world.agent_pods()) == 1, "not in haste"
+    world.clock.advance(31)
+    await world.settle()
+    assert world.agent_pods() == []
+
+
+async def test_no_more_agents_are_asked_for_than_are_free(world: World) -> None:
+    await with_room(world, replicas=1, sessionsPerPod=2)
+    for name in ("room-1", "room-2"):
+        await opened(world, name)
+    for name in ("support-42", "room-1", "room-2"):
+        world.livekit.join(name, "somebody")
+        await look(world, name)
+    asked = [name for name in ("support-42", "room-1", "room-2") if world.livekit.dispatched(name)]
+    assert asked == ["support-42", "room-1"]
+    assert pool_status(world)["waitingSessions"] == 0, "it was not looked at since"
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert pool_status(world)["waitingSessions"] == 1
+
+
+async def test_a_call_whose_worker_dies_gets_another_agent_at_once(world: World) -> None:
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    await serve(world)
+    world.clock.advance(30)
+    world.forget()
+    (pod,) = world.agent_pods()
+    died = {"restartCount": 1, "containerID": "c2", "state": {"running": {}}}
+    world.kubernetes.edit("Pod", NAMESPACE, pod["metadata"]["name"], {"containerStatuses": [died]}, status=True)
+    world.say(pod)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert ("MeetingRoom", (NAMESPACE, "support-42")) in world.woken
+    await world.reconcile("MeetingRoom", "support-42")
+    assert [request[0] for request in world.livekit.writes] == [
+        "remove_participant",  # LiveKit would list it for 20 s more
+        "delete_dispatch",
+        "create_dispatch",
+    ]
+    assert world.livekit.writes[0] == ("remove_participant", "support-42", "agent-AJ_1")
+
+
+async def test_a_call_whose_process_dies_gets_another_agent_too(world: World) -> None:
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    await serve(world)
+    world.clock.advance(30)
+    world.say(world.agent_pods()[0])
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    await world.reconcile("MeetingRoom", "support-42")
+    assert "create_dispatch" in [request[0] for request in world.livekit.writes]
+
+
+async def test_a_call_that_ended_brings_nobody_back(world: World) -> None:
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    await serve(world)
+    world.livekit.leave("support-42", "alice")
+    world.livekit.leave("support-42", "agent-AJ_1")
+    world.forget()
+    world.say(world.agent_pods()[0])
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    await look(world)
+    assert "create_dispatch" not in [request[0] for request in world.livekit.writes]
+
+
+async def test_pods_with_calls_are_marked_and_others_are_not(world: World) -> None:
+    await world.with_server()
+    await world.with_pool(replicas=2)
+    busy, idle = world.agent_pods()
+    world.say(busy, sessions=1)
+    await world.settle()
+    marked = [pod["metadata"]["name"] for pod in world.agent_pods() if BUSY in pod["metadata"]["labels"]]
+    assert marked == [busy["metadata"]["name"]]
+    annotations = world.get("Pod", busy["metadata"]["name"])["metadata"]["annotations"]
+    assert annotations["cluster-autoscaler.kubernetes.io/safe-to-evict"] == "false"
+    assert await world.writes_of_another_round() == []
+    world.say(busy)
+    await world.settle()
+    assert BUSY not in world.get("Pod", busy["metadata"]["name"])["metadata"]["labels"]
+    assert idle["metadata"]["name"] in [pod["metadata"]["name"] for pod in world.agent_pods()]
+
+
+async def test_pods_on_a_node_that_is_emptied_are_replaced_first(world: World) -> None:
+    await world.with_server()
+    await world.with_pool(replicas=1)
+    (there,) = world.agent_pods()
+    name = there["metadata"]["name"]
+    world.kubernetes.edit("Pod", NAMESPACE, name, {"spec": {"nodeName": "node-1"}})
+    world.say(there, sessions=1)
+    node = {"kind": "Node", "metadata": {"name": "node-1", "namespace": ""}, "spec": {"unschedulable": True}}
+    world.kubernetes.put(node)
+    await world.settle()
+    assert len(world.agent_pods()) == 2
+    assert world.agent_pods(leaving=True) == []
+    world.run_pods()
+    await world.settle()
+    assert [pod["metadata"]["name"] for pod in world.agent_pods(leaving=True)] == [name]
+
+
+async def test_the_limit_is_told_with_who_waits(world: World) -> None:
+    scaling = {"minReplicas": 1, "maxReplicas": 1, "bufferSessions": 0}
+    await with_room(world, autoscaling=scaling, sessionsPerPod=1)
+    world.say(world.agent_pods()[0], sessions=1)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    limited = condition(world.get("VoiceAgentPool", "front-desk"), "ScalingLimited")
+    assert (limited["status"], limited["reason"]) == ("True", "MaxReplicasReached")
+    assert "1 room" in limited["message"]
+    assert world.condition("VoiceAgentPool", "front-desk", "AgentsAvailable") == ("False", "AllWorkersFull")
+    await look(world)
+    assert world.ready("MeetingRoom", "support-42") == ("False", "AllWorkersFull")
+
+
+async def test_metrics_go_with_their_pool(world: World) -> None:
+    await world.with_server()
+    await world.with_pool(replicas=2)
+
+    def free() -> float | None:
+        labels = {"namespace": NAMESPACE, "pool": "front-desk", "state": "free"}
+        return world.context.metrics.registry.get_sample_value("livekit_operator_pool_sessions", labels)
+
+    assert free() == 8
+    world.kubernetes.vanish("VoiceAgentPool", NAMESPACE, "front-desk")
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert free() is None
