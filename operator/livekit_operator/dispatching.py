@@ -176,6 +176,8 @@ def _most_hopeful(scene: _Scene, attempts: int) -> tuple[DispatchView, float] | 
     """Return the dispatch that may still bring an agent, and the seconds left to it: a taken one, the youngest."""
     hopes = []
     for dispatch in scene.dispatches:
+        if dispatch.id in scene.orphaned and attempts <= 1:
+            continue  # who took it is dead; where that repeats, the next worker is spared for a while
         taken = bool(scene.expected[dispatch.id])
         left = _patience(PATIENCE_SECONDS if taken else UNTAKEN_SECONDS, attempts) - dispatch.age
         if left > 0:
