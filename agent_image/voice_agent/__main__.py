@@ -23,7 +23,7 @@ from pathlib import Path
 from livekit.agents import AgentServer
 
 from . import config as configuration
-from . import job, logs
+from . import job, logs, proxies
 from .config import AgentConfig, ConfigError
 from .provider_checks import ProviderMonitor
 from .provider_errors import ProviderErrorBoard
@@ -41,6 +41,7 @@ SECRET_VARIABLES = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", *configuration.KEY_
 
 def main() -> int:
     _trim_secrets()
+    proxies.name_for_websockets(os.environ)
     logs.configure(
         os.environ.get("LIVEKIT_LOG_LEVEL", "INFO").upper(), (os.environ.get(name, "") for name in SECRET_VARIABLES)
     )

@@ -15,7 +15,7 @@ from livekit.agents import (
     room_io,
 )
 
-from . import providers
+from . import providers, proxies
 from .config import AgentConfig
 from .failures import report_failures
 from .pacing import YieldingAudioOutput
@@ -67,6 +67,7 @@ async def entrypoint(ctx: JobContext) -> None:
     plugins: Plugins = ctx.proc.userdata["plugins"]
     ctx.log_context_fields = {"room": ctx.job.room.name, "job_id": ctx.job.id}
 
+    proxies.use_in(ctx)
     # joining, the session's start and the provider's handshake all take a round trip or more: do them at once
     joining = asyncio.create_task(ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY))
     plugins.tts.prewarm()
