@@ -10,7 +10,7 @@ from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.autoscaling import Demand, Desired, desired_replicas
 from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, LABEL_BUSY
-from livekit_operator.engine.cache import Key, key_of
+from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, NotFound, ServerNotAllowed
 from livekit_operator.pool_memory import Free, PoolMemory
 from livekit_operator.reconcilers import children, pool_status, status
@@ -65,7 +65,7 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     targets = _targets(pool, observed, rollout, inputs, desired)
     decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
     await _apply(context, pool, access, known, inputs, rollout, decided)
-    await _mark(context, observed)
+    await _protect(context, pool, observed)
     await _forget_former(context, pool, known, observed, rollout, wanted)
     standing = Standing(
         observed=observed,
@@ -284,7 +284,6 @@ async def _apply(
     await children.ensure(context, pool, build.build_credentials(pool, access.keys.api_key, access.keys.api_secret))
     await children.ensure(context, pool, build.build_service_account(pool))
     await children.ensure(context, pool, build.build_network_policy(pool, context.settings.namespace))
-    await children.ensure(context, pool, build.build_budget(pool))
     # What leaves goes first: under a quota it makes the room for what comes.
     for name in decided.delete:
         manifest = context.children["Pod"].get((pool.metadata.namespace, name))
@@ -298,17 +297,20 @@ async def _apply(
         context.children["Pod"].put(await context.kubernetes.create(pod))
 
 
-async def _mark(context: Context, observed: Observation) -> None:
-    """Keep evictions off pods with calls, and from those alone."""
-    for pod in observed.staying:
-        metadata, busy = pod.manifest["metadata"], bool(pod.view.sessions)
-        if ((metadata.get("labels") or {}).get(LABEL_BUSY) == "true") == busy or pod.view.sessions is None:
-            continue
-        if "deletionTimestamp" in metadata:
-            continue  # it was just told to leave
+async def _protect(context: Context, pool: VoiceAgentPool, observed: Observation) -> None:
+    """Keep evictions off pods with calls, and off those alone."""
+    pods = [pod for pod in observed.staying if "deletionTimestamp" not in pod.manifest["metadata"]]
+    marked = {pod.view.name for pod in pods if (pod.manifest["metadata"].get("labels") or {}).get(LABEL_BUSY)}
+    # One that never said whether it has calls stays as it is.
+    busy = {
+        pod.view.name for pod in pods if pod.view.sessions or (pod.view.sessions is None and pod.view.name in marked)
+    }
+    # The budget first: a mark without it protects nobody.
+    await children.ensure(context, pool, build.build_budget(pool, len(busy)))
+    for name in sorted(marked ^ busy):
         with suppress(NotFound):
-            namespace, name = key_of(pod.manifest)
-            context.children["Pod"].put(await context.kubernetes.merge("Pod", namespace, name, busy_patch(busy)))
+            patch = busy_patch(name in busy)
+            context.children["Pod"].put(await context.kubernetes.merge("Pod", pool.metadata.namespace, name, patch))
 
 
 # --- Rooms ------------------------------------------------------------------------------------------------------------

@@ -21,7 +21,6 @@ from livekit_operator.resources.metadata import (
 
 # Every namespace has it: https://kubernetes.io/docs/concepts/services-networking/network-policies/
 _LABEL_NAMESPACE = "kubernetes.io/metadata.name"
-_MORE_PODS_THAN_ANY_POOL_HAS = 1_000_000
 
 
 def agent_name(pool: VoiceAgentPool) -> str:
@@ -65,15 +64,15 @@ def build_service_account(pool: VoiceAgentPool) -> Manifest:
     return child(pool, COMPONENT_AGENT, "ServiceAccount", "v1", child_name(pool), automountServiceAccountToken=False)
 
 
-def build_budget(pool: VoiceAgentPool) -> Manifest:
-    """Return the budget by which no pod with calls is evicted: the operator empties cordoned nodes itself.
+def build_budget(pool: VoiceAgentPool, busy: int) -> Manifest:
+    """Return the budget by which none of the `busy` pods is evicted: the operator empties cordoned nodes itself.
 
-    It asks for more pods than there can be. A whole number, unlike a percentage, is not counted from the owner's scale
-    subresource (pkg/controller/disruption getExpectedPodCount). A pod with calls that is not ready is kept as well, for
-    it may only have lost its server: such pods may go where the budget is met, and this one never is.
+    A whole number, unlike a percentage, is not counted from the owner's scale subresource (pkg/controller/disruption
+    getExpectedPodCount), and one that is never above what there is raises no alarm. A busy pod that is not ready stays
+    as well: fewer are healthy then than must be.
     """
     spec = {
-        "minAvailable": _MORE_PODS_THAN_ANY_POOL_HAS,
+        "minAvailable": busy,
         "selector": {"matchLabels": {**selector(pool, COMPONENT_AGENT), LABEL_BUSY: "true"}},
     }
     return child(pool, COMPONENT_AGENT, "PodDisruptionBudget", "policy/v1", f"{pool.metadata.name}-busy", spec=spec)

@@ -36,9 +36,9 @@ async def test_pods_are_created_with_configuration_and_credentials(world: World)
         "apply Secret/front-desk-agent",
         "apply ServiceAccount/front-desk-agent",
         "apply NetworkPolicy/front-desk-agent",
+        "create Pod",
+        "create Pod",
         "apply PodDisruptionBudget/front-desk-busy",
-        "create Pod",
-        "create Pod",
         "merge VoiceAgentPool/front-desk/status",
     ]
     assert again == 2.0
