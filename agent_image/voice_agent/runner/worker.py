@@ -17,6 +17,7 @@ from urllib.parse import urlsplit
 from urllib.request import proxy_bypass
 
 from .capacity import CapacityGuard, Job, accept
+from .refill import Refill
 from .sessions import ReportingEntrypoint, Sessions
 from .settings import Settings
 
@@ -164,8 +165,16 @@ class SupervisedWorker:
         self._started = True
         self.server._proc_pool.on("process_job_launched", self.sessions.on_launched)
         self.server._proc_pool.on("process_closed", self.sessions.on_closed)
+        self._try("refill", self._pace_refill)
         if getattr(self.server, "_http_proxy", None) and proxy_bypass(urlsplit(self.server._ws_url).hostname or ""):
             self._try("noProxy", self._connect_directly)
+
+    def _pace_refill(self) -> None:
+        pool, guard = self.server._proc_pool, self.guard
+        need(pool, "set_target_idle_processes")
+        refill = Refill(pool, self.settings.idle_processes, lambda: guard.capacity - guard.occupied)
+        pool.set_target_idle_processes = refill.on_load
+        pool.on("process_job_launched", refill.on_launched)
 
     def _connect_directly(self) -> None:
         # The library connects to LiveKit through HTTPS_PROXY whatever NO_PROXY says. Its job processes have

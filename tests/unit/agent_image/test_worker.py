@@ -64,11 +64,20 @@ def pool(*executors: Any, warm: bool = True, **changes: Any) -> Any:
 @pytest.mark.parametrize(
     ("where", "names"),
     [
-        (AgentServer.run, ["self._proc_pool = ", 'self.emit("worker_started")', "self._prometheus_port"]),
+        (
+            AgentServer.run,
+            [
+                "self._proc_pool = ",
+                "self._proc_pool.set_target_idle_processes(",
+                'self.emit("worker_started")',
+                "self._prometheus_port",
+            ],
+        ),
         (AgentServer._connection_task, ["self._handle_register(", "await self._run_ws(ws)", "self._max_retry"]),
         (AgentServer._answer_availability, ["await self._request_fnc(job_req)"]),
         (AgentServer._is_available, ["self._get_effective_load()", "self._draining"]),
         (AgentServer._update_worker_status, ["self._get_effective_load()"]),
+        (ProcPool, ["self._target_idle_processes, self._default_num_idle_processes", "self._jobs_waiting_for_process"]),
         (ProcPool, ["self._idle_ready.set()", "self._warmed_proc_queue", "process_job_launched", "process_closed"]),
         (cli._run_worker, ["in HANDLED_SIGNALS", "server.drain()", "server.aclose()"]),
     ],
@@ -184,3 +193,18 @@ def test_livekit_is_reached_as_no_proxy_says(
     worker.server._http_session = SimpleNamespace(_default_proxy="http://proxy:1")
     worker.server.emit("worker_started")
     assert (worker.server._http_proxy, worker.server._http_session._default_proxy) == proxies
+
+
+def test_idle_processes_are_refilled_as_sessions_are_free() -> None:
+    worker, aims, listeners = supervised(), list[int](), dict[str, list[Any]]()
+    worker.server._proc_pool = pool(
+        *map(executor, "abc"),
+        set_target_idle_processes=aims.append,
+        on=lambda event, listener: listeners.setdefault(event, []).append(listener),
+    )
+    worker.server.emit("worker_started")
+    assert "refill" in worker.applied
+    worker.server._proc_pool.set_target_idle_processes(3)
+    for listener in listeners["process_job_launched"]:
+        listener(executor("c"))
+    assert (aims, worker.sessions.started) == ([1, 0], 1)
