@@ -41,7 +41,10 @@ class CallError(RuntimeError):
 
 
 class Call:
-    """One call: `async with Call(secret) as call:` joins, publishes the microphone and hangs up at the end."""
+    """One call: `async with Call(secret) as call:` joins, publishes the microphone and hangs up at the end.
+
+    Whoever begins as a listener publishes it when first speaking, and costs far less until then.
+    """
 
     def __init__(
         self,
@@ -49,9 +52,11 @@ class Call:
         *,
         url_key: str = "url",
         rtc_config: rtc.RtcConfiguration | None = None,
+        listener: bool = False,
     ) -> None:
         self._secret = secret if isinstance(secret, CallerSecret) else CallerSecret.of(secret, url_key)
         self._rtc_config = rtc_config
+        self._listener = listener
         self._changes = Changes()
         self._ear = Ear(self._changes.notify)
         self._transcripts = Transcripts(self._changes.notify)
@@ -68,6 +73,7 @@ class Call:
         self._paths: tuple[Path, ...] = ()
         self._reception: Reception | None = None
         self._hanging_up = False
+        self._listened_to = False
 
     async def __aenter__(self) -> Self:
         await self.join()
@@ -80,7 +86,7 @@ class Call:
 
     async def join(self) -> None:
         """Connect and publish the microphone."""
-        _redact_logs()
+        redact_logs()
         self._observe()
         self._placed = time.monotonic()
         self._placed_at_ms = time.time_ns() / 1e6
@@ -100,9 +106,8 @@ class Call:
         if not self._room.local_participant.permissions.can_publish:
             # A refused publish is silent and would only time out.
             self._note("may not publish")
-            return
-        self._microphone = Microphone()
-        await self._microphone.publish(self._room.local_participant)
+        elif not self._listener:
+            await self._turn_on_microphone()
 
     async def hang_up(self) -> None:
         """Leave the room and let go of everything."""
@@ -145,14 +150,18 @@ class Call:
         assert begun is not None
         return begun
 
-    async def greeting(self, seconds: float = 20) -> None:
-        """Wait for the greeting, its end, and the time after it in which the agent does not listen yet."""
+    async def greeting(self, seconds: float = 20, *, after: float | None = None) -> float:
+        """Wait for the greeting, its end, and the time after it in which the agent does not listen yet.
+
+        That is the greeting after having joined, or after a moment; returns when it began.
+        """
         assert self._joined is not None, "not joined"
-        begun = await self.sound(self._joined, seconds, "the first sound of the greeting")
+        begun = await self.sound(after or self._joined, seconds, "the first sound of the greeting")
         await self.silence(60, "the end of the greeting")
         await self._until(lambda: time.monotonic() >= begun + _WARM_UP, 10, "the agent's echo-cancellation warm-up")
         # Read now as well as at the end: a call the server ends can no longer be asked.
         await self.measure_transport()
+        return begun
 
     async def silence(self, seconds: float = 60, what: str = "the agent to finish") -> None:
         """Wait for a second without a sound of the agent."""
@@ -173,11 +182,14 @@ class Call:
 
     async def say(self, text: str, samples: Samples | None = None) -> Spoken:
         """Say a text (or other 48 kHz sound under that name); returns when the last of it was sent."""
-        if self._microphone is None:
-            raise CallError("this caller may not publish", self.report())
         if samples is None:
             samples = (await asyncio.to_thread(speak, text, MICROPHONE_RATE, CALLER_VOICE)).samples
         self._alive("speak")
+        if self._microphone is None and self._listener:
+            await self._turn_on_microphone()
+            await self._until(lambda: self._listened_to, 10, "somebody to listen to this caller")
+        if self._microphone is None:
+            raise CallError("this caller may not publish", self.report())
         return await self._microphone.say(samples)
 
     async def ask(self, text: str, seconds: float = 15, samples: Samples | None = None) -> Turn:
@@ -259,10 +271,11 @@ class Call:
         room.on("reconnecting", lambda: self._note("reconnecting"))
         room.on("reconnected", lambda: self._note("reconnected"))
         room.on("disconnected", self._disconnected)
+        room.on("local_track_subscribed", self._begin_to_be_heard)
         self._transcripts.follow(room)
 
     def _participant_came(self, participant: rtc.RemoteParticipant) -> None:
-        agent = _is_agent(participant)
+        agent = is_agent(participant)
         if agent and self._agent_present is None:
             self._agent_present = time.monotonic()
         self._note("agent joined" if agent else "participant joined", participant.identity)
@@ -270,14 +283,22 @@ class Call:
     def _participant_left(self, participant: rtc.RemoteParticipant) -> None:
         reason = participant.disconnect_reason
         why = "" if reason is None else f" ({rtc.DisconnectReason.Name(reason)})"
-        self._note("agent left" if _is_agent(participant) else "participant left", f"{participant.identity}{why}")
+        self._note("agent left" if is_agent(participant) else "participant left", f"{participant.identity}{why}")
 
     def _track_came(
         self, track: rtc.Track, _publication: rtc.RemoteTrackPublication, participant: rtc.RemoteParticipant
     ) -> None:
-        if track.kind == rtc.TrackKind.KIND_AUDIO and _is_agent(participant):
+        if track.kind == rtc.TrackKind.KIND_AUDIO and is_agent(participant):
             self._ear.listen(track)
             self._note("agent's audio subscribed", participant.identity)
+
+    async def _turn_on_microphone(self) -> None:
+        self._microphone = Microphone()
+        await self._microphone.publish(self._room.local_participant)
+
+    def _begin_to_be_heard(self, _track: rtc.LocalTrack) -> None:
+        self._listened_to = True
+        self._changes.notify()
 
     def _disconnected(self, reason: rtc.DisconnectReason.ValueType) -> None:
         if not self._hanging_up:
@@ -285,7 +306,7 @@ class Call:
             self._note("disconnected", self._disconnect_reason)
 
     def _agents(self) -> list[str]:
-        return [name for name, participant in self._room.remote_participants.items() if _is_agent(participant)]
+        return [name for name, participant in self._room.remote_participants.items() if is_agent(participant)]
 
     # Bookkeeping
 
@@ -358,11 +379,13 @@ async def place_call(
     return await asyncio.to_thread(call.report)
 
 
-def _is_agent(participant: rtc.RemoteParticipant) -> bool:
+def is_agent(participant: rtc.RemoteParticipant) -> bool:
+    """Return whether a participant is an agent."""
     return participant.kind == rtc.ParticipantKind.PARTICIPANT_KIND_AGENT
 
 
-def _redact_logs() -> None:
+def redact_logs() -> None:
+    """Keep tokens out of what the SDK logs, from now on."""
     logger = logging.getLogger("livekit")
     if not any(isinstance(existing, RedactTokens) for existing in logger.filters):
         logger.addFilter(RedactTokens())
