@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from livekit_operator.agent_problems import AgentFacts, diagnose
+from livekit_operator.agent_problems import REFUSED_CODES, AgentFacts, diagnose
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.autoscaling import Desired
 from livekit_operator.conditions import Observed, timestamp
@@ -25,7 +25,6 @@ from livekit_operator.rollout import CANARY, STABLE
 from livekit_operator.versions import Rollout
 from livekit_operator.views import ProviderError
 
-REFUSED_CODES = (401, 403)
 REASON_REJECTED = "ProviderRejected"
 REASON_FAILING = "ProviderFailing"
 
