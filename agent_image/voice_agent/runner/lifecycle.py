@@ -70,7 +70,12 @@ async def _drain(status: WorkerStatus) -> None:
     except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041  two exceptions before Python 3.11
         logger.warning("drain timed out, ending the calls left", extra={"activeSessions": left.occupied})
     await server.aclose()
+    # whoever called run() drains and closes once more, which not every version of the library takes
+    server.drain = server.aclose = _nothing_left
     logger.info("stopped")
+
+
+async def _nothing_left(*_: Any, **__: Any) -> None: ...
 
 
 async def _serve(status: WorkerStatus) -> web.AppRunner | None:
