@@ -128,7 +128,7 @@ def _dispatch_pending(facts: AgentFacts) -> str | None:
     if facts.dispatch_age is None:
         return None
     return (
-        f"An agent was asked for {facts.dispatch_age:.0f} s ago and has not come; it is asked for again by itself. "
+        "An agent was asked for more than once and has not come; it is asked for again by itself. "
         "If that repeats, see `kubectl logs` of the pool's pods for what they do with the call."
     )
 

@@ -42,7 +42,9 @@ TRACK_CANARY: Final = "canary"
 LABEL_BUSY: Final = f"{GROUP}/busy"
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"
-# On a version of a pool: when a rollout to it came to its end, and why it must not be rolled out again.
+# On a version of a pool: that a pod of it was ready once, when a rollout to it came to its end, and why it must not be
+# rolled out again.
+ANNOTATION_SERVED: Final = f"{GROUP}/served"
 ANNOTATION_PROVEN: Final = f"{GROUP}/proven"
 ANNOTATION_FAILED: Final = f"{GROUP}/failed"
 # The number that a server keeps its ports, Service and address by.

@@ -116,7 +116,8 @@ class SupervisedWorker:
 
     def _name_it(self) -> None:
         need(self.server, "_agent_name")
-        self.server._agent_name = self.settings.agent_name
+        # whoever runs the pod has the last word: the file is as old as the version of the pool
+        self.server._agent_name = os.environ.get("LIVEKIT_AGENT_NAME_OVERRIDE") or self.settings.agent_name
 
     def _cap_sessions(self) -> None:
         need(self.server, "_request_fnc")

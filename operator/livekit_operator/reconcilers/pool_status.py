@@ -116,7 +116,7 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
         pods=len(observed.staying) + standing.created,
         registered=sum(worker.registered is not False for worker in answering),
         crash=next((pod.crash for pod in observed.staying if pod.crash), None),
-        free_sessions=free_sessions(observed, STABLE, pool.spec.sessions_per_pod),
+        free_sessions=free_sessions(pool, observed, STABLE),
         at_limit=standing.desired.limited,
         waiting=standing.waiting,
         provider_problem=provider_problems(errors) if errors else None,
@@ -135,10 +135,12 @@ def _deployment(pod: ObservedPod) -> str:
     return canary_deployment(pod.view.revision) if pod.view.track == CANARY else ""
 
 
-def free_sessions(observed: Observation, track: str, most: int) -> int:
-    """Return the calls that the registered workers of a track could still take."""
+def free_sessions(pool: VoiceAgentPool, observed: Observation, track: str) -> int:
+    """Return the calls that workers of a track could still take which are registered by the name rooms ask for."""
+    name, most = build.agent_name(pool), pool.spec.sessions_per_pod
     workers = [pod.worker for pod in observed.serving if pod.view.track == track and pod.worker]
-    return sum(max(0, most - worker.sessions) for worker in workers if worker.registered is not False)
+    reached = [w for w in workers if w.registered is not False and w.agent_name in (None, name)]
+    return sum(max(0, most - worker.sessions) for worker in reached)
 
 
 def _remains(pod: ObservedPod, standing: Standing) -> bool:

@@ -8,6 +8,7 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from livekit_operator.agent_problems import PERSONAL_REASONS
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
@@ -194,6 +195,8 @@ def _public_facts(kind: str, manifest: Manifest | None) -> Any:
     if kind == "VoiceAgentPool":
         reference = (manifest.get("spec") or {}).get("serverRef")
         served = find(status.get("conditions"), CONDITION_AGENTS_AVAILABLE)
-        available = served.get("status"), served.get("reason"), served.get("message")
+        # What concerns only those who wait is for the pool to tell them.
+        personal = served.get("reason") in PERSONAL_REASONS
+        available = None if personal else (served.get("status"), served.get("reason"), served.get("message"))
         return ready, available, status.get("agentName"), reference
     return ()

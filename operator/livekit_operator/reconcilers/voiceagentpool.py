@@ -3,15 +3,17 @@
 import secrets
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from datetime import datetime
 from math import ceil
 
+from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.autoscaling import Demand, Desired, desired_replicas
 from livekit_operator.conditions import timestamp
-from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, LABEL_BUSY
+from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED, LABEL_BUSY
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, NotFound, ServerNotAllowed
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, NotFound, ServerNotAllowed
 from livekit_operator.pool_memory import Free, PoolMemory
 from livekit_operator.reconcilers import children, pool_status, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
@@ -30,6 +32,8 @@ from livekit_operator.resources.pool_versions import PoolVersion
 from livekit_operator.resources.server_config import target_load
 from livekit_operator.rollout import CANARY, STABLE, Plan, Target, plan
 from livekit_operator.versions import Rollout, Version, choose, failed_to_progress, judge_canary, prune
+
+Problem = tuple[str, str]
 
 
 async def reconcile_pool(context: Context, key: Key) -> float | None:
@@ -51,39 +55,59 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     if access is None:
         return None
     memory = context.pools.setdefault(pool.key, PoolMemory())
+    observed = await observe(context, pool, memory)
     template = versions.build_template(pool, context.settings.agent_image, context.settings.provider_base_urls)
     wanted = versions.revision(template)
-    await children.ensure(context, pool, versions.build_version_map(pool, template))
+    # First what serves now, whatever comes of the rest: calls must find agents also where nothing new can be made.
+    _offer(pool, observed, memory, choose(pool.spec.rollout, wanted, _judged(_known(context, pool))))
+    await _protect(context, pool, observed)
+    await _tell_rooms(context, pool, access, memory, observed)
+    poll = context.settings.pool_poll_seconds
+    try:
+        await children.ensure(context, pool, versions.build_version_map(pool, template))
+        standing, again = await _progress(context, pool, server, access, memory, observed, wanted)
+    except Blocked as blocked:
+        soon = min(poll, blocked.retry_after or poll)
+        raise Blocked(blocked.reason, blocked.message, retry_after=soon) from blocked
+    _offer(pool, observed, memory, standing.rollout)
+    conditions = pool_status.conditions(pool, standing, memory, context.now())
+    fields = pool_status.fields(pool, standing, memory)
+    context.metrics.show_pool(*pool.key, fields)
+    return Outcome(conditions, fields, min(poll, again))
+
+
+async def _progress(
+    context: Context,
+    pool: VoiceAgentPool,
+    server: LiveKitServer,
+    access: ServerAccess,
+    memory: PoolMemory,
+    observed: Observation,
+    wanted: str,
+) -> tuple[Standing, float]:
+    """Bring versions and pods nearer to what is wanted; return how the pool stands and when to look again (seconds)."""
     known = _known(context, pool)
-    observed = await observe(context, pool, memory)
-    rollout = choose(pool.spec.rollout, wanted, _judged(known))
-    known = await _judge(context, pool, known, observed, rollout)
+    known = await _judge(context, pool, known, observed, choose(pool.spec.rollout, wanted, _judged(known)))
     rollout = choose(pool.spec.rollout, wanted, _judged(known))
     rollout, inputs, again = await _inputs(context, pool, access, known, rollout)
-    now = context.now()
-    desired = _desired(pool, observed, memory, now)
+    desired, problem = _desired(pool, observed, memory, context.now())
     targets = _targets(pool, observed, rollout, inputs, desired)
     decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
-    await _apply(context, pool, access, known, inputs, rollout, decided)
-    await _protect(context, pool, observed)
+    refused = await _apply(context, pool, access, known, inputs, rollout, decided)
     await _forget_former(context, pool, known, observed, rollout, wanted)
+    problem = refused or rollout.problem or problem
     standing = Standing(
         observed=observed,
         desired=desired,
         wanted=wanted,
-        rollout=rollout,
+        rollout=replace(rollout, problem=problem),
         targets={target.track: target.version for target in targets},
         versions=sorted(known.values(), key=lambda version: (version.created, version.revision), reverse=True),
-        created=len(decided.create),
+        created=0 if refused else len(decided.create),
         waiting=len(memory.waiting),
         target_load=target_load(server, agent_load(context, server.key)),
     )
-    _offer(pool, standing, memory)
-    await _tell_rooms(context, pool, access, memory, observed)
-    conditions = pool_status.conditions(pool, standing, memory, now)
-    fields = pool_status.fields(pool, standing, memory)
-    context.metrics.show_pool(*pool.key, fields)
-    return Outcome(conditions, fields, min(context.settings.pool_poll_seconds, again))
+    return standing, again
 
 
 # --- Versions ---------------------------------------------------------------------------------------------------------
@@ -97,7 +121,11 @@ def _known(context: Context, pool: VoiceAgentPool) -> dict[str, PoolVersion]:
 
 
 def _judged(known: Mapping[str, PoolVersion]) -> list[Version]:
-    return [Version(v.revision, v.created, v.proven, v.failed) for v in known.values()]
+    return [_judged_version(version) for version in known.values()]
+
+
+def _judged_version(version: PoolVersion) -> Version:
+    return Version(version.revision, version.created, version.proven, version.failed)
 
 
 async def _judge(
@@ -121,12 +149,16 @@ async def _judge(
         fallback = any(v.proven and not v.failed for v in known.values() if v.revision != revision)
         if version is None or version.failed or not fallback:
             continue
-        pods = [pod for pod in observed.pods if pod.view.revision == revision]
-        judged = Version(version.revision, version.created, version.proven, version.failed)
+        pods = [pod for pod in observed.staying if pod.view.revision == revision]
+        if version.served:
+            continue
+        if any(pod.view.ready for pod in pods):
+            # From now on it may be unready for a moment, as when the server is away.
+            known = await _note(context, pool, known, version.revision, served="true")
+            continue
         first = min((pod.view.created for pod in pods), default=None)
-        ready = sum(pod.view.ready for pod in pods)
         deadline = pool.spec.rollout.progress_deadline_seconds
-        if failed_to_progress(judged, first_pod=first, ready=ready, now=now, deadline_seconds=deadline):
+        if failed_to_progress(_judged_version(version), first_pod=first, ready=0, now=now, deadline_seconds=deadline):
             why = next((pod.trouble or pod.crash for pod in pods if pod.trouble or pod.crash), None)
             reason = f"no pod became ready within {deadline} s.{f' {why}' if why else ''}"
             known = await _note(context, pool, known, version.revision, failed=reason[:1024])
@@ -148,15 +180,15 @@ def _has_come(observed: Observation, revision: str) -> bool:
     """Return whether a version serves all calls: a rollout to it has come to its end."""
     staying = [pod.view for pod in observed.staying]
     return any(view.ready for view in staying) and all(
-        view.revision == revision and view.track == STABLE and view.ready for view in staying
+        (view.revision, view.track) == (revision, STABLE) for view in staying
     )
 
 
 async def _note(
     context: Context, pool: VoiceAgentPool, known: dict[str, PoolVersion], revision: str, **notes: str | None
 ) -> dict[str, PoolVersion]:
-    """Write `proven` or `failed` to a version's ConfigMap; None takes a note away."""
-    annotations = {"proven": ANNOTATION_PROVEN, "failed": ANNOTATION_FAILED}
+    """Write `served`, `proven` or `failed` to a version's ConfigMap; None takes a note away."""
+    annotations = {"served": ANNOTATION_SERVED, "proven": ANNOTATION_PROVEN, "failed": ANNOTATION_FAILED}
     name = versions.version_map_name(pool, revision)
     patch = {"metadata": {"annotations": {annotations[note]: text for note, text in notes.items()}}}
     written = await context.kubernetes.merge("ConfigMap", pool.metadata.namespace, name, patch)
@@ -235,18 +267,23 @@ async def _forget_former(
 # --- Pods -------------------------------------------------------------------------------------------------------------
 
 
-def _desired(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, now: datetime) -> Desired:
-    """Return how many pods are wanted; raises Blocked for a schedule that cannot be read."""
+def _desired(
+    pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, now: datetime
+) -> tuple[Desired, Problem | None]:
+    """Return how many pods are wanted, and the problem of a schedule that cannot be read, which then does not count."""
     active = observed.active_sessions(STABLE, pool.spec.sessions_per_pod)
     scaling = pool.spec.autoscaling
     seconds = scaling.scale_down_stabilization_seconds if scaling else 0
     recent = memory.recent(now, len(observed.staying), seconds)
+    demand, problem = Demand(active, len(memory.waiting)), None
     try:
-        desired = desired_replicas(pool.spec, Demand(active, len(memory.waiting)), now, recent)
+        desired = desired_replicas(pool.spec, demand, now, recent)
     except ValueError as error:
-        raise Blocked("InvalidSchedule", str(error)) from error
+        assert scaling is not None
+        plain = pool.spec.model_copy(update={"autoscaling": scaling.model_copy(update={"schedules": []})})
+        desired, problem = desired_replicas(plain, demand, now, recent), ("InvalidSchedule", str(error))
     memory.want(desired.wanted, now)
-    return desired
+    return desired, problem
 
 
 def _targets(
@@ -279,8 +316,11 @@ async def _apply(
     inputs: Mapping[str, PodInputs],
     rollout: Rollout,
     decided: Plan,
-) -> None:
-    """Make what pods need as desired, then create and delete the pods that were decided on."""
+) -> Problem | None:
+    """Make what pods need as desired, then delete and create the pods that were decided on.
+
+    Returns why no more could be created: a quota, a policy, overrides that collide. What is there goes on serving.
+    """
     await children.ensure(context, pool, build.build_credentials(pool, access.keys.api_key, access.keys.api_secret))
     await children.ensure(context, pool, build.build_service_account(pool))
     await children.ensure(context, pool, build.build_network_policy(pool, context.settings.namespace))
@@ -291,10 +331,18 @@ async def _apply(
             await children.remove(context, "Pod", manifest)
     for track in decided.create:
         version = known[rollout.canary if track == CANARY and rollout.canary else rollout.stable]
-        pod = build_pod(
-            pool, version, "canary" if track == CANARY else "stable", inputs[version.revision], secrets.token_hex(3)
-        )
-        context.children["Pod"].put(await context.kubernetes.create(pod))
+        try:
+            pod = build_pod(pool, version, track, inputs[version.revision], secrets.token_hex(3))
+            context.children["Pod"].put(await context.kubernetes.create(pod))
+        except NamespaceTerminating:
+            raise
+        except Blocked as blocked:
+            return blocked.reason, blocked.message
+        except KubernetesError as error:
+            if not error.refused:
+                raise
+            return "KubernetesRefused", f"The API server refused: {error}."
+    return None
 
 
 async def _protect(context: Context, pool: VoiceAgentPool, observed: Observation) -> None:
@@ -316,15 +364,14 @@ async def _protect(context: Context, pool: VoiceAgentPool, observed: Observation
 # --- Rooms ------------------------------------------------------------------------------------------------------------
 
 
-def _offer(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> None:
+def _offer(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, rollout: Rollout) -> None:
     """Let rooms know how many calls could be taken."""
-    most = pool.spec.sessions_per_pod
-    memory.stable = Free("", pool_status.free_sessions(standing.observed, STABLE, most))
+    memory.stable = Free("", pool_status.free_sessions(pool, observed, STABLE))
     memory.canary, memory.canary_weight = None, 0
     canary = pool.spec.rollout.canary
-    if standing.rollout.canary and canary:
-        deployment = versions.canary_deployment(standing.rollout.canary)
-        memory.canary = Free(deployment, pool_status.free_sessions(standing.observed, CANARY, most))
+    if rollout.canary and canary:
+        deployment = versions.canary_deployment(rollout.canary)
+        memory.canary = Free(deployment, pool_status.free_sessions(pool, observed, CANARY))
         memory.canary_weight = canary.weight
 
 
@@ -337,9 +384,9 @@ async def _tell_rooms(
         access.rooms.lively.add(name)
         context.metrics.pool_lost.labels(*pool.key).inc()
         context.wake_room(server, name)
-    rooms = context.resources["MeetingRoom"]
-    for room in [room for room in memory.waiting if rooms.get(room) is None]:
-        memory.served(room)
+    users = set(context.users.of_pool(pool.key))
+    for room in (memory.waiting.keys() | memory.promised.keys() | memory.unanswered.keys()) - users:
+        memory.served(room)  # it is gone, or names this pool no more
     places = memory.stable.sessions - len(memory.promised)
     for room in sorted(memory.waiting, key=lambda key: memory.waiting[key])[: max(0, places)]:
         context.wake("MeetingRoom", room)

@@ -17,7 +17,13 @@ from typing import Any
 from livekit_operator.api.agent import AgentSpec, Provider, TurnHandling
 from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
 from livekit_operator.conditions import parse_timestamp
-from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, LABEL_REVISION, TRACK_CANARY
+from livekit_operator.constants import (
+    ANNOTATION_FAILED,
+    ANNOTATION_PROVEN,
+    ANNOTATION_SERVED,
+    LABEL_REVISION,
+    TRACK_CANARY,
+)
 from livekit_operator.errors import Blocked
 from livekit_operator.resources.metadata import COMPONENT_AGENT, Manifest, child, digest
 from livekit_operator.resources.voiceagentpool import agent_name, child_name
@@ -46,7 +52,8 @@ _PARTS = (
 class PoolVersion:
     """A version as its ConfigMap remembers it.
 
-    `proven` is when a rollout to it came to its end, `failed` why it must not be rolled out again; None before that.
+    `served` tells whether a pod of it was ever ready, `proven` when a rollout to it came to its end, `failed` why it
+    must not be rolled out again; None before that.
     """
 
     revision: str
@@ -54,6 +61,7 @@ class PoolVersion:
     created: datetime
     proven: datetime | None = None
     failed: str | None = None
+    served: bool = False
 
     @property
     def image(self) -> str:
@@ -135,6 +143,7 @@ def parse_version(manifest: Manifest) -> PoolVersion | None:
             created=parse_timestamp(metadata["creationTimestamp"]),
             proven=parse_timestamp(proven) if proven else None,
             failed=annotations.get(ANNOTATION_FAILED),
+            served=ANNOTATION_SERVED in annotations,
         )
     except (KeyError, TypeError, ValueError):
         return None
