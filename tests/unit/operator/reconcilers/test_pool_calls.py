@@ -2,6 +2,9 @@
 
 from typing import Any
 
+import pytest
+
+from livekit_operator.errors import KubernetesError
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, Manifest, condition
 from tests.fakes.world import World
@@ -193,3 +196,46 @@ async def test_metrics_go_with_their_pool(world: World) -> None:
     world.kubernetes.vanish("VoiceAgentPool", NAMESPACE, "front-desk")
     await world.reconcile("VoiceAgentPool", "front-desk")
     assert free() is None
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        pytest.param({}, id="a quota"),
+        pytest.param({"podTemplate": {"volumes": [{"name": "tmp", "emptyDir": {}}]}}, id="overrides that collide"),
+        pytest.param(
+            {
+                "autoscaling": {
+                    "minReplicas": 2,
+                    "schedules": [{"start": "08:00", "end": "09:00", "timeZone": "Mars/Olympus", "minReplicas": 1}],
+                }
+            },
+            id="a time zone that there is not",
+        ),
+    ],
+)
+async def test_what_serves_goes_on_whatever_is_refused(world: World, wrong: dict[str, Any]) -> None:
+    await with_room(world, autoscaling={"minReplicas": 2})
+    spec = {"idleProcesses": 9, **wrong}
+    world.kubernetes.edit("VoiceAgentPool", NAMESPACE, "front-desk", {"spec": spec})
+    world.kubernetes.fail("create", "Pod", KubernetesError(403, "Forbidden", "exceeded quota: small"))
+    world.context.pools.clear()  # the operator is a new one
+    busy, _ = world.agent_pods()
+    world.say(busy, sessions=1)
+    assert await world.reconcile("VoiceAgentPool", "front-desk") == 2.0
+    assert world.ready("VoiceAgentPool", "front-desk")[0] == "False"
+    assert BUSY in world.get("Pod", busy["metadata"]["name"])["metadata"]["labels"]
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    assert world.livekit.dispatched("support-42") == ["front-desk"]
+
+
+async def test_a_room_that_is_gone_waits_no_more(world: World) -> None:
+    await with_room(world, autoscaling=ZERO)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert pool_status(world)["waitingSessions"] == 1
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"spec": {"agents": []}})
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert pool_status(world)["waitingSessions"] == 0

@@ -176,3 +176,13 @@ async def test_only_so_many_former_versions_are_kept(world: World) -> None:
     maps = [name for name in world.kubernetes.names("ConfigMap") if name.startswith("front-desk-agent-")]
     assert len(maps) == 3
     assert condition(pool(world), "Progressing")["reason"] == "UpToDate"
+
+
+async def test_a_version_that_served_once_may_be_unready_for_a_moment(world: World) -> None:
+    revision = await with_canary(world, analysis={"minSessions": 1000})
+    world.clock.advance(3600)
+    for pod in world.agent_pods():  # the server is away, and nobody is registered
+        unready = {"conditions": [{"type": "Ready", "status": "False"}]}
+        world.kubernetes.edit("Pod", NAMESPACE, pod["metadata"]["name"], unready, status=True)
+    await world.settle()
+    assert tracks(world)[revision] == "Canary"
