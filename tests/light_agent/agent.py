@@ -7,11 +7,13 @@ them as threads of one process.
 
 import os
 
-# read when the library is imported: no local model is used
+# read by the library: no local model is used, and no loop is watched for being blocked (100 wake-ups a second each)
 os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
+os.environ.setdefault("LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS", "0")
 
 from livekit import rtc
 from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, cli
+from livekit.rtc._ffi_client import FfiClient
 
 SESSIONS = int(os.environ.get("LIGHT_AGENT_SESSIONS", "100"))
 PEOPLE = {rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD, rtc.ParticipantKind.PARTICIPANT_KIND_SIP}
@@ -38,4 +40,6 @@ async def entrypoint(ctx: JobContext) -> None:
 
 
 if __name__ == "__main__":
+    # Made before there are threads: two first calls at once would make two of them, and one call never connects.
+    FfiClient.instance  # noqa: B018
     cli.run_app(server)
