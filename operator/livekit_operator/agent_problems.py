@@ -11,8 +11,8 @@ Problem = tuple[str, str]
 
 # HTTP answers of a provider that does not take the key: waiting does not help.
 REFUSED_CODES = (401, 403)
-# What concerns only those who wait: a full pool is no fault, and the calls it holds do not notice.
-PERSONAL_REASONS = frozenset({"AllWorkersFull", "DispatchPending"})
+# What concerns only those who wait: a pool that is full or has yet to start is no fault, and others do not notice.
+PERSONAL_REASONS = frozenset({"NoWorkerRegistered", "AllWorkersFull", "DispatchPending"})
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,8 @@ LOST_SECONDS = 300.0
 class SeenPod:
     """A pod at one look: `container` changes when its worker starts anew, `status` is what that said last."""
 
+    revision: str
+    leaving: bool
     container: str
     ended: bool
     status: WorkerStatus | None
@@ -46,7 +48,7 @@ class PoolMemory:
     wanted: dict[int, datetime] | None = None
     """Numbers of pods that were wanted at former looks, and when last, for scaling down without haste."""
     waiting: dict[RoomKey, datetime] = field(default_factory=dict)
-    """MeetingRooms that need an agent and found none free, and since when."""
+    """MeetingRooms that need an agent and found none free, and since when or when last told of a free one."""
     unanswered: dict[RoomKey, datetime] = field(default_factory=dict)
     """MeetingRooms that asked more than once for an agent that does not come, and since when."""
     promised: dict[RoomKey, tuple[str, str, datetime]] = field(default_factory=dict)
@@ -55,6 +57,8 @@ class PoolMemory:
     canary: Free | None = None
     canary_weight: int = 0
     """Share of new calls, in percent, that the canary gets."""
+    gone: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Revision -> calls begun and failed on workers that are no more; those that died with one are among the failed."""
     problem: tuple[str, str] | None = None
     """Reason and message why rooms get no agent."""
 
@@ -68,7 +72,10 @@ class PoolMemory:
         for uid, before in self.pods.items():
             known = {job.id: job.room for job in (before.status.jobs or ())} if before.status else {}
             pod = pods.get(uid)
-            if pod is not None and pod.container == before.container and not pod.ended:
+            same = pod is not None and pod.container == before.container and not pod.ended
+            if before.status and not same and not before.ended:
+                self._count(before, dead=0 if before.leaving else len(known))
+            if pod is not None and same:
                 still = {job.id for job in (pod.status.jobs or ())} if pod.status else known.keys()
                 known = {job: room for job, room in known.items() if job not in still}
             self.lost.update(dict.fromkeys(known, now))
@@ -78,6 +85,13 @@ class PoolMemory:
         self.lost = {job: since for job, since in self.lost.items() if since > horizon}
         self._forget_kept(now)
         return rooms
+
+    def _count(self, pod: SeenPod, *, dead: int) -> None:
+        """Keep the counts of a worker that is gone; `dead` calls went with it."""
+        if pod.status is None:
+            return
+        started, failed = self.gone.get(pod.revision, (0, 0))
+        self.gone[pod.revision] = (started + pod.status.started, failed + pod.status.failed + dead)
 
     def has_place(self, room: RoomKey, deployment: str = "") -> bool:
         """Return whether a worker could take one more call, for this room, beside those just promised."""

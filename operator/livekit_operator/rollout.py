@@ -65,8 +65,11 @@ class PodView:
 
     @property
     def useless(self) -> bool:
-        """Return whether it neither takes calls nor holds any."""
-        return not self.ready and (self.failing or self.idle)
+        """Return whether it cannot start, or has not come to say anything yet.
+
+        One that spoke and is not ready may only have lost its server for a moment.
+        """
+        return not self.ready and (self.failing or self.sessions is None)
 
 
 @dataclass(frozen=True)

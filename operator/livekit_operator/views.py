@@ -86,6 +86,8 @@ class WorkerStatus:
     registered: bool | None
     sessions: int
     provider_errors: tuple[ProviderError, ...] = ()
+    capacity: int | None = None
+    """Calls that it takes at most."""
     agent_name: str | None = None
     """The name it registered with."""
     deployment: str | None = None

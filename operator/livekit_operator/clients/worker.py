@@ -9,7 +9,7 @@ import aiohttp
 from livekit_operator.constants import AGENT_STATUS_PORT, WORKER_PORT
 from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 
-_MAX_BODY_BYTES = 256 * 1024
+_MAX_BODY_BYTES = 1024 * 1024
 _MAX_ERRORS = 8
 _MAX_JOBS = 1000
 # A pod may run anybody's image: what it says is cut to what a status can hold.
@@ -91,6 +91,7 @@ def parse_status(body: Mapping[str, Any]) -> WorkerStatus:
                 ProviderError(str(e["role"])[:32], str(e["provider"])[:32], int(e["code"]), str(e["message"])[:256])
                 for e in (body.get("providerErrors") or ())[:_MAX_ERRORS]
             ),
+            capacity=None if body.get("capacity") is None else int(body["capacity"]),
             agent_name=_text(body.get("agentName"), _MAX_NAME),
             deployment=_text(body.get("deployment"), _MAX_NAME),
             jobs=None

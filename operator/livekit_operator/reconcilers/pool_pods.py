@@ -90,7 +90,9 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
         before = memory.pods.get(uid)
         # One that is too busy to answer has what it said last; one that started anew has nothing of that.
         kept = before.status if before and before.container == container and not ended else None
-        seen[uid] = SeenPod(container, ended, answer or kept)
+        revision = (manifest["metadata"].get("labels") or {}).get(LABEL_REVISION, "")
+        leaving = "deletionTimestamp" in manifest["metadata"]
+        seen[uid] = SeenPod(revision, leaving, container, ended, answer or kept)
     lost = memory.see(seen, context.now())
     emptied = _emptied_nodes(context)
     pods = [

@@ -63,7 +63,7 @@ def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> dict
     observed = standing.observed
     staying, serving = observed.staying, observed.serving
     settled = [pod for pod in staying if pod.view.version == standing.stable and pod.view.track == STABLE]
-    canary = _canary(pool, standing)
+    canary = _canary(pool, standing, memory)
     return {
         "agentName": build.agent_name(pool),
         "selector": build.pod_selector(pool),
@@ -80,7 +80,7 @@ def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> dict
         "freeSessions": memory.stable.sessions + (memory.canary.sessions if memory.canary else 0),
         "waitingSessions": standing.waiting,
         "remainingSessions": sum(pod.view.sessions or 0 for pod in observed.pods if _remains(pod, standing)),
-        "versions": [_version(version, standing) for version in standing.versions],
+        "versions": [_version(version, standing, memory) for version in standing.versions],
         **({"canary": canary} if canary else {}),
     }
 
@@ -97,7 +97,7 @@ def conditions(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now
         problem is None,
         *(problem or ("Available", "Agents are free, or come when they are needed.")),
     )
-    found = [_ready(standing), _progressing(standing), available, _providers(pool, standing)]
+    found = [_ready(standing), _progressing(standing, memory), available, _providers(pool, standing)]
     if pool.spec.autoscaling is not None and pool.spec.autoscaling.mode == "Internal":
         found.append(_scaling(standing))
     if not pool.spec.agent.stock:
@@ -116,7 +116,7 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
         pods=len(observed.staying) + standing.created,
         registered=sum(worker.registered is not False for worker in answering),
         crash=next((pod.crash for pod in observed.staying if pod.crash), None),
-        free_sessions=free_sessions(pool, observed, STABLE),
+        free_sessions=free_sessions(pool, observed, ""),
         at_limit=standing.desired.limited,
         waiting=standing.waiting,
         provider_problem=provider_problems(errors) if errors else None,
@@ -135,12 +135,15 @@ def _deployment(pod: ObservedPod) -> str:
     return canary_deployment(pod.view.revision) if pod.view.track == CANARY else ""
 
 
-def free_sessions(pool: VoiceAgentPool, observed: Observation, track: str) -> int:
-    """Return the calls that workers of a track could still take which are registered by the name rooms ask for."""
+def free_sessions(pool: VoiceAgentPool, observed: Observation, deployment: str) -> int:
+    """Return the calls that workers of a deployment could still take which are registered by the name rooms ask for.
+
+    Each by its own measure: pods of another version may take more or fewer than the spec now says.
+    """
     name, most = build.agent_name(pool), pool.spec.sessions_per_pod
-    workers = [pod.worker for pod in observed.serving if pod.view.track == track and pod.worker]
+    workers = [pod.worker for pod in observed.serving if pod.worker and _deployment(pod) == deployment]
     reached = [w for w in workers if w.registered is not False and w.agent_name in (None, name)]
-    return sum(max(0, most - worker.sessions) for worker in reached)
+    return sum(max(0, (most if worker.capacity is None else worker.capacity) - worker.sessions) for worker in reached)
 
 
 def _remains(pod: ObservedPod, standing: Standing) -> bool:
@@ -149,17 +152,17 @@ def _remains(pod: ObservedPod, standing: Standing) -> bool:
     return pod.view.leaving or pod.view.revision not in wanted
 
 
-def _version(version: PoolVersion, standing: Standing) -> dict[str, Any]:
+def _version(version: PoolVersion, standing: Standing, memory: PoolMemory) -> dict[str, Any]:
     pods = standing.of(version.revision)
-    workers = [pod.worker for pod in pods if pod.worker]
+    sessions, failed = version_sessions(standing.observed, memory, version.revision)
     entry: dict[str, Any] = {
         "revision": version.revision,
         "track": _track(version, standing, pods),
         "replicas": sum(not pod.view.leaving for pod in pods),
         "readyReplicas": sum(pod.serves for pod in pods),
         "activeSessions": sum(pod.view.sessions or 0 for pod in pods),
-        "sessions": sum(worker.started for worker in workers),
-        "failedSessions": sum(worker.failed for worker in workers),
+        "sessions": sessions,
+        "failedSessions": failed,
         "createdAt": timestamp(version.created),
         "image": version.image,
     }
@@ -178,11 +181,11 @@ def _track(version: PoolVersion, standing: Standing, pods: Sequence[ObservedPod]
     return "Old" if pods else "History"
 
 
-def _canary(pool: VoiceAgentPool, standing: Standing) -> dict[str, Any] | None:
+def _canary(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> dict[str, Any] | None:
     revision, spec = standing.rollout.canary, pool.spec.rollout.canary
     if revision is None or spec is None:
         return None
-    sessions, failed = canary_sessions(standing.observed, revision)
+    sessions, failed = version_sessions(standing.observed, memory, revision)
     return {
         "revision": revision,
         "deployment": canary_deployment(revision),
@@ -192,11 +195,11 @@ def _canary(pool: VoiceAgentPool, standing: Standing) -> dict[str, Any] | None:
     }
 
 
-def canary_sessions(observed: Observation, revision: str) -> tuple[int, int]:
-    """Return the calls that a canary's pods have begun, and those of them that failed."""
-    pods = [pod for pod in observed.pods if pod.view.revision == revision and pod.view.track == CANARY]
-    workers = [pod.worker for pod in pods if pod.worker]
-    return sum(worker.started for worker in workers), sum(worker.failed for worker in workers)
+def version_sessions(observed: Observation, memory: PoolMemory, revision: str) -> tuple[int, int]:
+    """Return the calls that workers of a version have begun, and those of them that failed."""
+    workers = [pod.worker for pod in observed.pods if pod.view.revision == revision and pod.worker]
+    started, failed = memory.gone.get(revision, (0, 0))
+    return started + sum(worker.started for worker in workers), failed + sum(worker.failed for worker in workers)
 
 
 def _ready(standing: Standing) -> Observed:
@@ -223,12 +226,12 @@ def _ready(standing: Standing) -> Observed:
     return Observed.not_ready(reason, message)
 
 
-def _progressing(standing: Standing) -> Observed:
+def _progressing(standing: Standing, memory: PoolMemory) -> Observed:
     observed, rollout = standing.observed, standing.rollout
     old = [pod for pod in observed.pods if _remains(pod, standing) and pod.view.revision != rollout.stable]
     calls = sum(pod.view.sessions or 0 for pod in old)
     if rollout.canary is not None:
-        sessions, failed = canary_sessions(observed, rollout.canary)
+        sessions, failed = version_sessions(observed, memory, rollout.canary)
         message = f"Canary {rollout.canary} has had {sessions} calls, {failed} of them failed."
         return Observed(CONDITION_PROGRESSING, True, "Canary", message)
     if old:

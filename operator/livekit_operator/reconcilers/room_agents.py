@@ -1,6 +1,6 @@
 """The agents of a MeetingRoom: who is asked for, who is there, and why nobody comes."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from livekit_operator.agent_problems import PERSONAL_REASONS
@@ -61,24 +61,63 @@ async def ensure_agents(
     participants = await access.client.list_participants(view.name)
     view = replace(view, participants=sum(p.agent_name is None for p in participants))
     access.rooms.put(view)
-    dispatches = await access.client.list_dispatches(view.name) if candidates else []
+    served = {agent["pool"]: agent["agentName"] for agent in room.status.get("agents") or ()}
+    dispatches = await access.client.list_dispatches(view.name) if candidates or served else []
+    present = {participant.agent_name for participant in participants}
+    participants, dispatches = await _without_former(access, view, candidates, served, participants, dispatches)
     lonely = access.rooms.lonely_seconds(view.name, people=view.participants, now=context.now())
     memories = context.asked_agents.setdefault(room.key, {})
+    decided: dict[str, Decision] = {}
     seen: list[AgentObservation] = []
     for candidate in candidates:
         # Two pools may share a name; the room wants one agent of it.
-        served = any(other.agent_name == candidate.agent_name and other.decision.create for other in seen)
-        asked = memories.setdefault(candidate.agent_name, AskedAgent())
-        decision = _decide(room, asked, candidate, participants, dispatches, lonely)
-        if served:
-            decision = replace(decision, create=False)
-        asked.attempts = decision.attempts
-        asked.calls += decision.create
-        await _act(context, room, access, view, candidate, decision)
+        same = decided.get(candidate.agent_name)
+        if same is not None:
+            decision = replace(same, create=False, delete=(), remove=())
+        else:
+            asked = memories.setdefault(candidate.agent_name, AskedAgent())
+            decision = _decide(room, asked, candidate, participants, dispatches, lonely)
+            asked.attempts = decision.attempts
+            asked.calls += decision.create
+            await _act(context, room, access, view, candidate, decision)
+            if candidate.agent_name:
+                decided[candidate.agent_name] = decision
         activity = next((p.state for p in participants if p.agent_name == candidate.agent_name and p.state), None)
         problem = candidate.problem or _problem(candidate, decision)
-        seen.append(AgentObservation(candidate.shown, candidate.agent_name, decision, activity, problem))
+        # Who still goes by the name of before a renaming is told by that until the call ends.
+        former = served.get(candidate.shown)
+        name = former if former in present and former else candidate.agent_name
+        seen.append(AgentObservation(candidate.shown, name, decision, activity, problem))
     return view, seen
+
+
+async def _without_former(
+    access: ServerAccess,
+    view: RoomView,
+    candidates: Sequence[_Candidate],
+    served: Mapping[str, str],
+    participants: Sequence[ParticipantView],
+    dispatches: Sequence[DispatchView],
+) -> tuple[Sequence[ParticipantView], Sequence[DispatchView]]:
+    """Return who is there, and what was asked for, by the names that pools have now.
+
+    `served` is pool -> the name of the agent that the room last had of it. A call goes on with its agent when the pool
+    is renamed; the agent of a pool that the room names no more is sent away.
+    """
+    names = {candidate.shown: candidate.agent_name for candidate in candidates}
+    renamed = {former: names[pool] for pool, former in served.items() if names.get(pool) not in (None, "", former)}
+    dropped = {former for pool, former in served.items() if former and pool not in names} - set(names.values())
+    for dispatch in [dispatch for dispatch in dispatches if dispatch.agent_name in dropped]:
+        await access.client.delete_dispatch(view.name, dispatch.id)
+    for person in [person for person in participants if person.agent_name in dropped]:
+        await access.client.remove_participant(view.name, person.identity)
+    return (
+        [replace(p, agent_name=renamed.get(p.agent_name, p.agent_name)) if p.agent_name else p for p in participants],
+        [
+            replace(dispatch, agent_name=renamed.get(dispatch.agent_name, dispatch.agent_name))
+            for dispatch in dispatches
+        ],
+    )
 
 
 def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> _Candidate:
@@ -160,6 +199,7 @@ async def _act(
     now, memory = context.now(), candidate.memory
     for identity in decision.remove:
         await access.client.remove_participant(view.name, identity)
+        context.metrics.pool_lost.labels(*candidate.key).inc()
     for dispatch_id in decision.delete:
         await access.client.delete_dispatch(view.name, dispatch_id)
     if decision.create:

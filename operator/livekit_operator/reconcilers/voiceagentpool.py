@@ -4,7 +4,7 @@ import secrets
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from math import ceil
 
 from livekit_operator.api.livekitserver import LiveKitServer
@@ -45,6 +45,8 @@ async def reconcile_pool(context: Context, key: Key) -> float | None:
 
 async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     if pool.metadata.deletion_timestamp:
+        if memory := context.pools.get(pool.key):
+            memory.stable, memory.canary = Free("", 0), None
         return None  # everything of it is inside Kubernetes: the garbage collector does the rest
     try:
         server = find_server(context, pool, pool.spec.server_ref)
@@ -87,11 +89,15 @@ async def _progress(
 ) -> tuple[Standing, float]:
     """Bring versions and pods nearer to what is wanted; return how the pool stands and when to look again (seconds)."""
     known = _known(context, pool)
-    known = await _judge(context, pool, known, observed, choose(pool.spec.rollout, wanted, _judged(known)))
+    known = await _note_proven(context, pool, known, observed)
     rollout = choose(pool.spec.rollout, wanted, _judged(known))
-    rollout, inputs, again = await _inputs(context, pool, access, known, rollout)
-    desired, problem = _desired(pool, observed, memory, context.now())
-    targets = _targets(pool, observed, rollout, inputs, desired)
+    known = await _note_failed(context, pool, known, observed, memory, rollout)
+    rollout = choose(pool.spec.rollout, wanted, _judged(known))
+    rollout, inputs, again = await _inputs(context, pool, access, known, observed, rollout)
+    # As many calls a pod as the version takes that serves, not the one that is yet to come.
+    serving = versions.with_template(pool, known[rollout.stable].template)
+    desired, problem = _desired(serving, observed, memory, rollout, context.now())
+    targets = _targets(pool, observed, known, rollout, inputs, desired)
     decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
     refused = await _apply(context, pool, access, known, inputs, rollout, decided)
     await _forget_former(context, pool, known, observed, rollout, wanted)
@@ -128,48 +134,61 @@ def _judged_version(version: PoolVersion) -> Version:
     return Version(version.revision, version.created, version.proven, version.failed)
 
 
-async def _judge(
+async def _note_proven(
+    context: Context, pool: VoiceAgentPool, known: dict[str, PoolVersion], observed: Observation
+) -> dict[str, PoolVersion]:
+    """Note which version serves all calls now; return what is known then.
+
+    The notes are on the versions' ConfigMaps: an operator that starts goes on from there.
+    """
+    newest = max((version.proven for version in known.values() if version.proven), default=None)
+    for version in known.values():
+        if _has_come(observed, version.revision) and (version.proven is None or version.proven != newest):
+            # Not before what was noted last, whatever the clock says.
+            moment = max(context.now(), newest + timedelta(seconds=1)) if newest else context.now()
+            return await _note(context, pool, known, version.revision, proven=timestamp(moment), failed=None)
+    return known
+
+
+async def _note_failed(
     context: Context,
     pool: VoiceAgentPool,
     known: dict[str, PoolVersion],
     observed: Observation,
+    memory: PoolMemory,
     rollout: Rollout,
 ) -> dict[str, PoolVersion]:
-    """Note which version serves, and which one does not come to; return what is known then.
-
-    The notes are on the versions' ConfigMaps: an operator that starts goes on from there.
-    """
+    """Note a version that does not come to serve, and how a canary's calls went; return what is known then."""
     now = context.now()
-    newest = max((v.proven for v in known.values() if v.proven), default=None)
-    current = known[rollout.stable]
-    if _has_come(observed, rollout.stable) and (current.proven is None or current.proven != newest or current.failed):
-        known = await _note(context, pool, known, current.revision, proven=timestamp(now), failed=None)
+    deadline = pool.spec.rollout.progress_deadline_seconds
     for revision in (rollout.canary, rollout.stable):
         version = known.get(revision or "")
-        fallback = any(v.proven and not v.failed for v in known.values() if v.revision != revision)
-        if version is None or version.failed or not fallback:
+        if version is None or version.failed or version.served:
             continue
         pods = [pod for pod in observed.staying if pod.view.revision == revision]
-        if version.served:
-            continue
         if any(pod.view.ready for pod in pods):
             # From now on it may be unready for a moment, as when the server is away.
             known = await _note(context, pool, known, version.revision, served="true")
             continue
         first = min((pod.view.created for pod in pods), default=None)
-        deadline = pool.spec.rollout.progress_deadline_seconds
-        if failed_to_progress(_judged_version(version), first_pod=first, ready=0, now=now, deadline_seconds=deadline):
+        late = failed_to_progress(
+            _judged_version(version), first_pod=first, ready=0, now=now, deadline_seconds=deadline
+        )
+        # Where no other serves either, it is not the version's fault, and nothing to fall back to.
+        if late and any(pod.view.ready for pod in observed.staying):
             why = next((pod.trouble or pod.crash for pod in pods if pod.trouble or pod.crash), None)
             reason = f"no pod became ready within {deadline} s.{f' {why}' if why else ''}"
             known = await _note(context, pool, known, version.revision, failed=reason[:1024])
     canary = pool.spec.rollout.canary
     if rollout.canary and canary and not known[rollout.canary].failed:
-        sessions, failed = pool_status.canary_sessions(observed, rollout.canary)
-        match judge_canary(canary.analysis, sessions=sessions, failed=failed):
+        started, failed = pool_status.version_sessions(observed, memory, rollout.canary)
+        # Those that go on have not proved anything yet.
+        ended = started - sum(p.view.sessions or 0 for p in observed.pods if p.view.revision == rollout.canary)
+        match judge_canary(canary.analysis, sessions=max(0, ended), failed=failed):
             case "Promote":
                 known = await _note(context, pool, known, rollout.canary, proven=timestamp(now))
             case "Fail":
-                reason = f"{failed} of its {sessions} calls failed."
+                reason = f"{failed} of its {ended} calls failed."
                 known = await _note(context, pool, known, rollout.canary, failed=reason)
             case "Wait":
                 pass
@@ -204,11 +223,13 @@ async def _inputs(
     pool: VoiceAgentPool,
     access: ServerAccess,
     known: Mapping[str, PoolVersion],
+    observed: Observation,
     rollout: Rollout,
 ) -> tuple[Rollout, dict[str, PodInputs], float]:
     """Return what runs, revision -> what its pods need from outside, and when to look again (seconds).
 
-    A version whose Secrets are missing does not replace one that serves. Raises Blocked when there is none.
+    A version whose Secrets are missing does not replace one that serves, and goes on where it serves itself. Raises
+    Blocked when there is no other.
     """
     inputs: dict[str, PodInputs] = {}
     again = float("inf")
@@ -216,7 +237,7 @@ async def _inputs(
         inputs[rollout.stable] = await _inputs_of(context, pool, access, known[rollout.stable])
     except Blocked as blocked:
         others = [v for v in known.values() if v.proven and not v.failed and v.revision != rollout.stable]
-        if not others:
+        if not others or any(pod.view.revision == rollout.stable for pod in observed.serving):
             raise
         former = max(others, key=lambda version: (version.proven, version.revision)).revision
         inputs[former] = await _inputs_of(context, pool, access, known[former])
@@ -268,14 +289,19 @@ async def _forget_former(
 
 
 def _desired(
-    pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, now: datetime
+    pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, rollout: Rollout, now: datetime
 ) -> tuple[Desired, Problem | None]:
     """Return how many pods are wanted, and the problem of a schedule that cannot be read, which then does not count."""
     active = observed.active_sessions(STABLE, pool.spec.sessions_per_pod)
+    # Those whose agent is on its way, or was asked for in vain, need a place as much as those that wait.
+    on_their_way = {room for room, (_, deployment, _) in memory.promised.items() if not deployment}
+    waiting = len(memory.waiting.keys() | memory.unanswered.keys() | on_their_way)
     scaling = pool.spec.autoscaling
     seconds = scaling.scale_down_stabilization_seconds if scaling else 0
-    recent = memory.recent(now, len(observed.staying), seconds)
-    demand, problem = Demand(active, len(memory.waiting)), None
+    # A surge and a canary come on top of what was wanted.
+    stable = [pod.view.revision == rollout.stable for pod in observed.staying if pod.view.track == STABLE]
+    recent = memory.recent(now, max(sum(stable), len(stable) - sum(stable)), seconds)
+    demand, problem = Demand(active, waiting), None
     try:
         desired = desired_replicas(pool.spec, demand, now, recent)
     except ValueError as error:
@@ -289,6 +315,7 @@ def _desired(
 def _targets(
     pool: VoiceAgentPool,
     observed: Observation,
+    known: Mapping[str, PoolVersion],
     rollout: Rollout,
     inputs: Mapping[str, PodInputs],
     desired: Desired,
@@ -297,9 +324,10 @@ def _targets(
     targets = [Target(_version(pool, rollout.stable, inputs), desired.replicas, STABLE)]
     canary = pool.spec.rollout.canary
     if rollout.canary and canary:
+        most = versions.with_template(pool, known[rollout.canary].template).spec.sessions_per_pod
         share = ceil(desired.replicas * canary.weight / 100)
-        held = ceil(observed.active_sessions(CANARY, pool.spec.sessions_per_pod) / pool.spec.sessions_per_pod)
-        targets.append(Target(_version(pool, rollout.canary, inputs), max(1, share, held), CANARY))
+        held = ceil(observed.active_sessions(CANARY, most) / most)
+        targets.append(Target(_version(pool, rollout.canary, inputs), max(share, held), CANARY))
     return targets
 
 
@@ -346,19 +374,25 @@ async def _apply(
 
 
 async def _protect(context: Context, pool: VoiceAgentPool, observed: Observation) -> None:
-    """Keep evictions off pods with calls, and off those alone."""
+    """Keep evictions off pods with calls, and off those alone.
+
+    Never are fewer protected than have calls: marks go before the budget is lowered, and come after it is raised.
+    """
     pods = [pod for pod in observed.staying if "deletionTimestamp" not in pod.manifest["metadata"]]
     marked = {pod.view.name for pod in pods if (pod.manifest["metadata"].get("labels") or {}).get(LABEL_BUSY)}
     # One that never said whether it has calls stays as it is.
-    busy = {
-        pod.view.name for pod in pods if pod.view.sessions or (pod.view.sessions is None and pod.view.name in marked)
-    }
-    # The budget first: a mark without it protects nobody.
+    busy = {p.view.name for p in pods if p.view.sessions or (p.view.sessions is None and p.view.name in marked)}
+    for name in sorted(marked - busy):
+        await _mark(context, pool, name, busy=False)
     await children.ensure(context, pool, build.build_budget(pool, len(busy)))
-    for name in sorted(marked ^ busy):
-        with suppress(NotFound):
-            patch = busy_patch(name in busy)
-            context.children["Pod"].put(await context.kubernetes.merge("Pod", pool.metadata.namespace, name, patch))
+    for name in sorted(busy - marked):
+        await _mark(context, pool, name, busy=True)
+
+
+async def _mark(context: Context, pool: VoiceAgentPool, name: str, *, busy: bool) -> None:
+    with suppress(NotFound):
+        written = await context.kubernetes.merge("Pod", pool.metadata.namespace, name, busy_patch(busy))
+        context.children["Pod"].put(written)
 
 
 # --- Rooms ------------------------------------------------------------------------------------------------------------
@@ -366,12 +400,12 @@ async def _protect(context: Context, pool: VoiceAgentPool, observed: Observation
 
 def _offer(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, rollout: Rollout) -> None:
     """Let rooms know how many calls could be taken."""
-    memory.stable = Free("", pool_status.free_sessions(pool, observed, STABLE))
+    memory.stable = Free("", pool_status.free_sessions(pool, observed, ""))
     memory.canary, memory.canary_weight = None, 0
     canary = pool.spec.rollout.canary
     if rollout.canary and canary:
         deployment = versions.canary_deployment(rollout.canary)
-        memory.canary = Free(deployment, pool_status.free_sessions(pool, observed, CANARY))
+        memory.canary = Free(deployment, pool_status.free_sessions(pool, observed, deployment))
         memory.canary_weight = canary.weight
 
 
@@ -382,11 +416,12 @@ async def _tell_rooms(
     server = target(pool, pool.spec.server_ref)
     for name in observed.lost_rooms:
         access.rooms.lively.add(name)
-        context.metrics.pool_lost.labels(*pool.key).inc()
         context.wake_room(server, name)
     users = set(context.users.of_pool(pool.key))
     for room in (memory.waiting.keys() | memory.promised.keys() | memory.unanswered.keys()) - users:
         memory.served(room)  # it is gone, or names this pool no more
     places = memory.stable.sessions - len(memory.promised)
     for room in sorted(memory.waiting, key=lambda key: memory.waiting[key])[: max(0, places)]:
+        # One that does not take its place must not keep it from the others.
+        memory.waiting[room] = context.now()
         context.wake("MeetingRoom", room)

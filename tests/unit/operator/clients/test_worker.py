@@ -62,7 +62,7 @@ async def test_a_status(pod: Pod) -> None:
 
 async def test_a_status_with_everything(pod: Pod) -> None:
     pod.body = (
-        b'{"registered": false, "activeSessions": 1, "agentName": "desk", "deployment": "", "providerErrors": [], '
+        b'{"registered": false, "activeSessions": 1, "capacity": 4, "agentName": "desk", "deployment": "", "providerErrors": [], '
         b'"jobs": [{"id": "AJ_1", "dispatchId": "AD_1", "room": "r", "startedAt": "now"}], '
         b'"notApplied": [{"setting": "idleProcesses", "reason": "unknown library"}], '
         b'"sessions": {"started": 3, "failed": 1}}'
@@ -70,6 +70,7 @@ async def test_a_status_with_everything(pod: Pod) -> None:
     assert await pod.ask() == WorkerStatus(
         False,
         1,
+        capacity=4,
         agent_name="desk",
         deployment="",
         jobs=(WorkerJob("AJ_1", "r"),),
@@ -110,7 +111,7 @@ async def test_a_worker_without_the_runner(pod: Pod, body: bytes, expected: Work
         pytest.param(200, b'{"registered": true, "activeSessions": "many"}', id="no number"),
         pytest.param(200, b'{"registered": true, "activeSessions": 0, "providerErrors": [1]}', id="no error"),
         pytest.param(200, b"\xff\xfe\xff", id="no text"),
-        pytest.param(200, b'{"registered": true, "activeSessions": 0}' + b" " * 270_000, id="too long"),
+        pytest.param(200, b'{"registered": true, "activeSessions": 0}' + b" " * 1_100_000, id="too long"),
         pytest.param(200, b"[" * 60_000, id="too deep"),
         pytest.param(302, b'{"registered": true, "activeSessions": 0}', id="elsewhere"),
     ],
