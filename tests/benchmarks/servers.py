@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from tests.benchmarks.table import Figure
 from tests.harness.kubectl import Kubectl, Manifest, until
 from tests.harness.processes import sigkill
 from tests.media.talk import Party, Talk
@@ -26,6 +27,14 @@ class ServerFigures:
     """Without an answer during a rollout of one replica on the host network that keeps its node."""
     rejoin: list[float] = field(default_factory=list)
     """From the death of a caller's server to sound again."""
+
+    def figures(self) -> list[Figure]:
+        """Return what is printed."""
+        return [
+            Figure("rollout_seconds", "changed configuration -> the last of 3 servers rolled", self.rollout, "s"),
+            Figure("gap_seconds", "one server on the host network: without an answer", self.gap, "s"),
+            Figure("rejoin_seconds", "a caller's server is killed -> sound again", self.rejoin, "s"),
+        ]
 
 
 def server(name: str, **spec: Any) -> Manifest:
