@@ -62,6 +62,12 @@ ANNOTATION_KEY_USERS_MOVED: Final = f"{GROUP}/key-users-moved"
 # Facts of a token Secret that its token also holds, readable without decoding the token.
 ANNOTATION_EXPIRES_AT: Final = f"{GROUP}/expires-at"
 ANNOTATION_TOKEN_INPUTS: Final = f"{GROUP}/token-inputs"
+# On a token Secret: whom to remove from the room when its entry is gone from the spec.
+ANNOTATION_REVOKES: Final = f"{GROUP}/revokes"
+# On a token Secret: names of the labels and annotations that its entry gave it, to take them off again.
+ANNOTATION_GIVEN: Final = f"{GROUP}/given"
+# On a MeetingRoom: make the room anew now, whoever is in it; each other value once.
+ANNOTATION_RECREATE: Final = f"{GROUP}/recreate"
 
 # Keys of the Secret that holds a server's API key.
 KEY_API_KEY: Final = "apiKey"

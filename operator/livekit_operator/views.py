@@ -4,14 +4,32 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
+class AgentRequest:
+    """An agent that a server asks for when it makes a room; `attributes` as pairs."""
+
+    agent_name: str
+    metadata: str = ""
+    attributes: tuple[tuple[str, str], ...] = ()
+    deployment: str = ""
+
+
+@dataclass(frozen=True)
 class RoomSettings:
-    """What a room is made with; timeouts in seconds."""
+    """What a room is made with; timeouts in seconds, delays in milliseconds. 0 and "" leave it to preset and server.
+
+    A server tells the first five of its rooms, and never the others.
+    """
 
     name: str
     max_participants: int
     empty_timeout: int
     departure_timeout: int
     metadata: str
+    preset: str = ""
+    min_playout_delay: int = 0
+    max_playout_delay: int = 0
+    sync_streams: bool = False
+    agents: tuple[AgentRequest, ...] = ()
 
 
 @dataclass(frozen=True)

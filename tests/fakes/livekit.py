@@ -1,6 +1,7 @@
 """LiveKit servers in memory: rooms, participants and dispatches, and a record of every request."""
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
+from typing import Any
 
 from livekit_operator.errors import ServerRefused, ServerUnreachable
 from livekit_operator.views import DispatchView, JobView, ParticipantView, RoomSettings, RoomView
@@ -37,6 +38,13 @@ class FakeLiveKit:
         self.connections: list[tuple[str, str, str]] = []
         self.closed = 0
         self.problem: ServerUnreachable | ServerRefused | None = None
+        self.presets: dict[str, RoomSettings] = {}
+        """Name -> what a room of it is like, where its request says nothing."""
+        self.defaults = RoomSettings("", 0, 300, 20, "")
+        """What rooms are like unless they say otherwise."""
+        self.lingering = 0
+        """How many requests for a room that was just deleted still bring the deleted one."""
+        self._dying: dict[str, _Room] = {}
         self._made = 0
 
     def connect(self, url: str, api_key: str, api_secret: str) -> "FakeLiveKit":
@@ -45,6 +53,11 @@ class FakeLiveKit:
         return self
 
     # What tests do as callers, agents, or the server itself.
+
+    def start_room(self, settings: RoomSettings) -> None:
+        """Make a room, as somebody else would."""
+        self._made += 1
+        self.rooms[settings.name] = _Room(f"RM_{self._made}", settings)
 
     def join(self, room: str, identity: str, *, agent_name: str | None = None, state: str = "") -> None:
         """Let somebody enter a room."""
@@ -91,15 +104,20 @@ class FakeLiveKit:
     async def create_room(self, settings: RoomSettings) -> RoomView:
         """Create a room, or return the one of that name as it is."""
         self._begin("create_room", settings.name)
+        if settings.preset and settings.preset not in self.presets:
+            raise ServerRefused("invalid_argument", "unknown room configuration in create room request")
+        if settings.name in self._dying and self.lingering:
+            self.lingering -= 1
+            return _view(self._dying[settings.name])
         if settings.name not in self.rooms:
-            self._made += 1
-            self.rooms[settings.name] = _Room(f"RM_{self._made}", settings)
+            self.start_room(_filled(_filled(settings, self.presets.get(settings.preset)), self.defaults))
         return _view(self.rooms[settings.name])
 
     async def delete_room(self, name: str) -> None:
         """Delete a room; one that is gone already is fine."""
         self._begin("delete_room", name)
-        self.rooms.pop(name, None)
+        if (room := self.rooms.pop(name, None)) is not None:
+            self._dying[name] = room
 
     async def update_metadata(self, name: str, metadata: str) -> None:
         """Change the metadata of a live room."""
@@ -156,4 +174,17 @@ class FakeLiveKit:
 
 def _view(room: _Room) -> RoomView:
     people = sum(participant.agent_name is None for participant in room.participants.values())
-    return RoomView(room.sid, room.settings, people)
+    s = room.settings  # a server tells no more of them
+    told = RoomSettings(s.name, s.max_participants, s.empty_timeout, s.departure_timeout, s.metadata)
+    return RoomView(room.sid, told, people)
+
+
+def _filled(settings: RoomSettings, others: RoomSettings | None) -> RoomSettings:
+    """Return settings with those of others where they say nothing."""
+    if others is None:
+        return settings
+    return RoomSettings(*(given or other for given, other in zip(_values(settings), _values(others), strict=True)))
+
+
+def _values(settings: RoomSettings) -> list[Any]:
+    return [getattr(settings, item.name) for item in fields(settings)]

@@ -286,6 +286,44 @@ WRONG = [
     ("identity twice", ROOM, {"spec.tokens": token() + token()}, "spec.tokens[1]", "Duplicate value"),
     ("Secret twice", ROOM, {"spec.tokens": token(secretName="s") + token(identity="bob", secretName="s")},
      "spec.tokens", "two tokens must not share a Secret"),
+    ("Secret of a listed and a generated identity", ROOM,
+     {"spec.tokens": token(identity="guest-7"), "spec.generateTokens": {"count": 1}}, "spec.tokens",
+     "one that generateTokens makes"),
+    ("too many tokens", ROOM, {"spec.tokens": [{"identity": f"i{n}"} for n in range(101)]}, "spec.tokens", "100"),
+    ("too many guests", ROOM, {"spec.generateTokens": {"count": 501}}, "spec.generateTokens.count", "equal to 500"),
+    ("no guests", ROOM, {"spec.generateTokens": {"count": 0}}, "spec.generateTokens.count", "equal to 1"),
+    ("unknown source", ROOM, {"spec.tokens": token(grants={"canPublishSources": ["phone"]})},
+     "spec.tokens[0].grants.canPublishSources[0]", "Unsupported value"),
+    ("unknown grant", ROOM, {"spec.tokens": token(grants={"canFly": True})}, "spec.tokens[0].grants.canFly",
+     "unknown field"),
+    ("keys by both", ROOM, {"spec.tokens": token(secret={"style": "Env", "keys": {"token": "t"}})},
+     "spec.tokens[0].secret.keys", "named by keys or chosen by style"),
+    ("key twice", ROOM, {"spec.tokens": token(secret={"keys": {"token": "t", "url": "t"}})},
+     "spec.tokens[0].secret.keys", "must not share a key"),
+    ("no token in the Secret", ROOM, {"spec.tokens": token(secret={"keys": {"url": "u"}})},
+     "spec.tokens[0].secret.keys.token", "Required value"),
+    ("key that none can be", ROOM, {"spec.tokens": token(secret={"keys": {"token": "a b"}})},
+     "spec.tokens[0].secret.keys.token", "match"),
+    ("label that none can be", ROOM, {"spec.tokens": token(secret={"labels": {"a": "b c"}})},
+     "spec.tokens[0].secret.labels.a", "match"),
+    ("life of years", ROOM, {"spec.tokens": token(ttlSeconds=31536001)}, "spec.tokens[0].ttlSeconds",
+     "equal to 31536000"),
+    ("no moment", ROOM, {"spec.tokens": token(notBefore="tomorrow")}, "spec.tokens[0].notBefore", "match"),
+    ("moment without a zone", ROOM, {"spec.expiresAt": "2026-03-01T12:00:00"}, "spec.expiresAt", "match"),
+    ("thirteenth month", ROOM, {"spec.expiresAt": "2026-13-01T12:00:00Z"}, "spec.expiresAt", "date-time"),
+    ("token after the end", ROOM,
+     {"spec.expiresAt": "2026-03-01T12:00:00Z", "spec.tokens": token(notBefore="2026-03-01T13:00:00+01:00")},
+     "spec.tokens", "before the room ends"),
+    ("guests after the end", ROOM,
+     {"spec.expiresAt": "2026-03-01T12:00:00Z",
+      "spec.generateTokens": {"count": 1, "notBefore": "2026-03-01T12:00:01Z"}},
+     "spec.generateTokens", "before the room ends"),
+    ("unknown kind", ROOM, {"spec.kind": "Party"}, "spec.kind", "Unsupported value"),
+    ("delays the wrong way round", ROOM, {"spec.playoutDelay": {"minMs": 2, "maxMs": 1}}, "spec.playoutDelay.minMs",
+     "must not be above maxMs"),
+    ("much too much metadata", ROOM, {"spec.metadata": "x" * 65537}, "spec.metadata", "65536"),
+    ("agent without a name", ROOM, {"spec.agentDispatches": [{}]}, "spec.agentDispatches[0].agentName",
+     "Required value"),
     ("life too short", ROOM, {"spec.tokens": token(ttlSeconds=59)}, "spec.tokens[0].ttlSeconds", "equal to 60"),
     ("negative timeout", ROOM, {"spec.emptyTimeoutSeconds": -1}, "spec.emptyTimeoutSeconds", "equal to 1"),
     ("negative departure", ROOM, {"spec.departureTimeoutSeconds": -1}, "spec.departureTimeoutSeconds", "equal to 1"),
@@ -413,6 +451,31 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
             ROOM, {"spec.tokens": [{"identity": f"i{n}", "secretName": f"s{n}"} for n in range(100)]}, id="100 tokens"
         ),
         pytest.param(ROOM, {"spec.metadata": "x" * 65536}, id="much metadata"),
+        pytest.param(
+            ROOM,
+            {
+                "spec.generateTokens": {"count": 500, "identityPrefix": "Gast ", "role": "Guest"},
+                "spec.tokens": token(identity="Gast 1a") + token(identity="Gast"),
+            },
+            id="many guests beside listed ones of like names",
+        ),
+        pytest.param(
+            ROOM,
+            {
+                "spec.kind": "LiveStream",
+                "spec.persistent": False,
+                "spec.expiresAt": "2026-03-01T12:00:00.5+01:00",
+                "spec.tokens": token(
+                    role="Moderator",
+                    notBefore="2026-03-01T10:59:59Z",
+                    grants={"canPublishSources": [], "roomCreate": True},
+                    sip={"call": True},
+                    secret={"keys": {"token": "T", "url": "U"}, "labels": {"a": ""}, "annotations": {"b": "c d"}},
+                    roomConfiguration={"agents": [{"agentName": "x", "attributes": {"k": "v"}}]},
+                ),
+            },
+            id="everything",
+        ),
     ],
 )
 async def test_what_is_unusual_but_right(api: Api, namespace: str, manifest: dict[str, Any], change: Change) -> None:
@@ -472,8 +535,8 @@ async def test_defaults_are_filled_in(api: Api, namespace: str) -> None:
     (await api.try_create(changed(POOL, namespace, {"metadata.name": "own", "spec.agent": OWN_AGENT}))).accepted()
     assert pool["resources"]["requests"] == {"cpu": "500m", "memory": "512Mi"}
     room = (await api.create(changed(ROOM, namespace, {"spec.tokens": token()})))["spec"]
-    assert room["maxParticipants"] == 10
-    assert room["tokens"] == [{"identity": "alice", "role": "Participant", "ttlSeconds": 21600}]
+    assert (room["kind"], room["persistent"], room["adopt"]) == ("Meeting", True, False)
+    assert room["tokens"] == [{"identity": "alice", "ttlSeconds": 21600, "revoke": False}]
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,8 @@ async def test_a_whole_life_without_being_refused(account: Account) -> None:
             return "debug" in str((await operator.find("Pod", "voice-livekit-1") or {}).get("spec"))
 
         await operator.until("the changed configuration", changed)
+        await operator.create(manifests.room("brief", expiresAt="2026-01-01T00:00:00Z"))
+        await operator.gone("MeetingRoom", "brief")
         await operator.api.delete("Service", account.namespace, "voice-livekit")
         await operator.get("Service", "voice-livekit")
 
@@ -125,7 +127,7 @@ MAY = [
     *[(verb, "networking.k8s.io", "networkpolicies", "") for verb in ("list", "watch", "create", "patch", "delete")],
     *[(verb, "gateway.networking.k8s.io", "httproutes", "") for verb in ("get", "create", "patch", "delete")],
     *[(verb, "cert-manager.io", "certificates", "") for verb in ("get", "create", "patch", "delete")],
-    *[(verb, GROUP, "meetingrooms", "") for verb in ("get", "list", "watch", "patch")],
+    *[(verb, GROUP, "meetingrooms", "") for verb in ("get", "list", "watch", "patch", "delete")],
     *[(verb, GROUP, "livekitservers", "") for verb in ("get", "list", "watch", "patch")],
     ("patch", GROUP, "livekitservers", "status"),
     ("patch", GROUP, "voiceagentpools", "status"),
@@ -136,7 +138,7 @@ MAY = [
     ("watch", "apiextensions.k8s.io", "customresourcedefinitions", ""),
 ]
 MUST_NOT = [
-    *[(verb, GROUP, "meetingrooms", "") for verb in ("create", "update", "delete", "deletecollection")],
+    *[(verb, GROUP, "meetingrooms", "") for verb in ("create", "update", "deletecollection")],
     *[(verb, GROUP, "livekitservers", "") for verb in ("create", "update", "delete", "deletecollection")],
     *[(verb, GROUP, "voiceagentpools", "") for verb in ("create", "update", "patch", "delete")],
     *[(verb, "", "pods", "") for verb in ("update", "deletecollection")],

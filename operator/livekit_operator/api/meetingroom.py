@@ -1,13 +1,24 @@
 """MeetingRoom: a room on a LiveKit server, the tokens to enter it, and the agents that serve it."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import ObjectName, ObjectRef, Resource, Status
+from livekit_operator.api.common import ObjectRef, Resource, Status
+from livekit_operator.api.server_config import PlayoutDelay
+from livekit_operator.api.tokens import (
+    NO_CONTROL_CHARACTERS,
+    AgentDispatch,
+    GenerateTokens,
+    Metadata,
+    Moment,
+    Seconds,
+    Token,
+    TokenStatus,
+)
 
-Role = Literal["Participant", "Broadcaster", "Viewer"]
+RoomKind = Literal["Meeting", "LiveStream", "VoiceAgent"]
 DispatchPolicy = Literal["OnCreate", "OnFirstParticipant"]
 
 
@@ -21,31 +32,6 @@ class RoomAgent(ApiModel):
         "time, or when somebody joins.",
     )
     metadata: str | None = Field(default=None, description="Text handed to the agent with its job.", max_length=65536)
-
-
-class Token(ApiModel):
-    """One identity that may enter, and the Secret that holds its token."""
-
-    identity: str = Field(
-        description="Identity of the participant, unique in the room.",
-        min_length=1,
-        max_length=256,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
-    )
-    role: Role = Field(
-        default="Participant",
-        description="What it may do: a Participant publishes and subscribes, a Broadcaster publishes, subscribes and "
-        "sends data, a Viewer only subscribes.",
-    )
-    ttl_seconds: int = Field(
-        default=21600,
-        description="Life of each token in seconds; it is renewed after two thirds of it.",
-        ge=60,
-        le=31536000,
-    )
-    secret_name: ObjectName | None = Field(
-        default=None, description="Name of the Secret; `<room>-<identity>` when left out."
-    )
 
 
 class MeetingRoomSpec(ApiModel):
@@ -66,6 +52,25 @@ class MeetingRoomSpec(ApiModel):
                 "two tokens must not share a Secret",
                 ".tokens",
             ),
+            rule(
+                "!has(self.generateTokens) || !has(self.tokens) || self.tokens.all(t, "
+                "!t.identity.startsWith(self.generateTokens.identityPrefix) "
+                "|| !t.identity.substring(size(self.generateTokens.identityPrefix)).matches('^[0-9]+$'))",
+                "an identity of tokens must not be one that generateTokens makes",
+                ".tokens",
+            ),
+            rule(
+                "!has(self.expiresAt) || !has(self.tokens) || self.tokens.all(t, "
+                "!has(t.notBefore) || t.notBefore < self.expiresAt)",
+                "a token must begin to be valid before the room ends",
+                ".tokens",
+            ),
+            rule(
+                "!has(self.expiresAt) || !has(self.generateTokens) || !has(self.generateTokens.notBefore) "
+                "|| self.generateTokens.notBefore < self.expiresAt",
+                "tokens must begin to be valid before the room ends",
+                ".generateTokens",
+            ),
         )
     )
 
@@ -76,26 +81,62 @@ class MeetingRoomSpec(ApiModel):
         "namespace it begins with `<namespace>/`.",
         min_length=1,
         max_length=256,
-        pattern=r"^[^\x00-\x1f\x7f]+$",
+        pattern=NO_CONTROL_CHARACTERS,
     )
-    max_participants: int = Field(
-        default=10, description="Participants at most, agents not counted; 0 means no limit.", ge=0, le=100000
+    kind: RoomKind = Field(
+        default="Meeting",
+        description="What is usual for the room, where other fields say nothing. `Meeting`: Participants and Guests, "
+        "ten at most. `LiveStream`: Viewers, as many as come. `VoiceAgent`: a Meeting served by the one VoiceAgentPool "
+        "of this namespace and server.",
     )
-    empty_timeout_seconds: int | None = Field(
+    max_participants: int | None = Field(
         default=None,
-        description="Seconds after which the server closes a room that nobody joined; the operator makes it anew. "
-        "When left out the room stays open.",
-        ge=1,
-        le=31536000,
+        description="Participants at most, agents not counted; 10 when left out, as many as come in a `LiveStream`. "
+        "0 leaves it to the server's `room.maxParticipants`.",
+        ge=0,
+        le=100000,
     )
-    departure_timeout_seconds: int | None = Field(
+    persistent: bool = Field(
+        default=True,
+        description="Whether the room is made anew when the server closed or lost it. Otherwise this resource is "
+        "deleted then, and its tokens with it.",
+    )
+    ttl_seconds_after_empty: Annotated[int, Field(ge=0, le=31536000)] | None = Field(
         default=None,
-        description="Seconds after which the server closes a room that everybody left; the operator makes it anew. "
-        "When left out the room stays open.",
-        ge=1,
-        le=31536000,
+        description="Seconds without a participant, since the room was made or the last one left, after which the room "
+        "is closed and this resource deleted.",
     )
-    metadata: str | None = Field(default=None, description="Text that every participant sees.", max_length=65536)
+    expires_at: Moment | None = Field(
+        default=None, description="When the room is closed and this resource deleted. No token outlives it."
+    )
+    empty_timeout_seconds: Seconds | None = Field(
+        default=None,
+        description="Seconds after which the server closes a room that nobody joined. When left out a persistent room "
+        "stays open, and any other has what the preset or the server says.",
+    )
+    departure_timeout_seconds: Seconds | None = Field(
+        default=None,
+        description="Seconds after which the server closes a room that everybody left. When left out, as above.",
+    )
+    metadata: Metadata | None = Field(
+        default=None, description="Text that every participant sees; left to apps when left out."
+    )
+    playout_delay: PlayoutDelay | None = Field(
+        default=None, description="How long clients buffer video; as the server says when left out."
+    )
+    sync_streams: bool | None = Field(
+        default=None, description="Whether a participant's tracks are played in step; as the server says when left out."
+    )
+    preset: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None,
+        description="Name of one of the server's room configurations (`room_configurations`, by `extraConfig`), which "
+        "says what is left out here.",
+    )
+    adopt: bool = Field(
+        default=False,
+        description="Whether to take over a room of this name that the server has already. It is deleted with this "
+        "resource then.",
+    )
     agents: list[RoomAgent] = Field(
         default_factory=list,
         description="Pools that serve the room.",
@@ -105,20 +146,22 @@ class MeetingRoomSpec(ApiModel):
             **{"x-kubernetes-list-type": "atomic"},
         ),
     )
+    agent_dispatches: list[AgentDispatch] = Field(
+        default_factory=list,
+        description="Agents that no VoiceAgentPool runs: the server asks for each once, when it makes the room, and "
+        "nobody watches over them.",
+        max_length=8,
+    )
     tokens: list[Token] = Field(
         default_factory=list,
         description="Identities that may enter; each gets a Secret.",
         max_length=100,
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["identity"]},
     )
-
-
-class TokenStatus(ApiModel):
-    """One token Secret; never the token."""
-
-    identity: str = Field(description="Identity of the participant.")
-    secret_name: str = Field(description="Secret that holds the token.")
-    expires_at: str = Field(description="When the token expires.", json_schema_extra={"format": "date-time"})
+    generate_tokens: GenerateTokens | None = Field(
+        default=None,
+        description="Tokens for many, each with a Secret: Guests, or Viewers of a `LiveStream`, when no role is named.",
+    )
 
 
 class RoomAgentStatus(ApiModel):
@@ -141,7 +184,21 @@ class MeetingRoomStatus(Status):
 
     room_name: str | None = Field(default=None, description="Name of the room on the server.")
     sid: str | None = Field(default=None, description="The server's id of the room; a new one when it was made anew.")
+    settings_hash: str | None = Field(
+        default=None, description="Digest of what the room was made with; the server tells only some of it."
+    )
     participants: int | None = Field(default=None, description="Participants in the room, agents not counted.")
+    participant_identities: list[str] = Field(
+        default_factory=list, description="Who they are: the first 20 by identity, agents left out."
+    )
+    empty_since: str | None = Field(
+        default=None,
+        description="Since when nobody is in the room, where `ttlSecondsAfterEmpty` counts it.",
+        json_schema_extra={"format": "date-time"},
+    )
+    last_handled_recreate: str | None = Field(
+        default=None, description="Value of the annotation `livekit-operator.dev/recreate` last acted upon."
+    )
     agents: list[RoomAgentStatus] = Field(default_factory=list, description="Agents and their state.")
     agents_joined: int | None = Field(default=None, description="Agents in the room.")
     tokens: list[TokenStatus] = Field(default_factory=list, description="Token Secrets and when their tokens expire.")

@@ -97,6 +97,19 @@ class LiveKitClient:
             empty_timeout=settings.empty_timeout,
             departure_timeout=settings.departure_timeout,
             metadata=settings.metadata,
+            room_preset=settings.preset,
+            min_playout_delay=settings.min_playout_delay,
+            max_playout_delay=settings.max_playout_delay,
+            sync_streams=settings.sync_streams,
+            agents=[
+                api.RoomAgentDispatch(
+                    agent_name=agent.agent_name,
+                    metadata=agent.metadata,
+                    attributes=dict(agent.attributes),
+                    deployment=agent.deployment,
+                )
+                for agent in settings.agents
+            ],
         )
         return room_view(await _call(self._api.room.create_room(request)))
 

@@ -10,19 +10,22 @@ from livekit_operator.api.common import Resource
 from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_APPLIED, FIELD_MANAGER
 from livekit_operator.engine.cache import Manifest, key_of, owner_of
-from livekit_operator.errors import KubernetesError, NotFound, NotOwned
+from livekit_operator.errors import Conflict, KubernetesError, NotFound, NotOwned
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.resources.metadata import digest
 
 
-async def ensure(context: Context, owner: Resource, desired: Manifest) -> Manifest:
+async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: bool = False) -> Manifest:
     """Make a child as desired and return it; writes nothing when it is so already.
 
+    With `new` it is expected not to be there: it is created without being looked up before.
     Raises NotOwned when an object of that name belongs to somebody else, KubernetesError.
     """
     kind, key = desired["kind"], key_of(desired)
     cache = context.children.get(kind)  # None for kinds of other projects
     known = cache.get(key) if cache is not None else None
+    if known is None and new and (created := await _create(context, desired)):
+        return created
     if known is None:
         # Not in the cache can also mean: there without our label.
         known = await find(context, kind, *key)
@@ -36,6 +39,17 @@ async def ensure(context: Context, owner: Resource, desired: Manifest) -> Manife
     if cache is not None:
         cache.put(applied)
     return applied
+
+
+async def _create(context: Context, desired: Manifest) -> Manifest | None:
+    """Create a child; return None when an object of that name is there."""
+    try:
+        created = await context.kubernetes.create(_marked(desired))
+    except Conflict:
+        return None
+    if (cache := context.children.get(desired["kind"])) is not None:
+        cache.put(created)
+    return created
 
 
 async def remove(context: Context, kind: str, manifest: Manifest, *, grace_seconds: int | None = None) -> None:

@@ -1,43 +1,48 @@
 """MeetingRoom: the room on its server, the token Secrets, the agents that serve it; and its end."""
 
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from livekit_operator.api.meetingroom import MeetingRoom, Token
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import Observed, parse_timestamp, timestamp
-from livekit_operator.constants import ROOM_FINALIZER
-from livekit_operator.engine.cache import Key, Manifest, key_of
+from livekit_operator.constants import ANNOTATION_RECREATE, ROOM_FINALIZER
+from livekit_operator.engine.cache import Key, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
-from livekit_operator.reconcilers import children, status
+from livekit_operator.reconcilers import children, room_lifecycle, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
 from livekit_operator.reconcilers.room_agents import AgentObservation, ensure_agents
+from livekit_operator.reconcilers.room_kinds import Problem, effective_agents, with_agents
+from livekit_operator.reconcilers.room_lifecycle import OpenRoom, Overheard
+from livekit_operator.reconcilers.room_tokens import Tokens, ensure_tokens
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import meetingroom as build
-from livekit_operator.resources.meetingroom import ServerKeys
-from livekit_operator.views import RoomSettings, RoomView
+from livekit_operator.resources.meetingroom import Limits
+from livekit_operator.resources.room_tokens import expiry, renewal_time
 
 # A server that does not answer holds up the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
 _DELETION_RETRY_SECONDS = 2.0
 _NAME_RETRY_SECONDS = 5.0
+_MOST_IDENTITIES = 20
 CONDITION_AGENTS = "AgentsReady"
 CONDITION_SETTINGS = "SettingsApplied"
 
 
 @dataclass(frozen=True)
 class Observation:
-    """The room as the server has it, its token Secrets and its agents."""
+    """The room as the server has it, its token Secrets, its agents, and who is in it."""
 
-    room: RoomView
-    secrets: Sequence[tuple[Token, Manifest]]
+    room: OpenRoom
+    tokens: Tokens
     agents: Sequence[AgentObservation]
-    token_problem: Blocked | None = None
+    agents_problem: Problem | None
+    people: Sequence[str]
 
 
 async def reconcile_room(context: Context, key: Key) -> float | None:
@@ -50,6 +55,20 @@ async def reconcile_room(context: Context, key: Key) -> float | None:
 async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
     if room.metadata.deletion_timestamp:
         return await _finalize(context, room)
+    if why := room_lifecycle.expired(room, context.now()):
+        await room_lifecycle.end(context, room, why)
+        return None
+    try:
+        return await _keep(context, room)
+    except Blocked as blocked:
+        if room.spec.expires_at:
+            # It ends in time whatever keeps it from being opened.
+            left = (parse_timestamp(room.spec.expires_at) - context.now()).total_seconds()
+            blocked.retry_after = left if blocked.retry_after is None else min(left, blocked.retry_after)
+        raise
+
+
+async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
     try:
         server = find_server(context, room, room.spec.server_ref)
     except ServerNotAllowed:
@@ -58,7 +77,7 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
     holder = _holder(context, room)
     if holder != room.key:
         message = f"MeetingRoom {'/'.join(holder)} has room {build.room_name(room)} already."
-        raise Blocked("RoomNameTaken", message, retry_after=_NAME_RETRY_SECONDS)
+        raise Blocked("NameConflict", message, retry_after=_NAME_RETRY_SECONDS)
     access = find_access(context, room, server)
     if access is None:
         return None
@@ -66,32 +85,49 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
         if is_ready(server.status):
             return None  # the server's first listing wakes us
         raise Blocked("ServerNotReady", f"LiveKitServer {room.spec.server_ref.name} is not ready.")
-    await add_finalizer(context, room, ROOM_FINALIZER)
-    observed = await apply(context, room, access)
-    return decide(context, room, observed)
+    if why := await room_lifecycle.ended(room, access, context.now()):
+        await room_lifecycle.end(context, room, why)
+        return None
+    return decide(context, room, await apply(context, room, server, access))
 
 
-async def apply(context: Context, room: MeetingRoom, access: ServerAccess) -> Observation:
+async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, access: ServerAccess) -> Observation:
     """Make room, Secrets and dispatches as desired and return them."""
-    view = await _ensure_room(access, build.room_settings(room))
-    secrets, problem = await _ensure_secrets(context, room, access.keys)
-    view, agents = await ensure_agents(context, room, access, view)
-    return Observation(view, secrets, agents, problem)
+    limits = Limits.of(server)
+    if problem := build.beyond_limits(room, limits):
+        raise Blocked("ServerLimitExceeded", problem)
+    claimed = ROOM_FINALIZER in room.metadata.finalizers
+    room_lifecycle.check_foreign(room, access.rooms.get(build.room_name(room)), claimed=claimed)
+    await add_finalizer(context, room, ROOM_FINALIZER)
+    heard = Overheard(access.client)
+    access = replace(access, client=heard.client)
+    opened = await room_lifecycle.ensure_room(room, access)
+    tokens = await ensure_tokens(context, room, access, limits, new=not claimed)
+    effective, agents_problem = effective_agents(context, room)
+    view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
+    people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
+    return Observation(replace(opened, view=view), tokens, agents, agents_problem, people)
 
 
 def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:
     """Return the status of what was observed."""
+    view, now = observed.room.view, context.now()
+    empty_since = _empty_since(room, observed.room, timestamp(now))
     fields: dict[str, Any] = {
-        "roomName": observed.room.name,
-        "sid": observed.room.sid,
-        "participants": observed.room.participants,
+        "roomName": view.name,
+        "sid": view.sid,
+        "settingsHash": observed.room.made_with,
+        "participants": view.participants,
+        "participantIdentities": observed.people[:_MOST_IDENTITIES],
+        "emptySince": empty_since,
+        "lastHandledRecreate": room_lifecycle.recreate_asked(room),
         "tokens": [
             {
-                "identity": token.identity,
+                "identity": entry.identity,
                 "secretName": secret["metadata"]["name"],
-                "expiresAt": timestamp(build.expiry(secret)),
+                "expiresAt": timestamp(expiry(secret)),
             }
-            for token, secret in observed.secrets
+            for entry, secret in observed.tokens.secrets
         ],
         "agents": [
             {
@@ -104,49 +140,39 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
         ],
         "agentsJoined": sum(agent.decision.state == "Joined" for agent in observed.agents),
     }
-    now = context.now()
-    looks = [(build.renewal_time(build.expiry(s), token) - now).total_seconds() for token, s in observed.secrets]
+    moments = [renewal_time(room, entry, expiry(secret)) for entry, secret in observed.tokens.secrets]
+    moments.append(room_lifecycle.ends_at(room.model_copy(update={"status": {"emptySince": empty_since}})))
+    looks = [(moment - now).total_seconds() for moment in moments if moment]
     looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]
-    if observed.token_problem and observed.token_problem.retry_after:
-        looks.append(observed.token_problem.retry_after)
+    if observed.tokens.problem and observed.tokens.problem.retry_after:
+        looks.append(observed.tokens.problem.retry_after)
     return Outcome(_conditions(room, observed), fields, max(0.1, min(looks)) if looks else None)
 
 
+def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
+    """Return since when nobody is in the room, where that matters."""
+    if room.spec.ttl_seconds_after_empty is None or opened.view.participants:
+        return None
+    same = opened.view.sid == room.status.get("sid")
+    return (room.status.get("emptySince") if same else None) or now
+
+
 def _conditions(room: MeetingRoom, observed: Observation) -> list[Observed]:
-    agent_problem = next((agent.problem for agent in observed.agents if agent.problem), None)
-    blocked = observed.token_problem
+    agent_problem = next((agent.problem for agent in observed.agents if agent.problem), observed.agents_problem)
+    blocked = observed.tokens.problem
     problem = (blocked.reason, blocked.message) if blocked else agent_problem
-    ready = Observed.not_ready(*problem) if problem else Observed.ready(f"Room {observed.room.name} is open.")
+    ready = Observed.not_ready(*problem) if problem else Observed.ready(f"Room {observed.room.view.name} is open.")
     conditions = [ready]
-    if room.spec.agents:
+    if observed.agents or observed.agents_problem:
         agents = agent_problem or ("PoolsReady", "Every pool has agents for this room.")
         conditions.append(Observed(CONDITION_AGENTS, agent_problem is None, *agents))
-    if _unapplied(observed.room.settings, build.room_settings(room)):
-        message = "The server cannot change a room in use; it is made anew when everybody has left."
+    if observed.room.differs(build.room_settings(room)):
+        message = (
+            "The server cannot change a room in use; it is made anew when everybody has left, or now, "
+            f"by another value of the annotation {ANNOTATION_RECREATE}."
+        )
         conditions.append(Observed(CONDITION_SETTINGS, False, "PendingRecreate", message))
     return conditions
-
-
-async def _ensure_room(access: ServerAccess, settings: RoomSettings) -> RoomView:
-    """Return the room, made when the server has none, and anew when an empty one has other settings."""
-    view = None if settings.name in access.rooms.doubtful else access.rooms.get(settings.name)
-    outdated = view is not None and _unapplied(view.settings, settings) and view.participants == 0
-    # An agent that waits in an empty room does not keep it: it is called again into the new one.
-    if outdated and all(p.agent_name is not None for p in await access.client.list_participants(settings.name)):
-        await access.client.delete_room(settings.name)
-        view = None
-    if view is None:
-        view = await access.client.create_room(settings)
-    if view.settings.metadata != settings.metadata:
-        await access.client.update_metadata(settings.name, settings.metadata)
-        view = replace(view, settings=replace(view.settings, metadata=settings.metadata))
-    access.rooms.put(view)
-    return view
-
-
-def _unapplied(actual: RoomSettings, wanted: RoomSettings) -> bool:
-    """Return whether settings differ that the server cannot change on a live room (roommanager.go getOrCreateRoom)."""
-    return replace(actual, metadata="") != replace(wanted, metadata="")
 
 
 def _holder(context: Context, room: MeetingRoom) -> Key:
@@ -156,38 +182,6 @@ def _holder(context: Context, room: MeetingRoom) -> Key:
     created = {key_of(manifest): manifest["metadata"].get("creationTimestamp") or "" for manifest in known}
     created.setdefault(room.key, room.metadata.creation_timestamp or "")
     return min(created, key=lambda key: (created[key], key))
-
-
-async def _ensure_secrets(
-    context: Context, room: MeetingRoom, keys: ServerKeys
-) -> tuple[list[tuple[Token, Manifest]], Blocked | None]:
-    """Return the token Secret of each identity, and the first problem; delete those of identities that are gone.
-
-    One identity's problem must not cost the others their renewal, nor the room its agents.
-    """
-    found, problems = [], []
-    names = Counter(build.secret_name(room, token) for token in room.spec.tokens)
-    for token in room.spec.tokens:
-        name = build.secret_name(room, token)
-        if names[name] > 1:
-            message = f"More than one identity wants the Secret {name}: give them other names by secretName."
-            problems.append(Blocked("SecretNameTaken", message))
-            continue
-        try:
-            found.append((token, await _ensure_secret(context, room, token, keys)))
-        except Blocked as blocked:
-            problems.append(blocked)
-    for secret in context.children["Secret"].owned_by(room.metadata.uid):
-        if secret["metadata"]["name"] not in names:
-            await children.remove(context, "Secret", secret)
-    return found, problems[0] if problems else None
-
-
-async def _ensure_secret(context: Context, room: MeetingRoom, token: Token, keys: ServerKeys) -> Manifest:
-    known = context.children["Secret"].get((room.metadata.namespace, build.secret_name(room, token)))
-    if known is not None and not build.token_is_due(known, room, token, keys, context.now()):
-        return await children.ensure(context, room, build.keep_token_secret(room, token, keys, known))
-    return await children.ensure(context, room, build.build_token_secret(room, token, keys, now=context.now()))
 
 
 async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:

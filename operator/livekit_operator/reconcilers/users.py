@@ -4,11 +4,8 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from pydantic import ValidationError
-
-from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.resources.meetingroom import room_name
+from livekit_operator.resources.metadata import qualified_name
 
 Link = tuple[str, Any]
 
@@ -48,8 +45,9 @@ class Users:
         return sorted(key for _, key in self._users.get(("room", (server, name)), ()))
 
     def of_pool(self, pool: Key) -> list[Key]:
-        """Return the MeetingRooms that a pool serves."""
-        return sorted(key for _, key in self._users.get(("pool", pool), ()))
+        """Return the MeetingRooms that a pool serves, or may serve because they name none."""
+        named, unnamed = self._users.get(("pool", pool), set()), self._users.get(("any pool", pool[0]), set())
+        return sorted(key for _, key in named | unnamed)
 
 
 def _links(kind: str, manifest: Manifest) -> Iterable[Link]:
@@ -61,10 +59,12 @@ def _links(kind: str, manifest: Manifest) -> Iterable[Link]:
     yield "server", server
     if kind != "MeetingRoom":
         return
-    try:
-        yield "room", (server, room_name(MeetingRoom.model_validate(manifest)))
-    except ValidationError:
-        return  # operator and CRD are of different versions: its own pass says so
-    for agent in spec.get("agents") or ():
+    # Read without parsing the whole resource: this happens at each of its events.
+    name = spec.get("roomName") or manifest["metadata"]["name"]
+    yield "room", (server, qualified_name(namespace, name, server[0]))
+    agents = spec.get("agents") or ()
+    for agent in agents:
         pool = agent["poolRef"]
         yield "pool", (pool.get("namespace") or namespace, pool["name"])
+    if spec.get("kind") == "VoiceAgent" and not agents:
+        yield "any pool", namespace

@@ -1,37 +1,21 @@
-"""Children of a MeetingRoom: one Secret for each identity, and the token inside it."""
+"""The room of a MeetingRoom as its server is to make it."""
 
-import base64
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any
+from dataclasses import astuple, dataclass, replace
 
-import jwt
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.meetingroom import MeetingRoom, RoomKind
+from livekit_operator.api.tokens import AgentDispatch
+from livekit_operator.resources.metadata import digest, qualified_name
+from livekit_operator.views import AgentRequest, RoomSettings
 
-from livekit_operator.api.meetingroom import MeetingRoom, Role, Token
-from livekit_operator.conditions import parse_timestamp, timestamp
-from livekit_operator.constants import ANNOTATION_EXPIRES_AT, ANNOTATION_TOKEN_INPUTS
-from livekit_operator.resources.metadata import (
-    COMPONENT_ROOM,
-    Manifest,
-    digest,
-    dns_name,
-    opaque_secret,
-    qualified_name,
-)
-from livekit_operator.views import RoomSettings
-
-# A renewal after two thirds of a token's life leaves a third of it to an operator that is down.
-RENEW_AFTER = 2 / 3
-# A clock that is a little behind the operator's must not refuse a fresh token.
-CLOCK_SKEW = timedelta(seconds=10)
 # The server knows no "never" (0 means its default); ten years will do.
 NEVER_SECONDS = 10 * 365 * 86400
+# Limits of a server that names none (livekit pkg/config/config.go), in bytes.
+_METADATA_BYTES = 512 * 1024
+_ATTRIBUTES_BYTES = 64 * 1024
+_NAME_BYTES = 256
 
-_ROLE_GRANTS: dict[Role, dict[str, Any]] = {
-    "Participant": {"canPublish": True, "canSubscribe": True, "canPublishData": True},
-    "Broadcaster": {"canPublish": True, "canSubscribe": True, "canPublishData": True},
-    "Viewer": {"canPublish": False, "canSubscribe": True, "canPublishData": False},
-}
+_MAX_PARTICIPANTS: dict[RoomKind, int] = {"Meeting": 10, "VoiceAgent": 10, "LiveStream": 0}
 
 
 @dataclass(frozen=True)
@@ -44,6 +28,29 @@ class ServerKeys:
     external_url: str
 
 
+@dataclass(frozen=True)
+class Limits:
+    """How long texts may be on a server, in bytes; 0 is no limit."""
+
+    metadata: int
+    attributes: int
+    room_name: int
+    identity: int
+    participant_name: int
+
+    @classmethod
+    def of(cls, server: LiveKitServer) -> "Limits":
+        """Return the limits of a server."""
+        given = server.spec.limits
+        return cls(
+            _METADATA_BYTES if given.metadata_bytes is None else given.metadata_bytes,
+            _ATTRIBUTES_BYTES if given.attributes_bytes is None else given.attributes_bytes,
+            _NAME_BYTES if given.room_name_length is None else given.room_name_length,
+            _NAME_BYTES if given.identity_length is None else given.identity_length,
+            _NAME_BYTES if given.participant_name_length is None else given.participant_name_length,
+        )
+
+
 def room_name(room: MeetingRoom) -> str:
     """Return the room's name on the server."""
     namespace = room.metadata.namespace
@@ -52,94 +59,75 @@ def room_name(room: MeetingRoom) -> str:
 
 
 def room_settings(room: MeetingRoom) -> RoomSettings:
-    """Return what the room is made with. A room that no timeout is set for stays open as long as the resource does."""
+    """Return what the room is made with. A persistent room that no timeout is set for stays open."""
+    spec = room.spec
+    otherwise = NEVER_SECONDS if spec.persistent else 0
+    most = 0 if spec.preset else _MAX_PARTICIPANTS[spec.kind]
     return RoomSettings(
         name=room_name(room),
-        max_participants=room.spec.max_participants,
-        empty_timeout=room.spec.empty_timeout_seconds or NEVER_SECONDS,
-        departure_timeout=room.spec.departure_timeout_seconds or NEVER_SECONDS,
-        metadata=room.spec.metadata or "",
+        max_participants=most if spec.max_participants is None else spec.max_participants,
+        empty_timeout=spec.empty_timeout_seconds or otherwise,
+        departure_timeout=spec.departure_timeout_seconds or otherwise,
+        metadata=spec.metadata or "",
+        preset=spec.preset or "",
+        min_playout_delay=spec.playout_delay.min_ms if spec.playout_delay else 0,
+        max_playout_delay=spec.playout_delay.max_ms if spec.playout_delay else 0,
+        sync_streams=bool(spec.sync_streams),
+        agents=tuple(_request(agent) for agent in spec.agent_dispatches),
     )
 
 
-def secret_name(room: MeetingRoom, token: Token) -> str:
-    """Return the name of the Secret of an identity, a different one for each identity."""
-    return token.secret_name or f"{room.metadata.name}-{dns_name(token.identity, limit=190)}"
+def _request(agent: AgentDispatch) -> AgentRequest:
+    attributes = tuple(sorted(agent.attributes.items()))
+    return AgentRequest(agent.agent_name, agent.metadata or "", attributes, agent.deployment or "")
 
 
-def claims(room: MeetingRoom, token: Token, api_key: str, *, now: datetime) -> dict[str, Any]:
-    """Return the claims of an access token.
+def settings_hash(settings: RoomSettings) -> str:
+    """Return a digest of what a live room cannot be given: everything but its metadata."""
+    return digest(astuple(replace(settings, metadata="")))
 
-    Source: https://docs.livekit.io/home/get-started/authentication/ and livekit/protocol auth/grants.go
+
+def differs(actual: RoomSettings, wanted: RoomSettings, made_with: str | None) -> bool:
+    """Return whether a room was made with other settings than wanted now, its metadata aside.
+
+    `made_with` is the digest of what it was made with, None for a room that somebody else made.
     """
-    grant = {"roomJoin": True, "room": room_name(room), **_ROLE_GRANTS[token.role]}
-    return {
-        "iss": api_key,
-        "sub": token.identity,
-        "name": token.identity,
-        "nbf": int((now - CLOCK_SKEW).timestamp()),
-        "exp": int((now + timedelta(seconds=token.ttl_seconds)).timestamp()),
-        "video": grant,
-    }
-
-
-def token_is_due(secret: Manifest | None, room: MeetingRoom, token: Token, keys: ServerKeys, now: datetime) -> bool:
-    """Return whether a token must be minted: none there, changed by hand, other inputs, or near its end."""
-    if secret is None:
+    stated = (
+        (actual.max_participants, wanted.max_participants),
+        (actual.empty_timeout, wanted.empty_timeout),
+        (actual.departure_timeout, wanted.departure_timeout),
+    )
+    if any(want and is_ != want for is_, want in stated):
         return True
-    annotations = secret["metadata"].get("annotations") or {}
-    try:
-        text = base64.b64decode(secret["data"]["token"]).decode()
-        expires = parse_timestamp(annotations[ANNOTATION_EXPIRES_AT])
-    except (KeyError, TypeError, ValueError):
-        return True
-    if annotations.get(ANNOTATION_TOKEN_INPUTS) != _inputs_digest(room, token, keys, text):
-        return True
-    return now >= renewal_time(expires, token)
+    if made_with is None:
+        return bool(wanted.preset or wanted.max_playout_delay or wanted.sync_streams or wanted.agents)
+    return made_with != settings_hash(wanted)
 
 
-def renewal_time(expires: datetime, token: Token) -> datetime:
-    """Return when a token with this expiry should be renewed."""
-    return expires - timedelta(seconds=token.ttl_seconds * (1 - RENEW_AFTER))
+def beyond_limits(room: MeetingRoom, limits: Limits) -> str | None:
+    """Return which text of the room the server would refuse, and why; None when it takes all."""
+    if limits.room_name and len(name := room_name(room).encode()) > limits.room_name:
+        return f"The room's name on the server has {len(name)} bytes, and the server takes {limits.room_name}."
+    texts = [("spec.metadata", room.spec.metadata)]
+    texts += [(f"spec.agents[{n}].metadata", agent.metadata) for n, agent in enumerate(room.spec.agents)]
+    for n, agent in enumerate(room.spec.agent_dispatches):
+        texts.append((f"spec.agentDispatches[{n}].metadata", agent.metadata))
+        if problem := beyond_attributes(f"spec.agentDispatches[{n}].attributes", agent.attributes, limits):
+            return problem
+    return next((problem for path, text in texts if (problem := beyond_bytes(path, text, limits.metadata))), None)
 
 
-def expiry(secret: Manifest) -> datetime:
-    """Return when the token in a Secret expires."""
-    return parse_timestamp(secret["metadata"]["annotations"][ANNOTATION_EXPIRES_AT])
+def beyond_bytes(path: str, text: str | None, most: int) -> str | None:
+    """Return that a field is too long for the server; None when it is not."""
+    # A character has four bytes at most: the common case is told without encoding.
+    if not text or not most or len(text) * 4 <= most or len(text.encode()) <= most:
+        return None
+    return f"{path} has {len(text.encode())} bytes, and the server takes {most}."
 
 
-def build_token_secret(room: MeetingRoom, token: Token, keys: ServerKeys, *, now: datetime) -> Manifest:
-    """Return the Secret with a new token."""
-    payload = claims(room, token, keys.api_key, now=now)
-    text = jwt.encode(payload, keys.api_secret, algorithm="HS256")
-    expires_at = timestamp(now + timedelta(seconds=token.ttl_seconds))
-    return _secret(room, token, keys, text, expires_at)
-
-
-def keep_token_secret(room: MeetingRoom, token: Token, keys: ServerKeys, secret: Manifest) -> Manifest:
-    """Return the Secret as it should be, with the token it has."""
-    text = base64.b64decode(secret["data"]["token"]).decode()
-    return _secret(room, token, keys, text, secret["metadata"]["annotations"][ANNOTATION_EXPIRES_AT])
-
-
-def _secret(room: MeetingRoom, token: Token, keys: ServerKeys, text: str, expires_at: str) -> Manifest:
-    values = {
-        "url": keys.external_url,
-        "internalUrl": keys.internal_url,
-        "token": text,
-        "room": room_name(room),
-        "identity": token.identity,
-        "expiresAt": expires_at,
-    }
-    manifest = opaque_secret(room, COMPONENT_ROOM, secret_name(room, token), values)
-    manifest["metadata"]["annotations"] = {
-        ANNOTATION_EXPIRES_AT: expires_at,
-        ANNOTATION_TOKEN_INPUTS: _inputs_digest(room, token, keys, text),
-    }
-    return manifest
-
-
-def _inputs_digest(room: MeetingRoom, token: Token, keys: ServerKeys, text: str) -> str:
-    # Short on purpose: enough to see a change, too little to test guesses of a key against.
-    inputs = [room_name(room), token.identity, token.role, token.ttl_seconds, keys.api_key, digest(keys.api_secret, 8)]
-    return f"{digest(inputs)}-{digest(text)}"
+def beyond_attributes(path: str, attributes: dict[str, str], limits: Limits) -> str | None:
+    """Return that attributes are too long for the server; None when they are not."""
+    size = sum(len(name.encode()) + len(value.encode()) for name, value in attributes.items())
+    if not limits.attributes or size <= limits.attributes:
+        return None
+    return f"{path} have {size} bytes, and the server takes {limits.attributes}."

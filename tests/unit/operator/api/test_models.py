@@ -100,7 +100,7 @@ def test_numbers_and_percentages_stay_what_they_are() -> None:
 def test_the_least_a_user_must_write() -> None:
     assert LiveKitServerSpec.model_validate({}).media.exposure == "HostNetwork"
     room = MeetingRoomSpec.model_validate({"serverRef": {"name": "voice"}})
-    assert (room.max_participants, room.tokens, room.agents) == (10, [], [])
+    assert (room.kind, room.persistent, room.tokens, room.agents) == ("Meeting", True, [], [])
 
 
 def test_a_newer_crds_fields_do_not_stop_an_older_operator() -> None:

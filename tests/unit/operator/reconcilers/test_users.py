@@ -57,9 +57,19 @@ def test_a_changed_resource_is_known_by_its_new_references_only() -> None:
     assert users.of_room(VOICE, "support-42") == []
 
 
+def test_a_voice_agent_room_that_names_no_pool_may_be_served_by_any_of_its_namespace() -> None:
+    users = Users()
+    users.put("MeetingRoom", stored(manifests.room(kind="VoiceAgent")))
+    users.put("MeetingRoom", stored(manifests.room("named", kind="VoiceAgent", agents=[{"poolRef": {"name": "x"}}])))
+    users.put("MeetingRoom", stored(manifests.room("meeting")))
+    assert users.of_pool(DESK) == [("team", "support-42")]
+    assert users.of_pool(("team", "x")) == [("team", "named"), ("team", "support-42")]
+    assert users.of_pool(("guests", "front-desk")) == []
+
+
 def test_a_resource_that_is_not_understood_is_no_error() -> None:
     users = Users()
     users.put("MeetingRoom", stored(manifests.room(maxParticipants="many")))
     users.put("MeetingRoom", {"metadata": {"namespace": "team", "name": "bare"}})
     assert users.of_server(VOICE) == [("MeetingRoom", ("team", "support-42"))]
-    assert users.of_room(VOICE, "support-42") == []
+    assert users.of_room(VOICE, "support-42") == [("team", "support-42")], "it has the name all the same"

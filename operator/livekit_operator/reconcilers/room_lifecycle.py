@@ -1,0 +1,165 @@
+"""The room of a MeetingRoom on its server: made, made anew, taken over, and ended."""
+
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, cast
+
+from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.conditions import find, parse_timestamp
+from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_READY
+from livekit_operator.errors import Blocked
+from livekit_operator.reconcilers import status
+from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.resources import meetingroom as build
+from livekit_operator.views import ParticipantView, RoomSettings, RoomView
+
+# A room that was just deleted is gone within this time; until then the server hands it out again (livekit#4726).
+_RECREATE_RETRY_SECONDS = 1.0
+_RECREATING = "Recreating"
+
+
+@dataclass(frozen=True)
+class OpenRoom:
+    """A room on its server, and the digest of what it was made with: None when somebody else made it."""
+
+    view: RoomView
+    made_with: str | None
+
+    def differs(self, wanted: RoomSettings) -> bool:
+        """Return whether the room would have to be made anew to be as wanted."""
+        return build.differs(self.view.settings, wanted, self.made_with)
+
+
+class Overheard:
+    """A server's client that remembers who was listed, so that nobody has to ask for it once more."""
+
+    def __init__(self, client: LiveKit) -> None:
+        self._client = client
+        self.participants: list[ParticipantView] = []
+
+    async def list_participants(self, room: str) -> list[ParticipantView]:
+        """Return everybody in a room."""
+        self.participants = await self._client.list_participants(room)
+        return self.participants
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._client, name)
+
+    @property
+    def client(self) -> LiveKit:
+        """Return this as the client that it stands in for."""
+        return cast(LiveKit, self)
+
+
+def check_foreign(room: MeetingRoom, listed: RoomView | None, *, claimed: bool) -> None:
+    """Raise Blocked when the server has a room of this name that is not this resource's.
+
+    Its finalizer is put on a resource before its room is made: one that has it made the room that there is.
+    """
+    if listed is None or claimed or room.spec.adopt or room.status.get("sid") == listed.sid:
+        return
+    raise Blocked(
+        "RoomExists",
+        f"The server has a room {listed.name} already, which this resource has not made; it is left untouched. "
+        f"Take it over by spec.adopt, or choose another roomName.",
+    )
+
+
+def ends_at(room: MeetingRoom) -> datetime | None:
+    """Return when the room is to end as things stand, None when it is not."""
+    ends = [parse_timestamp(room.spec.expires_at)] if room.spec.expires_at else []
+    empty_since = room.status.get("emptySince")
+    if room.spec.ttl_seconds_after_empty is not None and empty_since:
+        ends.append(parse_timestamp(empty_since) + timedelta(seconds=room.spec.ttl_seconds_after_empty))
+    return min(ends, default=None)
+
+
+def expired(room: MeetingRoom, now: datetime) -> str | None:
+    """Return that a room has come to the end it was given, in words."""
+    if room.spec.expires_at and now >= parse_timestamp(room.spec.expires_at):
+        return f"The room was to end at {room.spec.expires_at}."
+    return None
+
+
+async def ended(room: MeetingRoom, access: ServerAccess, now: datetime) -> str | None:
+    """Return why a room is over, in words: it was closed and is not to be opened again, or was empty for long."""
+    name = build.room_name(room)
+    view, sid = access.rooms.get(name), room.status.get("sid")
+    if view is None:
+        gone = sid and not room.spec.persistent and not _is_recreating(room)
+        return "The server closed the room." if gone else None
+    moment = ends_at(room)
+    if view.participants or view.sid != sid or moment is None or now < moment:
+        return None
+    if any(participant.agent_name is None for participant in await access.client.list_participants(name)):
+        access.rooms.lively.add(name)
+        return None
+    return f"Nobody was in the room for {room.spec.ttl_seconds_after_empty} s."
+
+
+async def end(context: Context, room: MeetingRoom, why: str) -> None:
+    """Delete the resource of a room that is over; room and Secrets go with it."""
+    await status.emit(context, room, "Normal", "RoomEnded", why)
+    await context.kubernetes.delete("MeetingRoom", *room.key, uid=room.metadata.uid)
+
+
+async def ensure_room(room: MeetingRoom, access: ServerAccess) -> OpenRoom:
+    """Return the room, made when the server has none, and anew when an empty one has other settings or people ask.
+
+    Raises Blocked while the server hands out the room that was deleted.
+    """
+    settings = build.room_settings(room)
+    opened = _known(room, access, settings)
+    former = room.status.get("sid") if _is_recreating(room) else None
+    if opened and await _is_outdated(room, access, opened, settings):
+        await access.client.delete_room(settings.name)
+        access.rooms.remove(settings.name)
+        former = opened.view.sid
+        opened = None
+    if opened is None:
+        opened = _made(room, await access.client.create_room(settings), settings)
+        if opened.view.sid == former:
+            message = f"Room {settings.name} was deleted to be made anew, and the server has not let go of it yet."
+            raise Blocked(_RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS)
+    view = opened.view
+    if room.spec.metadata is not None and view.settings.metadata != settings.metadata:
+        await access.client.update_metadata(settings.name, settings.metadata)
+        view = replace(view, settings=replace(view.settings, metadata=settings.metadata))
+    access.rooms.put(view)
+    return replace(opened, view=view)
+
+
+def recreate_asked(room: MeetingRoom) -> str | None:
+    """Return the value of the annotation that asks for the room to be made anew, None when there is none."""
+    return room.metadata.annotations.get(ANNOTATION_RECREATE)
+
+
+def _known(room: MeetingRoom, access: ServerAccess, settings: RoomSettings) -> OpenRoom | None:
+    """Return the room as listed, None for one that there is not or that may be lost."""
+    view = None if settings.name in access.rooms.doubtful else access.rooms.get(settings.name)
+    if view is None:
+        return None
+    return OpenRoom(view, room.status.get("settingsHash") if view.sid == room.status.get("sid") else None)
+
+
+def _made(room: MeetingRoom, view: RoomView, settings: RoomSettings) -> OpenRoom:
+    # The same room as before, found by another server or never lost: what it was made with stays.
+    same = view.sid == room.status.get("sid")
+    return OpenRoom(view, room.status.get("settingsHash") if same else build.settings_hash(settings))
+
+
+async def _is_outdated(room: MeetingRoom, access: ServerAccess, opened: OpenRoom, settings: RoomSettings) -> bool:
+    """Return whether to make a room anew now: people ask for it, or it has other settings and nobody is in it."""
+    asked = recreate_asked(room)
+    if asked and asked != room.status.get("lastHandledRecreate") and opened.view.sid == room.status.get("sid"):
+        return True
+    if not opened.differs(settings) or opened.view.participants:
+        return False
+    # An agent that waits in an empty room does not keep it: it is called again into the new one.
+    return all(p.agent_name is not None for p in await access.client.list_participants(settings.name))
+
+
+def _is_recreating(room: MeetingRoom) -> bool:
+    """Return whether the room was deleted to be made anew and the server did not let go of it."""
+    return bool(find(room.status.get("conditions"), CONDITION_READY).get("reason") == _RECREATING)

@@ -1,0 +1,85 @@
+"""The token Secrets of a MeetingRoom: minted, renewed, put back, and taken away with who they let in."""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from http import HTTPStatus
+
+from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.engine.cache import Manifest, key_of
+from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.resources import room_tokens as build
+from livekit_operator.resources.meetingroom import Limits, ServerKeys, room_name
+from livekit_operator.resources.room_tokens import Entry
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Identities with their Secrets, and the first problem of those that have none."""
+
+    secrets: Sequence[tuple[Entry, Manifest]]
+    problem: Blocked | None = None
+
+
+async def ensure_tokens(
+    context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, *, new: bool
+) -> Tokens:
+    """Make the token Secret of each identity as wanted; remove those of identities that are gone.
+
+    One identity's problem must not cost the others their renewal, nor the room its agents.
+    """
+    found, problems, wanted = [], [], build.entries(room)
+    names = Counter(entry.secret_name for entry in wanted)
+    for entry in wanted:
+        try:
+            _check(room, entry, limits, names)
+            found.append((entry, await _ensure(context, room, entry, access.keys, new=new)))
+        except Blocked as blocked:
+            problems.append(blocked)
+    identities = {entry.identity for entry in wanted}
+    for secret in context.children["Secret"].owned_by(room.metadata.uid):
+        if secret["metadata"]["name"] not in names:
+            await _remove(context, room, access, secret, identities)
+    return Tokens(found, problems[0] if problems else None)
+
+
+def _check(room: MeetingRoom, entry: Entry, limits: Limits, names: Counter[str]) -> None:
+    """Raise Blocked when an entry gets no Secret, whatever there is."""
+    if names[entry.secret_name] > 1:
+        message = f"More than one identity wants the Secret {entry.secret_name}: give them other names by secretName."
+        raise Blocked("SecretNameTaken", message)
+    if problem := build.problem_of(room, entry, limits):
+        raise Blocked(*problem)
+
+
+async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: ServerKeys, *, new: bool) -> Manifest:
+    known = context.children["Secret"].get((room.metadata.namespace, entry.secret_name))
+    now = context.now()
+    if known is None or build.token_is_due(known, room, entry, keys, now):
+        desired = build.build_token_secret(room, entry, keys, now=now)
+    else:
+        desired = build.keep_token_secret(room, entry, keys, known)
+    try:
+        if known is not None and children.is_owned(room, known) and (patch := build.left_over(known, desired)):
+            # Applying does not do it: a Secret that was created is not only the applier's.
+            written = await context.kubernetes.merge("Secret", *key_of(known), patch)
+            context.children["Secret"].put(written)
+        return await children.ensure(context, room, desired, new=new)
+    except KubernetesError as error:
+        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+            raise
+        # Asking again brings the same answer, and the other identities wait.
+        raise Blocked("InvalidSecret", f"{entry.path}: the API server refused the Secret: {error}.") from error
+
+
+async def _remove(
+    context: Context, room: MeetingRoom, access: ServerAccess, secret: Manifest, identities: set[str]
+) -> None:
+    """Delete a Secret that is not wanted any more, after whom it let in when that was asked for."""
+    identity = build.revoked_identity(secret)
+    if identity is not None and identity not in identities:
+        # Before the Secret goes: it is what remembers to do so.
+        await access.client.remove_participant(room_name(room), identity)
+    await children.remove(context, "Secret", secret)
