@@ -91,7 +91,7 @@ CAUSES: dict[str, dict[str, Any]] = {
         pytest.param(
             {"free_sessions": 0, "waiting": 1}, "AllWorkersFull", "spec.autoscaling.bufferSessions", id="full for now"
         ),
-        pytest.param(CAUSES["DispatchPending"], "DispatchPending", "asked for 7 s ago", id="on its way"),
+        pytest.param(CAUSES["DispatchPending"], "DispatchPending", "asked for more than once", id="on its way"),
         pytest.param(CAUSES["DispatchPending"], "DispatchPending", "kubectl logs", id="what to read"),
     ],
 )
