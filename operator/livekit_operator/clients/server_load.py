@@ -9,6 +9,8 @@ from livekit_operator.views import ServerLoad
 
 # A server's metrics have some 50 KiB; what runs there may be anybody's image.
 _MAX_BODY_BYTES = 4 * 1024 * 1024
+# Whoever has lost its node answers nothing at all, and clients wait meanwhile.
+_LIMITS = aiohttp.ClientTimeout(total=2, sock_connect=1)
 # Source: livekit-server pkg/telemetry/prometheus/rooms.go
 _ROOMS = "livekit_room_total"
 _PARTICIPANTS = "livekit_participant_total"
@@ -30,7 +32,7 @@ class ServerLoadClient:
     """The implementation: `GET /metrics`."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
+        self._session = aiohttp.ClientSession(timeout=_LIMITS)
 
     async def close(self) -> None:
         """Close all connections."""
