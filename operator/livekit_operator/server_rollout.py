@@ -184,6 +184,21 @@ def _wait(pod: ServerPod, situation: _Situation) -> tuple[list[Leave], list[str]
     return [], [pod.name], deadline
 
 
+def one_to_ask(pods: Sequence[ServerPod], *, already: bool) -> str | None:
+    """Return which server is asked itself about all rooms; None: any, by way of their Service.
+
+    Nodes lead to a lost server for some time after it was taken out of its Service, and to the cluster's DNS on its
+    node until Kubernetes misses that. So one is asked itself while another is lost and then, `already`, until all are
+    back.
+    """
+    staying = [pod for pod in pods if not pod.leaving and not pod.finished]
+    able = [pod for pod in staying if pod.up and pod.serving and pod.shared]
+    lost = any(pod.unreachable for pod in staying)
+    if not able or not (lost or (already and not all(pod.up for pod in staying))):
+        return None
+    return min(able, key=lambda pod: pod.slot).name
+
+
 def _without_place(current: Sequence[ServerPod]) -> bool:
     return any(pod.unschedulable for pod in current)
 

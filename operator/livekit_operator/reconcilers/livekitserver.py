@@ -1,7 +1,8 @@
 """LiveKitServer: keys, configuration, Services, servers; and the one listing of their rooms."""
 
+import asyncio
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -37,12 +38,27 @@ from livekit_operator.resources import server_config, server_network
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.resources.metadata import COMPONENT_SERVER, selector
 from livekit_operator.resources.server_pods import ServerInputs
-from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, plan
+from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, one_to_ask, plan
 
 # Reasons that say only that something is on its way.
 _ON_ITS_WAY = ("Progressing",)
 _DELETION_POLL_SECONDS = 2.0
 _LOST_MARGIN = timedelta(seconds=60)
+# How soon servers that share rooms are looked at again: clients are led to a lost one until it is missed.
+_SHARED_POLL_SECONDS = 3.0
+# A server lists its rooms within milliseconds; what a node leads to a lost one waits for nothing.
+_LISTING_SECONDS = 3.0
+# How long servers go on taking one that is gone for one that has its rooms, and a request for these waits for it.
+# Source: livekit-server pkg/routing/selector/utils.go AvailableSeconds
+_BELIEVED_IN = timedelta(seconds=5)
+
+
+@dataclass
+class _Access(ServerAccess):
+    """The access that passes hand on: also where its client asks, and when a server was last missed."""
+
+    url: str = ""
+    missed: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +122,11 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     observed = await observe(context, server, observed, keys.state)
     outcome = decide(server, observed, context.settings.server_poll_seconds)
     looks = [again, *(blocked.retry_after for blocked in problems)]
-    if any(item.view.ready and item.load is None for item in look.servers):
+    if sum(view.up for view in look.views) > 1 and build.is_shared(server):
+        looks.append(_SHARED_POLL_SECONDS)
+    silent = any(item.view.ready and item.load is None for item in look.servers)
+    in_doubt = server.key in context.bereaved and bool(observed.serving)
+    if silent or in_doubt or (observed.unlisted and build.is_shared(server)):
         looks.append(server_pods.SILENT_RETRY_SECONDS)
     return replace(outcome, again=min([outcome.again or 0.0, *(seconds for seconds in looks if seconds)]))
 
@@ -114,8 +134,9 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
 async def observe(context: Context, server: LiveKitServer, observed: Observation, keys: KeyState) -> Observation:
     """List the rooms when a server answers, and wake whom it concerns."""
     # Pools can be prepared before the first server answers; they need only its keys and URL.
-    access = await _connect(context, server, keys, observed.external_url or "")
+    access = await _connect(context, server, keys, observed)
     if observed.look.lost and build.is_shared(server):
+        access.missed = access.missed or context.now()
         context.bereaved.add(server.key)
     # Not only ready servers: one that drains still has rooms. Those that are gone must not seem to have them.
     if observed.external_url is None or not any(view.ready or view.leaving for view in observed.look.views):
@@ -123,13 +144,15 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
         return observed
     access.rooms.start_listing()
     try:
-        rooms = await access.client.list_rooms()
-    except (ServerUnreachable, ServerRefused) as error:
+        async with asyncio.timeout(_LISTING_SECONDS):
+            rooms = await access.client.list_rooms()
+    except (ServerUnreachable, ServerRefused, TimeoutError) as error:
         access.rooms.forget()
-        return replace(observed, unlisted=str(error))
+        return replace(observed, unlisted=str(error) or "no answer in time")
     _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
-    if server.key in context.bereaved:
-        # Only now: while nodes still lead the operator to the lost one, nothing can be listed.
+    if access.missed is not None and context.now() - access.missed >= _BELIEVED_IN:
+        # Only now: before, a room of the lost one would be asked for there.
+        access.missed = None
         context.bereaved.discard(server.key)
         access.rooms.doubt()
         context.wake_users(server.key)
@@ -404,22 +427,29 @@ async def _forget(context: Context, key: Key) -> None:
     context.checked.pop(key, None)
 
 
-async def _connect(context: Context, server: LiveKitServer, keys: KeyState, external: str) -> ServerAccess:
+async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> _Access:
     """Return the access to a server, a new one when keys or URLs changed, and wake who waits for it."""
-    wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, server_network.internal_url(server), external)
-    access = context.servers.get(server.key)
-    if access is not None and access.keys == wanted:
+    internal, external = server_network.internal_url(server), observed.external_url or ""
+    wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, internal, external)
+    known = context.servers.get(server.key)
+    access = known if isinstance(known, _Access) else None
+    name = one_to_ask(observed.look.views, already=access is not None and access.url != internal)
+    url = next((item.signal_url for item in observed.look.servers if item.view.name == name), internal)
+    if access is not None and access.keys == wanted and access.url == url:
         access.accepted = keys.accepted
         return access
     if access is not None:
         await access.client.close()
-    client = context.connect(wanted.internal_url, keys.in_use.id, keys.in_use.secret)
-    doubtful = access.rooms.doubtful if access is not None else set()
-    access = ServerAccess(client, wanted, keys.accepted)
-    access.rooms.doubtful = set(doubtful)
-    context.servers[server.key] = access
+    client = context.connect(url, keys.in_use.id, keys.in_use.secret)
+    if access is not None and access.keys == wanted:
+        access.client, access.url, access.accepted = client, url, keys.accepted
+        return access
+    fresh = _Access(client, wanted, keys.accepted, url=url)
+    if access is not None:
+        fresh.rooms.doubtful, fresh.missed = set(access.rooms.doubtful), access.missed
+    context.servers[server.key] = fresh
     context.wake_users(server.key)
-    return access
+    return fresh
 
 
 def _wake_rooms(context: Context, server: Key, changed: set[str] | None) -> None:

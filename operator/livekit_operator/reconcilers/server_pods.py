@@ -76,6 +76,14 @@ class Server:
         return found
 
     @property
+    def signal_url(self) -> str:
+        """Return the URL of its own signalling, by its pod's address."""
+        ports = self.pod["spec"]["containers"][0].get("ports") or ()
+        port = next((entry["containerPort"] for entry in ports if entry.get("name") == "signal"), 0)
+        address = self.address or ""
+        return f"ws://{f'[{address}]' if ':' in address else address}:{port}"
+
+    @property
     def node_address(self) -> str | None:
         """Return the IP address of its node."""
         found: str | None = (self.pod.get("status") or {}).get("hostIP")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, plan
+from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, one_to_ask, plan
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMEOUT = timedelta(hours=1)
@@ -198,6 +198,29 @@ def test_any_start_comes_to_rest_without_disconnecting_anybody(shared: bool, see
             break
     assert len(pods) == replicas
     assert all(p.current and p.up and p.serving for p in pods)
+
+
+LOST = {"unreachable": True, "participants": None}
+
+ASKED = [
+    pytest.param([pod(0), pod(1)], False, None, id="all are there: any"),
+    pytest.param([pod(0, **LOST), pod(1), pod(2)], False, 1, id="one is lost: the first of the others"),
+    pytest.param([pod(0, **LOST), pod(1, **LOST)], False, None, id="all are lost: whoever comes back"),
+    pytest.param([starting(0), pod(1)], False, None, id="one starts"),
+    pytest.param([starting(0), pod(1)], True, 1, id="the lost one is missed by Kubernetes, too, and not yet back"),
+    pytest.param([pod(0), pod(1)], True, None, id="all are back"),
+    pytest.param([pod(0, **LOST), pod(1, serving=False)], False, None, id="one that serves nobody yet is not asked"),
+    pytest.param([pod(0, **LOST), pod(1, leaving=True), pod(2)], False, 2, id="nor one that leaves"),
+    pytest.param([pod(0), pod(1, leaving=True, **LOST)], False, None, id="a lost one that was let go is in no Service"),
+    pytest.param([old(0, shared=False), pod(1, serving=False, **LOST)], False, None, id="a world of its own"),
+]
+
+
+@pytest.mark.parametrize(("pods", "already", "expected"), ASKED)
+def test_while_a_server_is_lost_another_one_is_asked_itself(
+    pods: list[ServerPod], already: bool, expected: int | None
+) -> None:
+    assert one_to_ask(pods, already=already) == (None if expected is None else name(expected))
 
 
 def _find(pods: list[ServerPod], wanted: str) -> ServerPod:

@@ -1,12 +1,14 @@
 """Several servers, their addresses and ports, and keys that change under them."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from livekit_operator.errors import KubernetesError, ServerUnreachable
+from livekit_operator.reconcilers import livekitserver
 from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
-from livekit_operator.views import ServerLoad
+from livekit_operator.views import RoomView, ServerLoad
 from tests.fakes import manifests
 from tests.fakes.manifests import API_SECRET, NAMESPACE, Manifest, decoded
 from tests.fakes.world import World
@@ -75,29 +77,67 @@ async def test_a_server_that_dies_without_a_word_gets_no_new_clients(world: Worl
     labels = world.server_pods()[1]["metadata"]["labels"]
     assert labels["livekit-operator.dev/serving"] == "false"
     assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "ServerUnreachable")
-    assert ("MeetingRoom", (NAMESPACE, "support-42")) in world.woken
-    await world.reconcile("MeetingRoom", "support-42")
-    assert ("create_room", "support-42") in [request[:2] for request in world.livekit.requests], "it may live nowhere"
     world.loads.answers[address(world, lost)] = ServerLoad(0, 0)
     await world.settle()
     assert world.server_pods()[1]["metadata"]["labels"]["livekit-operator.dev/serving"] == "true"
     assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
 
 
-async def test_rooms_of_a_lost_server_are_made_anew_when_they_can_be_listed_again(world: World) -> None:
+@pytest.mark.parametrize("problem", [None, ServerUnreachable("no answer")])
+async def test_rooms_of_a_lost_server_are_made_anew_when_the_others_no_longer_believe_in_it(
+    world: World, problem: ServerUnreachable | None
+) -> None:
     await started(world, **SHARED)
     world.kubernetes.put(manifests.room())
     await settled(world)
     del world.loads.answers[address(world, world.server_pods()[1])]
-    # Nodes still lead the operator to the one that is lost.
-    world.livekit.problem = ServerUnreachable("no answer")
-    for _ in range(3):
-        await world.reconcile("LiveKitServer", "voice")
+    world.livekit.problem = problem  # nodes may still lead the operator to the one that is lost
+    assert await world.reconcile("LiveKitServer", "voice") == 1.0
     world.livekit.problem = None
-    world.livekit.requests.clear()
-    await world.reconcile("LiveKitServer", "voice")
+    world.forget()
+    world.clock.advance(4)
+    assert await world.reconcile("LiveKitServer", "voice") == 1.0, "the moment must not be missed"
     await world.reconcile("MeetingRoom", "support-42")
-    assert ("create_room", "support-42") in [request[:2] for request in world.livekit.requests]
+    assert "create_room" not in [request[0] for request in world.livekit.requests], "it would be asked of the lost one"
+    world.clock.advance(1)
+    await world.reconcile("LiveKitServer", "voice")
+    assert ("MeetingRoom", (NAMESPACE, "support-42")) in world.woken
+    await world.reconcile("MeetingRoom", "support-42")
+    assert ("create_room", "support-42") in [request[:2] for request in world.livekit.requests], "it may live nowhere"
+
+
+async def test_while_a_server_is_lost_another_one_is_asked_itself(world: World) -> None:
+    await started(world, **SHARED)
+    kept, lost = world.server_pods()
+    del world.loads.answers[address(world, lost)]
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.livekit.connections[-1][0] == f"ws://{address(world, kept)}:7880"
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    world.loads.answers[address(world, lost)] = ServerLoad(0, 0)
+    await world.settle()
+    assert world.livekit.connections[-1][0] == status(world)["internalUrl"]
+
+
+async def test_a_listing_that_hangs_does_not_hide_who_is_lost(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    await started(world, **SHARED)
+
+    async def hangs() -> list[RoomView]:
+        await asyncio.Event().wait()
+        return []
+
+    monkeypatch.setattr(livekitserver, "_LISTING_SECONDS", 0.0)
+    monkeypatch.setattr(world.livekit, "list_rooms", hangs)
+    assert await world.reconcile("LiveKitServer", "voice") == 1.0, "looked at again at once"
+    assert world.ready("LiveKitServer", "voice") == ("False", "ServerUnreachable")
+
+
+async def test_servers_that_share_rooms_are_looked_at_more_often_than_one_alone(world: World) -> None:
+    await started(world, **SHARED)
+    shared = await world.reconcile("LiveKitServer", "voice")
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 1}})
+    await settled(world)
+    alone = await world.reconcile("LiveKitServer", "voice")
+    assert (shared, alone) == (3.0, 5.0)
 
 
 async def test_the_emptiest_of_several_leaves(world: World) -> None:
