@@ -7,7 +7,9 @@ works for jobs in processes and in threads alike.
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import tempfile
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -54,7 +56,8 @@ class Sessions:
 
     def take_reports(self) -> None:
         """Make the folder for failed jobs known to the job processes to come; raises OSError."""
-        os.environ[FOLDER_VARIABLE] = tempfile.mkdtemp(prefix="livekit-runner-")
+        os.environ[FOLDER_VARIABLE] = folder = tempfile.mkdtemp(prefix="livekit-runner-")
+        atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
     def on_launched(self, executor: Any) -> None:
         """A job began in a process or thread."""
