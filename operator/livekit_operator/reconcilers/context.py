@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from livekit_operator.api.common import Resource
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
@@ -187,6 +188,8 @@ class Context:
     """Secrets of others that were read a moment ago, and when."""
     users: Users = field(default_factory=Users)
     """Who refers to whom."""
+    understood: dict[tuple[str, Key], tuple[Manifest, Resource]] = field(default_factory=dict)
+    """Servers and pools as last parsed for others that refer to them, and from what: each pass of a room needs both."""
     nodes: ObjectCache = field(default_factory=lambda: ObjectCache(keep=node_facts))
     """The cluster's nodes, as far as they count: labels, and whether they take pods."""
     key_states: dict[Key, tuple[str, KeyState]] = field(default_factory=dict)

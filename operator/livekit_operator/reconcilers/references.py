@@ -9,7 +9,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import holds
 from livekit_operator.constants import CONDITION_READY
-from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.resources.server_config import AGENT_LOAD_THRESHOLD
@@ -33,7 +33,7 @@ def find_server(context: Context, resource: Resource, reference: ObjectRef) -> L
     manifest = context.resources["LiveKitServer"].get(key)
     if manifest is None:
         raise Blocked("ServerNotFound", f"LiveKitServer {_shown(resource, key)} does not exist.")
-    server = _understood(LiveKitServer, manifest)
+    server = _understood(context, LiveKitServer, manifest)
     allowed = server.spec.allowed_namespaces
     namespace = resource.metadata.namespace
     if key[0] != namespace and namespace not in allowed and "*" not in allowed:
@@ -58,7 +58,7 @@ def find_access(context: Context, resource: Resource, server: LiveKitServer) -> 
 def find_pool(context: Context, resource: Resource, reference: ObjectRef) -> VoiceAgentPool | None:
     """Return the VoiceAgentPool of a reference, None when it does not exist."""
     manifest = context.resources["VoiceAgentPool"].get(target(resource, reference))
-    return _understood(VoiceAgentPool, manifest) if manifest else None
+    return _understood(context, VoiceAgentPool, manifest) if manifest else None
 
 
 def agent_load(context: Context, server: Key) -> float:
@@ -69,14 +69,20 @@ def agent_load(context: Context, server: Key) -> float:
     return max([AGENT_LOAD_THRESHOLD, *(float(load) for load in given if load is not None)])
 
 
-def _understood(model: type[R], manifest: Manifest) -> R:
+def _understood(context: Context, model: type[R], manifest: Manifest) -> R:
     """Return a resource parsed; raises Blocked when it is of another version than this operator."""
+    ident = model.__name__, key_of(manifest)
+    known = context.understood.get(ident)
+    if known is not None and known[0] is manifest and isinstance(known[1], model):
+        return known[1]
     try:
-        return model.model_validate(manifest)
+        parsed = model.model_validate(manifest)
     except ValidationError as error:
         path = ".".join(str(part) for part in error.errors()[0]["loc"])
         kind, name = model.__name__, manifest["metadata"]["name"]
         raise Blocked(f"{kind}NotUnderstood", f"{kind} {name} is not understood at {path}.") from error
+    context.understood[ident] = manifest, parsed
+    return parsed
 
 
 def _shown(resource: Resource, key: Key) -> str:

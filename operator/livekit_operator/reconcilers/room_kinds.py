@@ -20,8 +20,10 @@ def effective_agents(context: Context, room: MeetingRoom) -> tuple[list[RoomAgen
         for pool in context.resources["VoiceAgentPool"]
         if key_of(pool)[0] == namespace and _server_of(pool["spec"], namespace) == server
     )
-    if len(names) == 1:
-        return [RoomAgent(pool_ref=ObjectRef(name=names[0]))], None
+    # Another pool that appears must not cost a call its agent.
+    kept = [agent["pool"] for agent in room.status.get("agents") or () if agent["pool"] in names]
+    if len(names) == 1 or len(kept) == 1:
+        return [RoomAgent(pool_ref=ObjectRef(name=(kept or names)[0]))], None
     where = f"of namespace {namespace} serves LiveKitServer {server[1]}"
     if not names:
         return [], ("PoolNotFound", f"No VoiceAgentPool {where}.")

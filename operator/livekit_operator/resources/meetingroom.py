@@ -1,6 +1,6 @@
 """The room of a MeetingRoom as its server is to make it."""
 
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom, RoomKind
@@ -84,7 +84,11 @@ def _request(agent: AgentDispatch) -> AgentRequest:
 
 def settings_hash(settings: RoomSettings) -> str:
     """Return a digest of what a live room cannot be given: everything but its metadata."""
-    return digest(astuple(replace(settings, metadata="")))
+    s = settings
+    requests = [[a.agent_name, a.metadata, a.attributes, a.deployment] for a in s.agents]
+    delays = [s.min_playout_delay, s.max_playout_delay]
+    timeouts = [s.empty_timeout, s.departure_timeout]
+    return digest([s.max_participants, *timeouts, s.preset, *delays, s.sync_streams, requests])
 
 
 def differs(actual: RoomSettings, wanted: RoomSettings, made_with: str | None) -> bool:

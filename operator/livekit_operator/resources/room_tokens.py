@@ -4,6 +4,7 @@ import base64
 import json
 import re
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -11,8 +12,9 @@ from typing import Any
 
 import jwt
 
+from livekit_operator.api.base import ApiModel
 from livekit_operator.api.meetingroom import MeetingRoom, RoomKind
-from livekit_operator.api.tokens import AgentDispatch, Grants, Role, RoomConfiguration, TokenOptions
+from livekit_operator.api.tokens import Role, RoomConfiguration, TokenOptions
 from livekit_operator.conditions import parse_timestamp, timestamp
 from livekit_operator.constants import (
     ANNOTATION_EXPIRES_AT,
@@ -240,7 +242,7 @@ def _room_configuration(configuration: RoomConfiguration) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value}
 
 
-def _dumped(model: Grants | AgentDispatch | Any) -> dict[str, Any]:
+def _dumped(model: ApiModel) -> dict[str, Any]:
     dumped: dict[str, Any] = model.model_dump(by_alias=True, exclude_none=True)
     return dumped
 
@@ -335,11 +337,8 @@ def left_over(known: Manifest, desired: Manifest) -> Manifest:
     """Return the merge patch that takes from a token Secret what is no longer wanted of it; empty when nothing is."""
     metadata, wanted = known["metadata"], desired["metadata"]
     annotations = metadata.get("annotations") or {}
-    try:
-        labels, given = json.loads(annotations.get(ANNOTATION_GIVEN, "[[], []]"))
-        ours = {"labels": set(labels), "annotations": {*given, ANNOTATION_GIVEN, ANNOTATION_REVOKES}}
-    except (TypeError, ValueError):
-        ours = {"labels": set(), "annotations": {ANNOTATION_GIVEN, ANNOTATION_REVOKES}}  # changed by hand
+    labels, given = _names_given(annotations)
+    ours = {"labels": labels, "annotations": {*given, ANNOTATION_GIVEN, ANNOTATION_REVOKES}}
     stale = {
         part: dict.fromkeys(sorted(names & (metadata.get(part) or {}).keys() - wanted[part].keys()))
         for part, names in ours.items()
@@ -347,6 +346,17 @@ def left_over(known: Manifest, desired: Manifest) -> Manifest:
     data = dict.fromkeys(sorted((known.get("data") or {}).keys() - desired["data"].keys()))
     patch: Manifest = {"metadata": {part: names for part, names in stale.items() if names}, "data": data}
     return {part: names for part, names in patch.items() if names}
+
+
+def _names_given(annotations: Mapping[str, str]) -> tuple[set[str], set[str]]:
+    """Return the names of labels and annotations that a Secret has of its entry."""
+    if not (text := annotations.get(ANNOTATION_GIVEN)):
+        return set(), set()
+    try:
+        labels, given = json.loads(text)
+        return {str(name) for name in labels}, {str(name) for name in given}
+    except (TypeError, ValueError):
+        return set(), set()  # changed by hand
 
 
 def revoked_identity(secret: Manifest) -> str | None:
