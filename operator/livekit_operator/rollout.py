@@ -126,8 +126,9 @@ def _approach(pods: Sequence[PodView], target: Target, max_surge: int | str) -> 
     replaced = sum(pod.ready for pod in current)
     leaving = [pod for pod in _victims(older) if replaced or pod.idle]
     spare = replaced + sum(pod.ready for pod in older) - target.desired
-    # One that is not ready serves nobody new: nothing is missed when it leaves, once the ready ones are enough.
-    released = [pod for pod in leaving if not pod.ready and spare >= 0]
+    # One that is not ready may come back: it keeps a place that no ready new one has taken yet, and no more than that.
+    unready = [pod for pod in leaving if not pod.ready]
+    released = unready if spare >= 0 else unready[: max(0, len(older) + replaced - target.desired)]
     released += [pod for pod in leaving if pod.ready][: max(0, spare)]
     return create, [*released, *_surplus(current, target.desired)]
 

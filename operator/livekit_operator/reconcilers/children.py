@@ -30,7 +30,12 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
         # Not in the cache can also mean: there without our label.
         known = await find(context, kind, *key)
     if known is not None and not is_owned(owner, known):
-        raise NotOwned(kind, *key)
+        # The cache may hold what is gone with a former owner of the same name.
+        known = await find(context, kind, *key)
+        if known is not None and not is_owned(owner, known):
+            raise NotOwned(kind, *key)
+        if known is None and cache is not None:
+            cache.remove(key)
     marked = _marked(desired)
     # The values alone cannot show that a field is no longer wanted; the digest in the annotation can.
     if known is not None and contains(known, marked):

@@ -3,9 +3,10 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.conditions import holds, parse_timestamp
+from livekit_operator.conditions import find, holds, parse_timestamp
 from livekit_operator.constants import ANNOTATION_INPUTS, CONDITION_READY, LABEL_REVISION, LABEL_TRACK
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.pool_memory import PoolMemory, SeenPod
@@ -15,6 +16,8 @@ from livekit_operator.views import ProviderError, WorkerStatus
 
 # Reasons of a waiting container that are a step on the way.
 _STARTING = ("ContainerCreating", "PodInitializing")
+# One that is ready and then dies of its first calls has not served.
+_PROBATION = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,13 @@ class ObservedPod:
     trouble: str | None = None
     crash: str | None = None
     """The last words of a worker that ended by itself."""
+    ready_since: datetime | None = None
+
+    def has_served(self, now: datetime) -> bool:
+        """Return whether it has shown that its version can serve: by a call, or by having been ready for a while."""
+        if self.worker and self.worker.started > self.worker.failed:
+            return True
+        return self.ready_since is not None and now - self.ready_since >= _PROBATION
 
     @property
     def serves(self) -> bool:
@@ -142,7 +152,8 @@ def _observed(pod: Manifest, worker: WorkerStatus | None, answered: bool, emptie
         inputs=annotations.get(ANNOTATION_INPUTS, ""),
         failing=trouble is not None,
     )
-    return ObservedPod(view, pod, worker, answered, trouble, crash)
+    since = find(status.get("conditions"), CONDITION_READY).get("lastTransitionTime")
+    return ObservedPod(view, pod, worker, answered, trouble, crash, parse_timestamp(since) if since else None)
 
 
 def _trouble(pod: Manifest) -> str | None:

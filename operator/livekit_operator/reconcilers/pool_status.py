@@ -121,7 +121,7 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
         waiting=standing.waiting,
         provider_problem=provider_problems(errors) if errors else None,
         wanted_name=build.agent_name(pool),
-        names=tuple(sorted({worker.agent_name for worker in answering if worker.agent_name})),
+        names=tuple(sorted({worker.agent_name for worker in answering if worker.agent_name is not None})),
         wanted_deployments=tuple(sorted({_deployment(pod) for pod in observed.serving})) or ("",),
         deployments=tuple(sorted({worker.deployment for worker in answering if worker.deployment is not None})),
         target_load=standing.target_load,

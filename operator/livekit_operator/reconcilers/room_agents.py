@@ -63,17 +63,20 @@ async def ensure_agents(
     access.rooms.put(view)
     served = {agent["pool"]: agent["agentName"] for agent in room.status.get("agents") or ()}
     dispatches = await access.client.list_dispatches(view.name) if candidates or served else []
-    present = {participant.agent_name for participant in participants}
+    present = {p.agent_name for p in participants} | {dispatch.agent_name for dispatch in dispatches}
     participants, dispatches = await _without_former(access, view, candidates, served, participants, dispatches)
     lonely = access.rooms.lonely_seconds(view.name, people=view.participants, now=context.now())
     memories = context.asked_agents.setdefault(room.key, {})
     decided: dict[str, Decision] = {}
-    seen: list[AgentObservation] = []
-    for candidate in candidates:
+    seen: dict[str, AgentObservation] = {}
+    # Of two pools that share a name, one with a place is asked.
+    for candidate in sorted(candidates, key=lambda one: not (one.memory and one.memory.has_place(room.key))):
         # Two pools may share a name; the room wants one agent of it.
         same = decided.get(candidate.agent_name)
         if same is not None:
             decision = replace(same, create=False, delete=(), remove=())
+            if candidate.memory is not None:
+                candidate.memory.served(room.key)
         else:
             asked = memories.setdefault(candidate.agent_name, AskedAgent())
             decision = _decide(room, asked, candidate, participants, dispatches, lonely)
@@ -87,8 +90,8 @@ async def ensure_agents(
         # Who still goes by the name of before a renaming is told by that until the call ends.
         former = served.get(candidate.shown)
         name = former if former in present and former else candidate.agent_name
-        seen.append(AgentObservation(candidate.shown, name, decision, activity, problem))
-    return view, seen
+        seen[candidate.shown] = AgentObservation(candidate.shown, name, decision, activity, problem)
+    return view, [seen[candidate.shown] for candidate in candidates]
 
 
 async def _without_former(
@@ -98,7 +101,7 @@ async def _without_former(
     served: Mapping[str, str],
     participants: Sequence[ParticipantView],
     dispatches: Sequence[DispatchView],
-) -> tuple[Sequence[ParticipantView], Sequence[DispatchView]]:
+) -> tuple[list[ParticipantView], list[DispatchView]]:
     """Return who is there, and what was asked for, by the names that pools have now.
 
     `served` is pool -> the name of the agent that the room last had of it. A call goes on with its agent when the pool
@@ -199,7 +202,8 @@ async def _act(
     now, memory = context.now(), candidate.memory
     for identity in decision.remove:
         await access.client.remove_participant(view.name, identity)
-        context.metrics.pool_lost.labels(*candidate.key).inc()
+        if memory is not None and identity.removeprefix("agent-") in memory.lost:
+            context.metrics.pool_lost.labels(*candidate.key).inc()
     for dispatch_id in decision.delete:
         await access.client.delete_dispatch(view.name, dispatch_id)
     if decision.create:

@@ -196,7 +196,7 @@ def _public_facts(kind: str, manifest: Manifest | None) -> Any:
         reference = (manifest.get("spec") or {}).get("serverRef")
         served = find(status.get("conditions"), CONDITION_AGENTS_AVAILABLE)
         # What concerns only those who wait is for the pool to tell them.
-        personal = served.get("reason") in PERSONAL_REASONS
-        available = None if personal else (served.get("status"), served.get("reason"), served.get("message"))
+        quiet = served.get("status") == "True" or served.get("reason") in PERSONAL_REASONS
+        available = None if quiet else (served.get("status"), served.get("reason"), served.get("message"))
         return ready, available, status.get("agentName"), reference
     return ()

@@ -8,8 +8,8 @@ from datetime import datetime, timedelta
 from math import ceil
 
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.autoscaling import Demand, Desired, desired_replicas
+from livekit_operator.api.voiceagentpool import Autoscaling, Schedule, VoiceAgentPool
+from livekit_operator.autoscaling import Demand, Desired, desired_replicas, minimum_now
 from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED, LABEL_BUSY
 from livekit_operator.engine.cache import Key
@@ -20,7 +20,7 @@ from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.pool_pods import Observation, observe
 from livekit_operator.reconcilers.pool_status import Standing
 from livekit_operator.reconcilers.reconcile import reconcile
-from livekit_operator.reconcilers.references import agent_load, find_access, find_server, target
+from livekit_operator.reconcilers.references import agent_load, find_access, find_server, is_ready, target
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import pool_versions as versions
@@ -62,17 +62,21 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     wanted = versions.revision(template)
     # First what serves now, whatever comes of the rest: calls must find agents also where nothing new can be made.
     _offer(pool, observed, memory, choose(pool.spec.rollout, wanted, _judged(_known(context, pool))))
-    await _protect(context, pool, observed)
-    await _tell_rooms(context, pool, access, memory, observed)
+    _tell_rooms(context, pool, access, memory, observed)
     poll = context.settings.pool_poll_seconds
     try:
+        await _protect(context, pool, observed)
         await children.ensure(context, pool, versions.build_version_map(pool, template))
         standing, again = await _progress(context, pool, server, access, memory, observed, wanted)
     except Blocked as blocked:
         soon = min(poll, blocked.retry_after or poll)
         raise Blocked(blocked.reason, blocked.message, retry_after=soon) from blocked
     _offer(pool, observed, memory, standing.rollout)
+    problem = memory.problem and memory.problem[0]
     conditions = pool_status.conditions(pool, standing, memory, context.now())
+    if (memory.problem and memory.problem[0]) != problem:
+        for room in memory.waiting.keys() | memory.unanswered.keys():
+            context.wake("MeetingRoom", room)  # they tell why they wait
     fields = pool_status.fields(pool, standing, memory)
     context.metrics.show_pool(*pool.key, fields)
     return Outcome(conditions, fields, min(poll, again))
@@ -91,7 +95,7 @@ async def _progress(
     known = _known(context, pool)
     known = await _note_proven(context, pool, known, observed)
     rollout = choose(pool.spec.rollout, wanted, _judged(known))
-    known = await _note_failed(context, pool, known, observed, memory, rollout)
+    known = await _note_failed(context, pool, known, observed, memory, rollout, away=not is_ready(server.status))
     rollout = choose(pool.spec.rollout, wanted, _judged(known))
     rollout, inputs, again = await _inputs(context, pool, access, known, observed, rollout)
     # As many calls a pod as the version takes that serves, not the one that is yet to come.
@@ -100,7 +104,7 @@ async def _progress(
     targets = _targets(pool, observed, known, rollout, inputs, desired)
     decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
     refused = await _apply(context, pool, access, known, inputs, rollout, decided)
-    await _forget_former(context, pool, known, observed, rollout, wanted)
+    await _forget_former(context, pool, memory, known, observed, rollout, wanted)
     problem = refused or rollout.problem or problem
     standing = Standing(
         observed=observed,
@@ -157,8 +161,13 @@ async def _note_failed(
     observed: Observation,
     memory: PoolMemory,
     rollout: Rollout,
+    *,
+    away: bool,
 ) -> dict[str, PoolVersion]:
-    """Note a version that does not come to serve, and how a canary's calls went; return what is known then."""
+    """Note a version that does not come to serve, and how a canary's calls went; return what is known then.
+
+    While the server is `away`, or no other version is ready either, it is not the version's fault.
+    """
     now = context.now()
     deadline = pool.spec.rollout.progress_deadline_seconds
     for revision in (rollout.canary, rollout.stable):
@@ -166,16 +175,17 @@ async def _note_failed(
         if version is None or version.failed or version.served:
             continue
         pods = [pod for pod in observed.staying if pod.view.revision == revision]
-        if any(pod.view.ready for pod in pods):
+        if any(pod.serves and pod.has_served(now) for pod in pods):
             # From now on it may be unready for a moment, as when the server is away.
             known = await _note(context, pool, known, version.revision, served="true")
             continue
+        others = [pod for pod in observed.staying if pod.view.revision != revision]
+        blameless = away or (others and not any(pod.view.ready for pod in others)) or any(p.view.ready for p in pods)
         first = min((pod.view.created for pod in pods), default=None)
         late = failed_to_progress(
             _judged_version(version), first_pod=first, ready=0, now=now, deadline_seconds=deadline
         )
-        # Where no other serves either, it is not the version's fault, and nothing to fall back to.
-        if late and any(pod.view.ready for pod in observed.staying):
+        if late and not blameless:
             why = next((pod.trouble or pod.crash for pod in pods if pod.trouble or pod.crash), None)
             reason = f"no pod became ready within {deadline} s.{f' {why}' if why else ''}"
             known = await _note(context, pool, known, version.revision, failed=reason[:1024])
@@ -270,6 +280,7 @@ async def _inputs_of(context: Context, pool: VoiceAgentPool, access: ServerAcces
 async def _forget_former(
     context: Context,
     pool: VoiceAgentPool,
+    memory: PoolMemory,
     known: Mapping[str, PoolVersion],
     observed: Observation,
     rollout: Rollout,
@@ -281,6 +292,7 @@ async def _forget_former(
         keep.add(rollout.canary)
     for revision in prune(_judged(known), keep, pool.spec.rollout.history_limit):
         key = (pool.metadata.namespace, versions.version_map_name(pool, revision))
+        memory.gone.pop(revision, None)
         if manifest := context.children["ConfigMap"].get(key):
             await children.remove(context, "ConfigMap", manifest)
 
@@ -306,10 +318,19 @@ def _desired(
         desired = desired_replicas(pool.spec, demand, now, recent)
     except ValueError as error:
         assert scaling is not None
-        plain = pool.spec.model_copy(update={"autoscaling": scaling.model_copy(update={"schedules": []})})
+        understood = [schedule for schedule in scaling.schedules if _is_understood(scaling, schedule, now)]
+        plain = pool.spec.model_copy(update={"autoscaling": scaling.model_copy(update={"schedules": understood})})
         desired, problem = desired_replicas(plain, demand, now, recent), ("InvalidSchedule", str(error))
     memory.want(desired.wanted, now)
     return desired, problem
+
+
+def _is_understood(scaling: Autoscaling, schedule: Schedule, now: datetime) -> bool:
+    try:
+        minimum_now(scaling.model_copy(update={"schedules": [schedule]}), now)
+    except ValueError:
+        return False
+    return True
 
 
 def _targets(
@@ -359,8 +380,9 @@ async def _apply(
             await children.remove(context, "Pod", manifest)
     for track in decided.create:
         version = known[rollout.canary if track == CANARY and rollout.canary else rollout.stable]
+        suffix = secrets.token_hex(3)
         try:
-            pod = build_pod(pool, version, track, inputs[version.revision], secrets.token_hex(3))
+            pod = build_pod(pool, version, track, inputs[version.revision], suffix)
             context.children["Pod"].put(await context.kubernetes.create(pod))
         except NamespaceTerminating:
             raise
@@ -369,7 +391,8 @@ async def _apply(
         except KubernetesError as error:
             if not error.refused:
                 raise
-            return "KubernetesRefused", f"The API server refused: {error}."
+            # It names the pod, which is another one at each try.
+            return "KubernetesRefused", f"The API server refused: {str(error).replace(suffix, '…')}."
     return None
 
 
@@ -409,7 +432,7 @@ def _offer(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, roll
         memory.canary_weight = canary.weight
 
 
-async def _tell_rooms(
+def _tell_rooms(
     context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory, observed: Observation
 ) -> None:
     """Have rooms looked at whose agent died, and those that wait where there are free agents now."""

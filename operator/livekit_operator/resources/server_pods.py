@@ -166,6 +166,8 @@ def _pod_spec(server: LiveKitServer, inputs: ServerInputs, slot_environment: lis
     return {
         # On the host network a pod would otherwise resolve names with the node's resolver and not find Services.
         "dnsPolicy": "ClusterFirstWithHostNet",
+        # The other resolver is asked soon when one is lost with its node; 5 s would be longer than callers wait.
+        "dnsConfig": {"options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "3"}]},
         "serviceAccountName": child_name(server),
         **unprivileged_pod(),
         "tolerations": [
