@@ -7,6 +7,7 @@ and gives no figure; the others are printed, and the exit code is 1.
 import argparse
 import asyncio
 import json
+import secrets
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -18,9 +19,8 @@ from tests.benchmarks.servers import measure_servers
 from tests.benchmarks.table import Figure, summary, table
 from tests.harness import install
 from tests.harness.kubectl import Kubectl
-from tests.harness.target import find_target
+from tests.harness.target import Target, find_target
 
-NAMESPACE = "benchmark"
 PARTS = ("polling", "calls", "warm", "zero", "burst", "demand", "lost", "cost", "servers")
 
 
@@ -30,7 +30,7 @@ class Benchmarks:
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
         self._greetings = pools.GreetingFigures()
-        self._kubectl: Kubectl | None = None
+        self._target: Target | None = None
 
     async def polling(self) -> list[Figure]:
         """Measure the operator alone: the one part that needs no cluster."""
@@ -91,26 +91,26 @@ class Benchmarks:
     @asynccontextmanager
     async def _namespace(self) -> AsyncIterator[Kubectl]:
         """Give a part an empty namespace with the providers' keys, on a cluster with the chart and the stand-ins."""
-        if self._kubectl is None:
-            self._kubectl = await _install()
-        await self._kubectl.delete_namespace()
-        await self._kubectl.create_namespace()
+        if self._target is None:
+            self._target = await _install()
+        kubectl = Kubectl(self._target, f"benchmark-{secrets.token_hex(3)}")
+        await kubectl.create_namespace()
         try:
-            await self._kubectl.apply(install.provider_secret(install.TEST_KEYS))
-            yield self._kubectl
+            await kubectl.apply(install.provider_secret(install.TEST_KEYS))
+            yield kubectl
         finally:
             # A namespace that still has something with a finalizer is looked at again only after eight seconds.
-            await self._kubectl("delete", KINDS, "--all", "--wait", "--timeout", "60s")
-            await self._kubectl.delete_namespace()
+            await kubectl("delete", KINDS, "--all", "--wait", "--timeout", "60s")
+            await kubectl.delete_namespace()
 
 
-async def _install() -> Kubectl:
+async def _install() -> Target:
     target = find_target()
     images = install.find_images(target)
     base_urls = await install.install_providers(target, images)
     await install.install_chart(target, images, base_urls=base_urls)
     await install.remove_demo(target)
-    return Kubectl(target, NAMESPACE)
+    return target
 
 
 async def _measure(benchmarks: Benchmarks, parts: Collection[str]) -> tuple[list[list[Figure]], list[str]]:
