@@ -112,6 +112,10 @@ class ServerAccess:
     accepted: tuple[ApiKey, ...]
     """All keys that the servers accept; webhooks are signed with any of them."""
     rooms: RoomListing = field(default_factory=RoomListing)
+    url: str = ""
+    """Where the client asks: the Service, or one server while another is lost."""
+    missed: datetime | None = None
+    """When a server was last missed."""
 
 
 @dataclass

@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,14 +51,6 @@ _LISTING_SECONDS = 3.0
 # How long servers go on taking one that is gone for one that has its rooms, and a request for these waits for it.
 # Source: livekit-server pkg/routing/selector/utils.go AvailableSeconds
 _BELIEVED_IN = timedelta(seconds=5)
-
-
-@dataclass
-class _Access(ServerAccess):
-    """The access that passes hand on: also where its client asks, and when a server was last missed."""
-
-    url: str = ""
-    missed: datetime | None = None
 
 
 @dataclass(frozen=True)
@@ -427,12 +419,11 @@ async def _forget(context: Context, key: Key) -> None:
     context.checked.pop(key, None)
 
 
-async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> _Access:
+async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> ServerAccess:
     """Return the access to a server, a new one when keys or URLs changed, and wake who waits for it."""
     internal, external = server_network.internal_url(server), observed.external_url or ""
     wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, internal, external)
-    known = context.servers.get(server.key)
-    access = known if isinstance(known, _Access) else None
+    access = context.servers.get(server.key)
     name = one_to_ask(observed.look.views, already=access is not None and access.url != internal)
     url = next((item.signal_url for item in observed.look.servers if item.view.name == name), internal)
     if access is not None and access.keys == wanted and access.url == url:
@@ -444,7 +435,7 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
     if access is not None and access.keys == wanted:
         access.client, access.url, access.accepted = client, url, keys.accepted
         return access
-    fresh = _Access(client, wanted, keys.accepted, url=url)
+    fresh = ServerAccess(client, wanted, keys.accepted, url=url)
     if access is not None:
         fresh.rooms.doubtful, fresh.missed = set(access.rooms.doubtful), access.missed
     context.servers[server.key] = fresh

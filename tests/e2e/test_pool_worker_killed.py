@@ -1,0 +1,77 @@
+"""An agent dies in the middle of a call: the caller has a new one that greets again, and only the one."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from tests.caller.call import Call
+from tests.caller.report import CallReport, said_by_agents
+from tests.e2e.conftest import Story
+from tests.e2e.pools import assert_uncut, home, life, only_agent, pool, set_up
+from tests.harness.agents import call_processes
+from tests.harness.calls import QUESTION, asking
+from tests.harness.processes import sigkill
+from tests.providers.script import ANSWERS, GREETING
+
+# The server itself notices only after some twenty seconds, and then makes no new agent.
+SECONDS = 15.0
+
+
+@pytest.mark.timeout(240)
+async def test_a_caller_has_a_new_agent_when_the_worker_is_killed(story: Story) -> None:
+    (secret,) = await set_up(story, pool(replicas=2), 1)
+    async with Call(secret) as call:
+        await call.greeting(30)
+        await call.ask(QUESTION)
+        pod = await home(story, secret["room"])
+        killed = time.monotonic()
+        await sigkill(story.kubectl, pod)
+        greeted = await _a_new_agent(story, call, secret["room"], killed)
+        report = call.report()
+    assert said_by_agents(report) == [GREETING, ANSWERS[QUESTION], GREETING, ANSWERS[QUESTION]], report.to_text()
+    _assert_two_agents(report)
+    assert greeted < SECONDS
+
+
+@pytest.mark.timeout(240)
+async def test_only_the_call_of_a_killed_process_has_a_new_agent(story: Story) -> None:
+    if not story.platform.target.local:
+        pytest.skip("a single process can be killed only on this machine")
+    hurt_secret, unhurt_secret = await set_up(story, pool(sessionsPerPod=2, idleProcesses=2), 2)
+    async with Call(hurt_secret) as hurt:
+        await hurt.greeting(30)
+        pod = await home(story, hurt_secret["room"])
+        (pid,) = await call_processes(pod)
+        async with Call(unhurt_secret) as unhurt:
+            await unhurt.greeting(30)
+            async with asking(unhurt):
+                killed = time.monotonic()
+                os.kill(pid, signal.SIGKILL)
+                greeted = await _a_new_agent(story, hurt, hurt_secret["room"], killed)
+            uncut, again = unhurt.report(), hurt.report()
+    assert_uncut(uncut)
+    assert said_by_agents(again) == [GREETING, GREETING, ANSWERS[QUESTION]], again.to_text()
+    _assert_two_agents(again)
+    assert greeted < SECONDS
+    assert life(await story.kubectl.get("pod", pod["metadata"]["name"])) == life(pod)
+
+
+async def _a_new_agent(story: Story, call: Call, room: str, killed: float) -> float:
+    """Wait until a new agent has greeted and answered, the only one of the room; return when it greeted."""
+    (first,) = call.agents()
+    second = await call.agent_joins_again([first], 60)
+    present = time.monotonic() - killed
+    greeted = await call.greeting(30, after=killed) - killed
+    await call.ask(QUESTION)
+    await only_agent(story, room, second)
+    assert call.agents() == [second]
+    print(f"after the kill a new agent {present:.1f} s, its greeting {greeted:.1f} s")
+    return greeted
+
+
+def _assert_two_agents(report: CallReport) -> None:
+    assert report.disconnect_reason is None, report.to_text()
+    joined = [event.detail for event in report.events if event.what == "agent joined"]
+    assert len(joined) == len(set(joined)) == 2, report.to_text()
