@@ -67,7 +67,9 @@ class RoomListing:
         names = listed.keys() | self._rooms.keys()
         changed = {name for name in names if listed.get(name) != self._rooms.get(name)}
         self._rooms = listed
-        self.lively = (self.lively | changed) & listed.keys()
+        # After a start everything is new, and an empty room is not worth a look.
+        news = changed if self.listed else {name for name, room in listed.items() if room.participants}
+        self.lively = (self.lively | news) & listed.keys()
         self.doubtful &= listed.keys()
         self._lonely_since = {name: since for name, since in self._lonely_since.items() if name in listed}
         first, self.listed = not self.listed, True

@@ -26,6 +26,13 @@ def test_the_first_listing_concerns_everybody() -> None:
     assert (listing.listed, len(listing)) == (True, 1)
 
 
+def test_at_first_only_rooms_with_somebody_in_them_are_worth_a_look() -> None:
+    listing = RoomListing()
+    listing.start_listing()
+    listing.finish_listing([room("empty"), room("busy", 2)])
+    assert listing.lively == {"busy"}
+
+
 def test_a_later_listing_names_what_changed() -> None:
     listing = listed(room("same"), room("busier"), room("gone"), room("again"))
     listing.start_listing()
