@@ -122,6 +122,22 @@ def test_a_newer_crds_fields_do_not_stop_an_older_operator() -> None:
             MeetingRoomSpec, {"serverRef": {"name": "v"}, "emptyTimeoutSeconds": -1}, "emptyTimeoutSeconds",
             id="negative timeout",
         ),
+        *(
+            pytest.param(MeetingRoomSpec, {"serverRef": {"name": "v"}, **spec}, field, id=name)
+            for name, spec, field in (
+                ("no life", {"tokens": [{"identity": "a", "ttlSeconds": 0}]}, "ttlSeconds"),
+                ("a life of years", {"tokens": [{"identity": "a", "ttlSeconds": 10**9}]}, "ttlSeconds"),
+                ("an unknown source", {"tokens": [{"identity": "a", "grants": {"canPublishSources": ["x"]}}]},
+                 "canPublishSources"),
+                ("more tokens than the maximum", {"tokens": [{"identity": f"{n}"} for n in range(101)]}, "tokens"),
+                ("more guests than the maximum", {"generateTokens": {"count": 501}}, "count"),
+                ("a control character", {"generateTokens": {"count": 1, "identityPrefix": "\t"}}, "identityPrefix"),
+                ("a moment without a zone", {"expiresAt": "2026-03-01T12:00:00"}, "expiresAt"),
+                ("an unknown kind", {"kind": "Party"}, "kind"),
+                ("a key that none can be", {"tokens": [{"identity": "a", "secret": {"keys": {"token": "a b"}}}]},
+                 "token"),
+            )
+        ),
         pytest.param(MeetingRoomSpec, {"serverRef": {"name": "V_V"}}, "serverRef", id="a name that none can have"),
         pytest.param(LiveKitServerSpec, {"signal": {"externalUrl": "https://x"}}, "externalUrl", id="not a WebSocket"),
         pytest.param(LiveKitServerSpec, {"replicas": 101}, "replicas", id="too many servers"),

@@ -19,7 +19,7 @@ from livekit.protocol.models import ParticipantInfo, ParticipantPermission
 from livekit_operator.clients import livekit
 from livekit_operator.clients.livekit import LiveKitClient
 from livekit_operator.errors import ServerRefused, ServerUnreachable
-from livekit_operator.views import DispatchView, ParticipantView, RoomSettings, RoomView
+from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView
 from tests.fakes.manifests import API_KEY, API_SECRET
 
 _REQUESTS: dict[str, type[Message]] = {
@@ -112,6 +112,24 @@ async def test_create_room(server: Server) -> None:
         api.CreateRoomRequest(
             name="support-42", max_participants=10, empty_timeout=300, departure_timeout=20, metadata="hello"
         ),
+    )
+
+
+async def test_create_a_room_with_everything(server: Server) -> None:
+    server.reply = ROOM
+    agents = (AgentRequest("desk", "job", (("k", "v"),), "blue"), AgentRequest("scribe"))
+    settings = RoomSettings("support-42", 0, 0, 0, "", "studio", 100, 200, True, agents)
+    await server.client.create_room(settings)
+    assert server.asked[1] == api.CreateRoomRequest(
+        name="support-42",
+        room_preset="studio",
+        min_playout_delay=100,
+        max_playout_delay=200,
+        sync_streams=True,
+        agents=[
+            api.RoomAgentDispatch(agent_name="desk", metadata="job", attributes={"k": "v"}, deployment="blue"),
+            api.RoomAgentDispatch(agent_name="scribe"),
+        ],
     )
 
 

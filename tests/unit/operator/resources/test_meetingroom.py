@@ -1,6 +1,12 @@
 """The room that a MeetingRoom asks for, and whether the one there is was made so."""
 
+from typing import Any
+
+import pytest
+
 from livekit_operator.resources import meetingroom as build
+from livekit_operator.resources.meetingroom import NEVER_SECONDS, Limits
+from livekit_operator.views import AgentRequest, RoomSettings
 from tests.unit.operator.resources import models
 
 
@@ -16,3 +22,94 @@ def test_the_name_of_a_room_is_its_namespaces_own() -> None:
     guest = models.room(namespace="guests", serverRef={"name": "voice", "namespace": "team"})
     assert build.room_name(guest) == "guests/support-42"
     assert build.room_name(models.room(roomName="Lobby 1")) == "Lobby 1"
+
+
+@pytest.mark.parametrize(
+    ("spec", "participants", "timeout"),
+    [
+        ({}, 10, NEVER_SECONDS),
+        ({"persistent": False}, 10, 0),
+        ({"preset": "studio"}, 0, NEVER_SECONDS),
+        ({"preset": "studio", "persistent": False, "maxParticipants": 3}, 3, 0),
+        ({"kind": "LiveStream"}, 0, NEVER_SECONDS),
+        ({"kind": "LiveStream", "maxParticipants": 5}, 5, NEVER_SECONDS),
+        ({"maxParticipants": 0}, 0, NEVER_SECONDS),
+    ],
+)
+def test_what_is_left_out_is_left_to_preset_and_server(spec: dict[str, Any], participants: int, timeout: int) -> None:
+    settings = build.room_settings(models.room(**spec))
+    assert (settings.max_participants, settings.empty_timeout, settings.departure_timeout) == (
+        participants,
+        timeout,
+        timeout,
+    )
+
+
+MADE = RoomSettings("r", 10, 300, 20, "m")
+SYNCED = RoomSettings("r", 10, 300, 20, "m", sync_streams=True)
+HIDDEN = [
+    SYNCED,
+    RoomSettings("r", 10, 300, 20, "m", preset="studio"),
+    RoomSettings("r", 10, 300, 20, "m", min_playout_delay=1, max_playout_delay=2),
+    RoomSettings("r", 10, 300, 20, "m", agents=(AgentRequest("a"),)),
+    RoomSettings("r", 10, 300, 20, "m", agents=(AgentRequest("a", "b"),)),
+    RoomSettings("r", 10, 300, 20, "m", agents=(AgentRequest("a", attributes=(("k", "v"),)),)),
+    RoomSettings("r", 10, 300, 20, "m", agents=(AgentRequest("a", deployment="blue"),)),
+]
+
+
+def test_every_setting_but_the_metadata_is_in_the_digest() -> None:
+    others = [RoomSettings("r", 9, 300, 20, ""), RoomSettings("r", 10, 1, 20, ""), RoomSettings("r", 10, 300, 1, "")]
+    assert len({build.settings_hash(settings) for settings in [MADE, *HIDDEN, *others]}) == len(
+        [MADE, *HIDDEN, *others]
+    )
+    assert build.settings_hash(RoomSettings("r", 10, 300, 20, "other")) == build.settings_hash(MADE)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "made_with", "expected"),
+    [
+        pytest.param(MADE, MADE, False, id="as it was made"),
+        pytest.param(RoomSettings("r", 10, 300, 20, "other"), MADE, False, id="other metadata"),
+        pytest.param(RoomSettings("r", 9, 300, 20, "m"), MADE, True, id="other limit"),
+        pytest.param(RoomSettings("r", 10, 1, 20, "m"), MADE, True, id="other timeout"),
+        pytest.param(RoomSettings("r", 10, 300, 1, "m"), MADE, True, id="other departure timeout"),
+        pytest.param(RoomSettings("r", 0, 0, 0, "m"), RoomSettings("r", 0, 0, 0, "m"), False, id="left to the server"),
+        pytest.param(RoomSettings("r", 0, 300, 20, "m"), MADE, True, id="no longer limited"),
+        pytest.param(SYNCED, MADE, True, id="what no server tells"),
+        pytest.param(SYNCED, SYNCED, False, id="what no server tells, as it was made"),
+        pytest.param(MADE, SYNCED, True, id="what no server tells, no longer"),
+        pytest.param(MADE, None, False, id="made by somebody"),
+        *(
+            pytest.param(hidden, None, True, id=f"made by somebody, who knows how {n}")
+            for n, hidden in enumerate(HIDDEN)
+        ),
+    ],
+)
+def test_a_room_is_to_be_made_anew_when_it_was_made_otherwise(
+    wanted: RoomSettings, made_with: RoomSettings | None, expected: bool
+) -> None:
+    known = build.settings_hash(made_with) if made_with else None
+    assert build.differs(MADE, wanted, known) is expected
+
+
+def test_a_server_without_limits_takes_everything() -> None:
+    unlimited = Limits(0, 0, 0, 0, 0)
+    room = models.room(
+        roomName="x" * 256, metadata="m" * 60000, agentDispatches=[{"agentName": "a", "attributes": {"k": "v" * 9000}}]
+    )
+    assert build.beyond_limits(room, unlimited) is None
+
+
+def test_the_limits_of_a_server_are_its_own_or_the_usual() -> None:
+    assert Limits.of(models.server()) == Limits(512 * 1024, 64 * 1024, 256, 256, 256)
+    given = {"metadataBytes": 1, "attributesBytes": 2, "roomNameLength": 3, "identityLength": 4}
+    assert Limits.of(models.server(limits={**given, "participantNameLength": 0})) == Limits(1, 2, 3, 4, 0)
+
+
+def test_the_metadata_of_agents_is_checked_too() -> None:
+    room = models.room(agents=[{"poolRef": {"name": "a"}, "metadata": "long"}])
+    assert (
+        build.beyond_limits(room, Limits(3, 0, 0, 0, 0))
+        == "spec.agents[0].metadata has 4 bytes, and the server takes 3."
+    )

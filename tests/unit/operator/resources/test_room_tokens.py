@@ -1,14 +1,21 @@
 """Token Secrets: the token says what it should, is renewed in time, and a changed one is noticed."""
 
 import base64
+import re
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from itertools import pairwise
+from typing import Any, get_args
 
 import jwt
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from livekit import api
 
+from livekit_operator.api.common import NAME_PATTERN
 from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.api.tokens import Role
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.resources.room_tokens import Entry
@@ -34,23 +41,95 @@ def due(secret: dict[str, Any] | None, at: datetime = NOW, keys: ServerKeys = KE
     return build.token_is_due(secret, room, wanted, keys, at)
 
 
-@pytest.mark.parametrize(
-    ("role", "publish", "subscribe", "data"),
-    [("Participant", True, True, True), ("Broadcaster", True, True, True), ("Viewer", False, True, False)],
-)
-def test_livekit_reads_the_token(role: str, publish: bool, subscribe: bool, data: bool) -> None:
+MEMBER = {"can_publish": True, "can_subscribe": True, "can_publish_data": True}
+ROLES: dict[str, dict[str, Any]] = {
+    "Participant": MEMBER,
+    "Broadcaster": MEMBER,
+    "Viewer": {"can_publish": False, "can_subscribe": True, "can_publish_data": False},
+    "Guest": {**MEMBER, "can_publish_sources": ["camera", "microphone"]},
+    "Agent": {**MEMBER, "can_update_own_metadata": True},
+    "Moderator": {**MEMBER, "room_admin": True},
+}
+
+
+def understood(**token: Any) -> api.access_token.Claims:
+    """Return a token as LiveKit's own library reads it."""
     now = datetime.now(UTC)  # the verifier goes by the real clock
-    values = decoded(minted(now, role=role))
-    claims = api.TokenVerifier(API_KEY, API_SECRET).verify(values["token"])
+    return api.TokenVerifier(API_KEY, API_SECRET).verify(decoded(minted(now, **token))["token"])
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_a_role_permits_this_and_no_more(role: str) -> None:
+    claims = understood(role=role)
     assert (claims.identity, claims.name) == ("alice", "alice")
+    assert claims.video == api.VideoGrants(room_join=True, room="support-42", **ROLES[role])
+    assert claims.kind == ("agent" if role == "Agent" else "")
+    assert claims.sip == api.access_token.SIPGrants()
+
+
+def test_every_role_is_tried() -> None:
+    assert set(get_args(Role)) == ROLES.keys()
+
+
+def test_every_grant_of_livekit_can_be_given() -> None:
+    """Whatever the library knows of, the API has a field for, and it arrives."""
+    given: dict[str, Any] = {"canPublishSources": ["screen_share"], "destinationRoom": "other"}
+    given |= dict.fromkeys(("roomCreate", "roomList", "roomRecord", "roomAdmin", "ingressAdmin", "agent"), True)
+    given |= dict.fromkeys(("canUpdateOwnMetadata", "canSubscribeMetrics", "canManageAgentSession"), True)
+    given |= dict.fromkeys(("hidden", "recorder"), True)
+    given |= dict.fromkeys(("roomJoin", "canPublish", "canSubscribe", "canPublishData"), False)
+    claims = understood(grants=given, sip={"admin": True, "call": True})
+    expected = {api.access_token.camel_to_snake(name): value for name, value in given.items()}
+    assert claims.video == api.VideoGrants(room="support-42", **expected)
+    assert {item.name for item in fields(api.VideoGrants)} == {*expected, "room"}
+    assert claims.sip == api.access_token.SIPGrants(admin=True, call=True)
+
+
+@pytest.mark.parametrize(
+    ("token", "grants"),
+    [
+        ({"role": "Viewer", "grants": {"canPublishSources": ["microphone"]}}, {"can_publish": True}),
+        ({"role": "Guest", "grants": {"canPublishSources": []}}, {"can_publish": True, "can_publish_sources": []}),
+        ({"role": "Guest", "grants": {"canPublish": False}}, {"can_publish": False}),
+        ({"role": "Moderator", "grants": {"roomAdmin": False}}, {"room_admin": False}),
+    ],
+)
+def test_grants_go_before_the_role(token: dict[str, Any], grants: dict[str, Any]) -> None:
+    claims = understood(**token)
     assert claims.video is not None
-    assert (claims.video.room_join, claims.video.room) == (True, "support-42")
-    assert (claims.video.can_publish, claims.video.can_subscribe) == (publish, subscribe)
-    assert claims.video.can_publish_data is data
-    assert not claims.video.room_admin
-    assert not claims.video.room_create
-    assert not claims.video.room_list
-    assert not claims.video.can_update_own_metadata
+    assert grants.items() <= vars(claims.video).items()
+
+
+def test_what_others_see_of_a_participant() -> None:
+    claims = understood(name="Alice", metadata="m", attributes={"team": "blue"})
+    assert (claims.name, claims.metadata, claims.attributes) == ("Alice", "m", {"team": "blue"})
+
+
+def test_a_room_that_its_first_participant_makes() -> None:
+    configuration = {
+        "preset": "studio",
+        "maxParticipants": 3,
+        "emptyTimeoutSeconds": 10,
+        "departureTimeoutSeconds": 20,
+        "metadata": "m",
+        "playoutDelay": {"minMs": 1, "maxMs": 2},
+        "syncStreams": True,
+        "agents": [{"agentName": "desk", "metadata": "x", "attributes": {"k": "v"}, "deployment": "blue"}],
+    }
+    claims = understood(roomConfiguration=configuration)
+    assert claims.room_preset == "studio"
+    assert claims.room_config == api.RoomConfiguration(
+        max_participants=3,
+        empty_timeout=10,
+        departure_timeout=20,
+        metadata="m",
+        min_playout_delay=1,
+        max_playout_delay=2,
+        sync_streams=True,
+        agents=[
+            api.RoomAgentDispatch(agent_name="desk", metadata="x", attributes={"k": "v"}, deployment="blue"),
+        ],
+    )
 
 
 @pytest.mark.parametrize(("key", "secret"), [(API_KEY, "x" * 40), ("APIother", API_SECRET)])
@@ -97,8 +176,18 @@ def test_a_token_is_renewed_after_two_thirds(after: timedelta, expected: bool) -
 def test_a_token_is_due_when_its_inputs_change() -> None:
     secret = minted()
     assert not due(secret)
-    assert due(secret, role="Viewer")
-    assert due(secret, ttlSeconds=60)
+    for other in (
+        {"role": "Viewer"},
+        {"ttlSeconds": 60},
+        {"grants": {"hidden": True}},
+        {"sip": {"call": True}},
+        {"name": "Alice"},
+        {"metadata": "m"},
+        {"attributes": {"k": "v"}},
+        {"notBefore": "2026-03-01T12:00:00Z"},
+        {"roomConfiguration": {"syncStreams": True}},
+    ):
+        assert due(secret, **other), other
     assert due(secret, keys=ServerKeys(API_KEY, "another-secret-of-thirty-two-characters", "ws://x", "wss://x"))
     assert due(secret, keys=ServerKeys("APIother", API_SECRET, "ws://x", "wss://x"))
 
@@ -124,7 +213,7 @@ def test_a_hand_edited_token_is_noticed(damage: dict[str, Any]) -> None:
     assert due({**minted(), **damage})
 
 
-@pytest.mark.parametrize("expiry", ["never", "", "2026-03-01T13:00:00"])
+@pytest.mark.parametrize("expiry", ["never", "", "2026-03-01T13:00:00", "2099-01-01T00:00:00Z"])
 def test_a_hand_edited_expiry_is_noticed(expiry: str) -> None:
     secret = minted()
     secret["metadata"]["annotations"]["livekit-operator.dev/expires-at"] = expiry
@@ -161,3 +250,112 @@ def test_the_name_of_a_secret(room: str, identity: str, name: str | None) -> Non
 def test_a_given_name_wins() -> None:
     _, entry = room_with(secretName="lobby-token")
     assert entry.secret_name == "lobby-token"
+
+
+@pytest.mark.parametrize(
+    ("not_before", "begins", "ends"),
+    [
+        ("2026-03-01T13:00:00Z", "13:00:00", "14:00:00"),
+        ("2026-03-01T13:00:00.9+01:00", "12:00:00", "13:00:00"),
+        ("2020-01-01T00:00:00Z", "11:59:00", "13:00:00"),
+    ],
+)
+def test_a_token_that_begins_later_lives_as_long(not_before: str, begins: str, ends: str) -> None:
+    token = decoded(minted(ttlSeconds=3600, notBefore=not_before))["token"]
+    claims = jwt.decode(token, options={"verify_signature": False})
+    moments = [datetime.fromtimestamp(claims[name], UTC).strftime("%H:%M:%S") for name in ("nbf", "exp")]
+    assert moments == [begins, ends]
+
+
+def test_a_fresh_token_passes_on_a_server_whose_clock_is_two_minutes_behind() -> None:
+    claims = jwt.decode(decoded(minted())["token"], options={"verify_signature": False})
+    leeway = timedelta(minutes=1)  # livekit/protocol auth/verifier.go
+    assert claims["nbf"] <= (NOW - timedelta(minutes=2) + leeway).timestamp()
+
+
+def test_renewals_of_tokens_that_were_made_together_are_spread_and_never_late() -> None:
+    """10,000 rooms applied at once: in no minute of 36 more than twice its share."""
+    expires = NOW + timedelta(hours=6)
+    due_at = []
+    for n in range(10_000):
+        room = models.room()
+        room = room.model_copy(update={"metadata": room.metadata.model_copy(update={"uid": f"uid-{n}"})})
+        moment = build.renewal_time(room, ALICE, expires)
+        assert moment is not None
+        due_at.append((moment - NOW).total_seconds())
+    assert min(due_at) > 0.56 * 21600
+    assert max(due_at) <= 2 / 3 * 21600
+    minutes = [int(moment // 60) for moment in due_at]
+    assert max(minutes.count(minute) for minute in set(minutes)) < 2 * 10_000 / 36
+
+
+ALICE = room_with(ttlSeconds=21600)[1]
+
+identities = st.text(
+    alphabet=st.one_of(
+        st.sampled_from("aAbB01-._ "), st.characters(exclude_categories=("Cc", "Cs"), exclude_characters="\x7f")
+    ),
+    min_size=1,
+    max_size=256,
+)
+
+
+@given(st.lists(identities, min_size=1, max_size=8, unique=True), st.sampled_from(["r", "support-42", "r" * 50]))
+def test_each_identity_has_a_secret_of_its_own_whatever_it_is(names: list[str], room: str) -> None:
+    model = models.room(room, tokens=[{"identity": name} for name in names])
+    found = build.entries(model)
+    secrets = [entry.secret_name for entry in found]
+    assert len(set(secrets)) == len(names)
+    for name in secrets:
+        assert re.fullmatch(NAME_PATTERN, name)
+        assert len(name) <= 253
+        assert name.startswith(f"{room}-")
+    assert secrets == [entry.secret_name for entry in build.entries(model)], "the same at each look"
+
+
+@given(identities)
+def test_an_identity_that_looks_like_the_name_made_for_another_one_costs_it_only_its_name(identity: str) -> None:
+    [made] = build.entries(models.room(tokens=[{"identity": identity}]))
+    twin = made.secret_name.removeprefix("support-42-")
+    if twin == identity:
+        return
+    one, other = build.entries(models.room(tokens=[{"identity": identity}, {"identity": twin}]))
+    assert other.secret_name == f"support-42-{twin}"
+    assert one.secret_name != other.secret_name
+
+
+@given(identities, identities)
+def test_a_token_says_whatever_the_identity_and_the_room_are(identity: str, room: str) -> None:
+    model = models.room(roomName=room, tokens=[{"identity": identity}])
+    [entry] = build.entries(model)
+    values = decoded(build.build_token_secret(model, entry, KEYS, now=datetime.now(UTC)))
+    claims = api.TokenVerifier(API_KEY, API_SECRET).verify(values["token"])
+    assert claims.video is not None
+    assert (claims.identity, claims.video.room) == (identity, room)
+    assert (values["identity"], values["room"]) == (identity, room)
+
+
+@given(st.integers(min_value=60, max_value=31536000), identities, st.floats(min_value=0, max_value=1))
+def test_a_token_is_never_renewed_late_nor_more_than_a_little_early(ttl: int, identity: str, share: float) -> None:
+    model = models.room(tokens=[{"identity": identity, "ttlSeconds": ttl}])
+    [entry] = build.entries(model)
+    secret = build.build_token_secret(model, entry, KEYS, now=NOW)
+    # The expiry in the annotation is in whole seconds, and so is this moment.
+    is_due = build.token_is_due(secret, model, entry, KEYS, NOW + timedelta(seconds=int(ttl * share)))
+    if int(ttl * share) >= ttl * 2 / 3:
+        assert is_due
+    if int(ttl * share) < int(ttl * 0.56):
+        assert not is_due
+
+
+def test_generated_identities_are_numbered_and_apart() -> None:
+    model = models.room(generateTokens={"count": 500, "identityPrefix": "Gast Nr. "})
+    found = build.entries(model)
+    assert [entry.identity for entry in found[:2]] == ["Gast Nr. 1", "Gast Nr. 2"]
+    assert len({entry.secret_name for entry in found}) == 500
+    assert all(a.secret_name != b.secret_name for a, b in pairwise(found))
+
+
+def test_a_given_name_that_another_identity_has_by_itself_is_not_resolved_in_silence() -> None:
+    tokens = [{"identity": "alice"}, {"identity": "bob", "secretName": "support-42-alice"}]
+    assert [entry.secret_name for entry in build.entries(models.room(tokens=tokens))] == ["support-42-alice"] * 2
