@@ -163,6 +163,14 @@ def heard(report: CallReport, lines: Sequence[str] = AGENT_LINES) -> list[str]:
     return [line.text for line in found if line.complete]
 
 
+def said_by_agents(report: CallReport) -> list[str]:
+    """What agents said to its end, as they published it along with the sound.
+
+    Unlike `heard` it does not depend on sound that arrives unbroken, which a busy machine may not give.
+    """
+    return [line.text.strip() for line in report.transcripts if line.final and line.who != report.identity]
+
+
 def _plain(value: Any) -> Any:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from contextlib import suppress
 from pathlib import Path
 
 from tests.harness.kubectl import Kubectl, Manifest
@@ -16,7 +17,9 @@ async def sigkill(kubectl: Kubectl, pod: Manifest) -> None:
         await kubectl("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
         return
     for pid in processes(pod):
-        os.kill(pid, signal.SIGKILL)
+        # A container's first process takes the others along.
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 def processes(pod: Manifest) -> list[int]:
