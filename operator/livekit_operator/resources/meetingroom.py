@@ -1,6 +1,7 @@
 """The room of a MeetingRoom as its server is to make it."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom, RoomKind
@@ -26,6 +27,11 @@ class ServerKeys:
     api_secret: str
     internal_url: str
     external_url: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Return what tells one key from another: short on purpose, too little to test guesses of a key against."""
+        return f"{self.api_key} {digest(self.api_secret, 8)}"
 
 
 @dataclass(frozen=True)

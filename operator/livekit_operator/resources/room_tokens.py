@@ -375,8 +375,7 @@ def _is_reserved(name: str) -> bool:
 
 
 def _inputs_digest(room: MeetingRoom, entry: Entry, keys: ServerKeys, text: str, expires_at: str) -> str:
-    # Short on purpose: enough to see a change, too little to test guesses of a key against.
     options = entry.options
     ends = timestamp(entry.ends) if entry.ends else None
-    inputs = [_content(room, entry), options.ttl_seconds, options.not_before, ends, keys.api_key]
-    return f"{digest([*inputs, digest(keys.api_secret, 8)])}-{digest([text, expires_at])}"
+    inputs = [_content(room, entry), options.ttl_seconds, options.not_before, ends, keys.fingerprint]
+    return f"{digest(inputs)}-{digest([text, expires_at])}"
