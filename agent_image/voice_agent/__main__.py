@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
+
+# The kernel drops signals to a container's first process that it has no handler for: one that comes while this still
+# imports would be lost, and only one is sent. Nothing has begun yet, so there is nothing to end.
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 # Read by libraries when they are imported, here or in the job processes.
 # The local turn model would cost 244 MB and is not used: the detector is always named.
@@ -18,7 +23,6 @@ os.environ.setdefault("LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS", "250")
 import asyncio
 import functools
 import logging
-import signal
 import sys
 from dataclasses import asdict
 from pathlib import Path

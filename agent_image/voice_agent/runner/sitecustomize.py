@@ -5,10 +5,16 @@ Of all modules with this name only the first is imported, so it hands over to th
 
 import importlib.machinery
 import os
+import signal
 import sys
 import types
 
 from livekit_operator_runner import hook  # type: ignore[import-not-found]
+
+if os.getpid() == 1:
+    # The kernel drops signals to a container's first process that it has no handler for: one that comes before the
+    # worker sets its own would be lost, and only one is sent. Nothing has begun yet, so there is nothing to end.
+    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 hook.install()
 

@@ -186,8 +186,8 @@ async def _note_failed(
             _judged_version(version), first_pod=first, ready=0, now=now, deadline_seconds=deadline
         )
         if late and not blameless:
-            why = next((pod.trouble or pod.crash for pod in pods if pod.trouble or pod.crash), None)
-            reason = f"no pod became ready within {deadline} s.{f' {why}' if why else ''}"
+            words = [word for pod in pods[:1] for word in (pod.trouble, pod.crash) if word]
+            reason = " ".join([f"no pod became ready within {deadline} s.", *words])
             known = await _note(context, pool, known, version.revision, failed=reason[:1024])
     canary = pool.spec.rollout.canary
     if rollout.canary and canary and not known[rollout.canary].failed:
