@@ -195,8 +195,10 @@ async def test_a_killed_job_process_is_gone_from_the_list(livekit: Dispatcher, t
     async with running(tmp_path, livekit) as agent:
         await agent.until(is_ready)
         assert (await (await livekit.offer("victim", "pid"))).available
-        await agent.until(lambda document: document["sessions"]["started"] == 1)
-        os.kill(int((tmp_path / "pid").read_text()), signal.SIGKILL)
+        told = tmp_path / "pid"
+        # It counts as started before its code has begun to run.
+        await agent.until(lambda document: document["sessions"]["started"] and told.exists() and told.read_text())
+        os.kill(int(told.read_text()), signal.SIGKILL)
         document = await agent.until(lambda document: not document["jobs"], seconds=2)
         assert (document["activeSessions"], document["sessions"]["failed"]) == (0, 1)
 
