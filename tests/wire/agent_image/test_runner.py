@@ -197,7 +197,7 @@ async def test_a_killed_job_process_is_gone_from_the_list(livekit: Dispatcher, t
         assert (await (await livekit.offer("victim", "pid"))).available
         told = tmp_path / "pid"
         # It counts as started before its code has begun to run.
-        await agent.until(lambda document: document["sessions"]["started"] and told.exists() and told.read_text())
+        await agent.until(lambda document: bool(document["sessions"]["started"] and told.exists() and told.read_text()))
         os.kill(int(told.read_text()), signal.SIGKILL)
         document = await agent.until(lambda document: not document["jobs"], seconds=2)
         assert (document["activeSessions"], document["sessions"]["failed"]) == (0, 1)
