@@ -1,6 +1,6 @@
 """What every reconciler is given: clients, caches and the servers known so far. No module globals."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -10,6 +10,7 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache
+from livekit_operator.errors import Blocked
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.metrics import Metrics
 from livekit_operator.pool_memory import PoolMemory
@@ -130,6 +131,24 @@ class AskedAgent:
     """Requests in all."""
 
 
+@dataclass(frozen=True)
+class Tokens:
+    """The token Secrets of a room: as its status tells of them, when the next one is due, and the first problem."""
+
+    shown: Sequence[Manifest]
+    due: datetime | None
+    problem: Blocked | None = None
+
+
+@dataclass(frozen=True)
+class KeptTokens:
+    """Tokens that were right at the last look, what they were made of, and the Secrets that were there then."""
+
+    inputs: tuple[object, ...]
+    secrets: Sequence[Manifest]
+    tokens: Tokens
+
+
 @dataclass
 class PodMemory:
     """What was seen of a server's pod at the last look, so that one that dies is missed."""
@@ -190,6 +209,8 @@ class Context:
     """Pool -> what its passes and those of its rooms tell each other."""
     asked_agents: dict[Key, dict[str, AskedAgent]] = field(default_factory=dict)
     """MeetingRoom -> name of the agent -> how it was asked for."""
+    kept_tokens: dict[Key, KeptTokens] = field(default_factory=dict)
+    """MeetingRoom -> its tokens, so that a room of hundreds is not gone through whenever somebody joins."""
     foreign_secrets: dict[Key, tuple[datetime, Manifest]] = field(default_factory=dict)
     """Secrets of others that were read a moment ago, and when."""
     users: Users = field(default_factory=Users)

@@ -12,18 +12,17 @@ from livekit_operator.constants import ANNOTATION_RECREATE, ROOM_FINALIZER
 from livekit_operator.engine.cache import Key, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import children, room_lifecycle, status
-from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.context import Context, ServerAccess, Tokens
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
 from livekit_operator.reconcilers.room_agents import AgentObservation, ensure_agents
 from livekit_operator.reconcilers.room_kinds import Problem, effective_agents, with_agents
 from livekit_operator.reconcilers.room_lifecycle import OpenRoom, Overheard
-from livekit_operator.reconcilers.room_tokens import Tokens, ensure_tokens
+from livekit_operator.reconcilers.room_tokens import ensure_tokens
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import meetingroom as build
 from livekit_operator.resources.meetingroom import Limits
-from livekit_operator.resources.room_tokens import expiry, renewal_time
 
 # A server that does not answer holds up the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
@@ -49,6 +48,7 @@ async def reconcile_room(context: Context, key: Key) -> float | None:
     """Reconcile one MeetingRoom."""
     if context.resources["MeetingRoom"].get(key) is None:
         context.asked_agents.pop(key, None)
+        context.kept_tokens.pop(key, None)
     return await reconcile(context, MeetingRoom, key, _pass)
 
 
@@ -121,14 +121,7 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
         "participantIdentities": observed.people[:_MOST_IDENTITIES],
         "emptySince": empty_since,
         "lastHandledRecreate": room_lifecycle.recreate_asked(room),
-        "tokens": [
-            {
-                "identity": entry.identity,
-                "secretName": secret["metadata"]["name"],
-                "expiresAt": timestamp(expiry(secret)),
-            }
-            for entry, secret in observed.tokens.secrets
-        ],
+        "tokens": observed.tokens.shown,
         "agents": [
             {
                 "pool": agent.pool,
@@ -140,8 +133,7 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
         ],
         "agentsJoined": sum(agent.decision.state == "Joined" for agent in observed.agents),
     }
-    moments = [renewal_time(room, entry, expiry(secret)) for entry, secret in observed.tokens.secrets]
-    moments.append(room_lifecycle.ends_at(room.model_copy(update={"status": {"emptySince": empty_since}})))
+    moments = (observed.tokens.due, room_lifecycle.ends_at(room, empty_since))
     looks = [(moment - now).total_seconds() for moment in moments if moment]
     looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]
     if observed.tokens.problem and observed.tokens.problem.retry_after:

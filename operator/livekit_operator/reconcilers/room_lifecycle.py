@@ -8,7 +8,7 @@ from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import find, parse_timestamp
 from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_READY
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, ServerUnreachable
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.resources import meetingroom as build
@@ -66,10 +66,9 @@ def check_foreign(room: MeetingRoom, listed: RoomView | None, *, claimed: bool) 
     )
 
 
-def ends_at(room: MeetingRoom) -> datetime | None:
+def ends_at(room: MeetingRoom, empty_since: str | None) -> datetime | None:
     """Return when the room is to end as things stand, None when it is not."""
     ends = [parse_timestamp(room.spec.expires_at)] if room.spec.expires_at else []
-    empty_since = room.status.get("emptySince")
     if room.spec.ttl_seconds_after_empty is not None and empty_since:
         ends.append(parse_timestamp(empty_since) + timedelta(seconds=room.spec.ttl_seconds_after_empty))
     return min(ends, default=None)
@@ -89,7 +88,7 @@ async def ended(room: MeetingRoom, access: ServerAccess, now: datetime) -> str |
     if view is None:
         gone = sid and not room.spec.persistent and not _is_recreating(room)
         return "The server closed the room." if gone else None
-    moment = ends_at(room)
+    moment = ends_at(room, room.status.get("emptySince"))
     if view.participants or view.sid != sid or moment is None or now < moment:
         return None
     if any(participant.agent_name is None for participant in await access.client.list_participants(name)):
@@ -118,16 +117,29 @@ async def ensure_room(room: MeetingRoom, access: ServerAccess) -> OpenRoom:
         former = opened.view.sid
         opened = None
     if opened is None:
-        opened = _made(room, await access.client.create_room(settings), settings)
-        if opened.view.sid == former:
-            message = f"Room {settings.name} was deleted to be made anew, and the server has not let go of it yet."
-            raise Blocked(_RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS)
+        opened = _made(room, await _create(access, settings, former), settings)
     view = opened.view
     if room.spec.metadata is not None and view.settings.metadata != settings.metadata:
         await access.client.update_metadata(settings.name, settings.metadata)
         view = replace(view, settings=replace(view.settings, metadata=settings.metadata))
     access.rooms.put(view)
     return replace(opened, view=view)
+
+
+async def _create(access: ServerAccess, settings: RoomSettings, former: str | None) -> RoomView:
+    """Make a room; raises Blocked when one was deleted for it, by the id `former`, and it cannot be made yet."""
+    why = "the server has not let go of it yet"
+    try:
+        view = await access.client.create_room(settings)
+    except ServerUnreachable as error:
+        if former is None:
+            raise
+        why = str(error)
+    else:
+        if view.sid != former:
+            return view
+    message = f"Room {settings.name} was deleted to be made anew: {why}."
+    raise Blocked(_RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS)
 
 
 def recreate_asked(room: MeetingRoom) -> str | None:

@@ -2,25 +2,17 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from http import HTTPStatus
 
 from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.conditions import timestamp
 from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import Blocked, KubernetesError
 from livekit_operator.reconcilers import children
-from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAccess, Tokens
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import Limits, ServerKeys, room_name
 from livekit_operator.resources.room_tokens import Entry
-
-
-@dataclass(frozen=True)
-class Tokens:
-    """Identities with their Secrets, and the first problem of those that have none."""
-
-    secrets: Sequence[tuple[Entry, Manifest]]
-    problem: Blocked | None = None
 
 
 async def ensure_tokens(
@@ -28,8 +20,31 @@ async def ensure_tokens(
 ) -> Tokens:
     """Make the token Secret of each identity as wanted; remove those of identities that are gone.
 
-    One identity's problem must not cost the others their renewal, nor the room its agents.
+    Nothing is gone through while spec, keys and Secrets are those of the last look and no token is due.
     """
+    inputs = (room.metadata.uid, room.metadata.generation, access.keys, limits)
+    kept, secrets = context.kept_tokens.get(room.key), context.children["Secret"].owned_by(room.metadata.uid)
+    same = kept is not None and kept.inputs == inputs and _are_the_same(kept.secrets, secrets)
+    if kept is not None and same and (kept.tokens.due is None or context.now() < kept.tokens.due):
+        return kept.tokens
+    tokens = await _ensure_all(context, room, access, limits, new=new)
+    if tokens.problem is None:
+        secrets = context.children["Secret"].owned_by(room.metadata.uid)
+        context.kept_tokens[room.key] = KeptTokens(inputs, secrets, tokens)
+    else:
+        context.kept_tokens.pop(room.key, None)
+    return tokens
+
+
+def _are_the_same(before: Sequence[Manifest], now: Sequence[Manifest]) -> bool:
+    # A cache never changes what it has: another version is another object.
+    return len(before) == len(now) and all(one is other for one, other in zip(before, now, strict=True))
+
+
+async def _ensure_all(
+    context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, *, new: bool
+) -> Tokens:
+    """One identity's problem must not cost the others their renewal, nor the room its agents."""
     found, problems, wanted = [], [], build.entries(room)
     names = Counter(entry.secret_name for entry in wanted)
     for entry in wanted:
@@ -42,7 +57,13 @@ async def ensure_tokens(
     for secret in context.children["Secret"].owned_by(room.metadata.uid):
         if secret["metadata"]["name"] not in names:
             await _remove(context, room, access, secret, identities)
-    return Tokens(found, problems[0] if problems else None)
+    shown = [
+        {"identity": entry.identity, "secretName": entry.secret_name, "expiresAt": timestamp(build.expiry(secret))}
+        for entry, secret in found
+    ]
+    moments = [build.renewal_time(room, entry, build.expiry(secret)) for entry, secret in found]
+    due = min((moment for moment in moments if moment), default=None)
+    return Tokens(shown, due, problems[0] if problems else None)
 
 
 def _check(room: MeetingRoom, entry: Entry, limits: Limits, names: Counter[str]) -> None:

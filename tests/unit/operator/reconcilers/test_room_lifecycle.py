@@ -7,7 +7,7 @@ import pytest
 from livekit_operator.constants import ANNOTATION_RECREATE
 from livekit_operator.errors import ServerUnreachable
 from livekit_operator.resources.meetingroom import NEVER_SECONDS
-from livekit_operator.views import AgentRequest, RoomSettings
+from livekit_operator.views import AgentRequest, RoomSettings, RoomView
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, condition
 from tests.fakes.world import World
@@ -269,6 +269,26 @@ async def test_a_room_that_is_not_persistent_survives_that_it_is_made_anew(world
     assert world.ready("MeetingRoom", ROOM) == ("False", "Recreating")
     await look(world)
     assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+
+
+async def test_a_server_that_is_gone_after_the_deletion_does_not_end_a_room_that_is_made_anew(world: World) -> None:
+    await opened(world, persistent=False)
+    change(world, maxParticipants=3)
+    whole = world.livekit.create_room
+
+    async def unreachable(settings: RoomSettings) -> RoomView:
+        raise ServerUnreachable("refused")
+
+    world.livekit.create_room = unreachable  # type: ignore[method-assign]
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("False", "Recreating")
+    assert "refused" in world.message("MeetingRoom", ROOM)
+    await look(world)
+    assert world.kubernetes.names("MeetingRoom") == [ROOM]
+    world.livekit.create_room = whole  # type: ignore[method-assign]
+    await look(world)
+    assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+    assert settings(world).max_participants == 3
 
 
 async def test_a_room_ends_when_it_has_been_empty_for_its_time(world: World) -> None:

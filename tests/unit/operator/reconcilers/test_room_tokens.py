@@ -1,12 +1,13 @@
 """Token Secrets of a room: for whom, in which form, and what happens when an entry goes or changes."""
 
+from dataclasses import replace
 from typing import Any
 
 import jwt
 import pytest
 
-from livekit_operator.constants import ANNOTATION_GIVEN
-from livekit_operator.errors import KubernetesError, ServerUnreachable
+from livekit_operator.constants import ANNOTATION_GIVEN, ROOM_FINALIZER
+from livekit_operator.errors import KubernetesError, NamespaceTerminating, ServerUnreachable
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, decoded
 from tests.fakes.world import World
@@ -274,3 +275,85 @@ async def test_another_url_reaches_the_secret_and_the_token_stays(world: World) 
     await world.settle()
     after = decoded(world.get("Secret", "support-42-alice"))
     assert (after["url"], after["token"]) == ("wss://elsewhere.example.com", before["token"])
+
+
+async def test_a_room_of_many_is_not_gone_through_whenever_somebody_joins(world: World) -> None:
+    await opened(world, generateTokens={"count": 50})
+    before = world.context.kept_tokens[NAMESPACE, ROOM]
+    for n in range(3):
+        world.livekit.join(ROOM, f"guest-{n + 1}")
+        await world.reconcile("LiveKitServer", "voice")
+        await world.reconcile("MeetingRoom", ROOM)
+    assert world.context.kept_tokens[NAMESPACE, ROOM] is before
+    status = world.get("MeetingRoom", ROOM)["status"]
+    assert (status["participants"], len(status["tokens"])) == (3, 50)
+    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, ROOM)
+    await world.settle()
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.context.kept_tokens == {}
+
+
+@pytest.mark.parametrize("changed", ["api_key", "api_secret", "external_url", "internal_url"])
+async def test_other_keys_and_urls_reach_every_secret(world: World, changed: str) -> None:
+    await opened(world, tokens=[{"identity": "alice"}], generateTokens={"count": 2})
+    names = ["support-42-alice", "support-42-guest-1", "support-42-guest-2"]
+    before = [decoded(world.get("Secret", name)) for name in names]
+    access = world.context.servers[NAMESPACE, "voice"]
+    access.keys = replace(access.keys, **{changed: f"another-{changed}-of-thirty-two-characters"})
+    await world.reconcile("MeetingRoom", ROOM)
+    after = [decoded(world.get("Secret", name)) for name in names]
+    for old, new in zip(before, after, strict=True):
+        assert old != new
+        assert (old["token"] != new["token"]) is changed.startswith("api_")
+
+
+async def test_one_of_many_that_is_changed_by_hand_is_put_back(world: World) -> None:
+    await opened(world, generateTokens={"count": 20})
+    before = world.get("Secret", "support-42-guest-7")
+    world.kubernetes.edit("Secret", NAMESPACE, "support-42-guest-7", {"data": {"room": "eA=="}})
+    world.kubernetes.vanish("Secret", NAMESPACE, "support-42-guest-8")
+    world.forget()
+    await world.settle()
+    assert world.written() == ["apply Secret/support-42-guest-7", "apply Secret/support-42-guest-8"]
+    assert decoded(world.get("Secret", "support-42-guest-7")) == decoded(before)
+
+
+async def test_the_next_renewal_is_the_next_look(world: World) -> None:
+    await opened(world, tokens=[{"identity": "short", "ttlSeconds": 600}, {"identity": "long"}])
+    short, long = (world.get("Secret", f"support-42-{name}") for name in ("short", "long"))
+    again = await world.reconcile("MeetingRoom", ROOM)
+    assert again is not None
+    assert 340 <= again <= 400
+    world.clock.advance(again)
+    await world.reconcile("MeetingRoom", ROOM)
+    assert decoded(world.get("Secret", "support-42-short")) != decoded(short)
+    assert world.get("Secret", "support-42-long") == long
+
+
+async def test_tokens_that_expired_while_the_operator_was_down_are_renewed_at_the_first_look(world: World) -> None:
+    await opened(world, tokens=[{"identity": "alice"}])
+    world.clock.advance(7 * 86400)
+    world.context.kept_tokens.clear()
+    await world.reconcile("MeetingRoom", ROOM)
+    claimed = claims(world, "support-42-alice")
+    assert claimed["exp"] > world.clock().timestamp() + 21000
+
+
+async def test_a_room_in_a_namespace_that_goes_gets_no_secret_and_no_noise(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    world.kubernetes.fail("create", "Secret", NamespaceTerminating(403, "Forbidden", "being terminated"), once=True)
+    assert await world.reconcile("MeetingRoom", ROOM) is None
+    assert "conditions" not in world.get("MeetingRoom", ROOM)["status"]
+
+
+async def test_a_room_that_is_deleted_in_the_foreground_keeps_what_kubernetes_waits_for(world: World) -> None:
+    await opened(world, tokens=[{"identity": "alice"}])
+    finalizers = ["foregroundDeletion", ROOM_FINALIZER]
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"metadata": {"finalizers": finalizers}})
+    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, ROOM)
+    world.kubernetes.vanish("Secret", NAMESPACE, "support-42-alice")
+    await world.settle()
+    assert world.livekit.rooms == {}
+    assert world.kubernetes.names("Secret") == ["voice-livekit-keys"], "nothing is made anew meanwhile"
+    assert world.get("MeetingRoom", ROOM)["metadata"]["finalizers"] == ["foregroundDeletion"]
