@@ -129,7 +129,7 @@ class MeetingRoomSpec(ApiModel):
     )
     preset: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
         default=None,
-        description="Name of one of the server's room configurations (`room_configurations`, by `extraConfig`), which "
+        description="Name of one of the server's room configurations (`extraConfig.room.room_configurations`), which "
         "says what is left out here.",
     )
     adopt: bool = Field(

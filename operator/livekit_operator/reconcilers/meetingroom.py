@@ -40,6 +40,7 @@ class Observation:
     room: OpenRoom
     tokens: Tokens
     agents: Sequence[AgentObservation]
+    room_problem: Problem | None
     agents_problem: Problem | None
     people: Sequence[str]
 
@@ -93,20 +94,22 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
 
 async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, access: ServerAccess) -> Observation:
     """Make room, Secrets and dispatches as desired and return them."""
-    limits = Limits.of(server)
-    if problem := build.beyond_limits(room, limits):
-        raise Blocked("ServerLimitExceeded", problem)
     claimed = ROOM_FINALIZER in room.metadata.finalizers
-    room_lifecycle.check_foreign(room, access.rooms.get(build.room_name(room)), claimed=claimed)
+    listed = access.rooms.get(build.room_name(room))
+    room_lifecycle.check_foreign(room, listed, claimed=claimed)
+    if (problem := build.refusal(room, server)) and not (claimed and listed):
+        raise Blocked(*problem)
     await add_finalizer(context, room, ROOM_FINALIZER)
     heard = Overheard(access.client)
     access = replace(access, client=heard.client)
-    opened = await room_lifecycle.ensure_room(room, access)
-    tokens = await ensure_tokens(context, room, access, limits, new=not claimed)
+    # A room that is there goes on as it is, with its calls and tokens, when it is to be what the server refuses.
+    opened = room_lifecycle.opened_room(room, listed) if listed and problem else None
+    opened = opened or await room_lifecycle.ensure_room(room, access)
+    tokens = await ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
-    return Observation(replace(opened, view=view), tokens, agents, agents_problem, people)
+    return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people)
 
 
 def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:
@@ -152,7 +155,7 @@ def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
 def _conditions(room: MeetingRoom, observed: Observation) -> list[Observed]:
     agent_problem = next((agent.problem for agent in observed.agents if agent.problem), observed.agents_problem)
     blocked = observed.tokens.problem
-    problem = (blocked.reason, blocked.message) if blocked else agent_problem
+    problem = observed.room_problem or ((blocked.reason, blocked.message) if blocked else agent_problem)
     ready = Observed.not_ready(*problem) if problem else Observed.ready(f"Room {observed.room.view.name} is open.")
     conditions = [ready]
     if observed.agents or observed.agents_problem:

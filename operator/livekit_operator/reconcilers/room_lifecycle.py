@@ -142,6 +142,11 @@ async def _create(access: ServerAccess, settings: RoomSettings, former: str | No
     raise Blocked(_RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS)
 
 
+def opened_room(room: MeetingRoom, view: RoomView) -> OpenRoom:
+    """Return a room that is there, as it is."""
+    return OpenRoom(view, room.status.get("settingsHash") if view.sid == room.status.get("sid") else None)
+
+
 def recreate_asked(room: MeetingRoom) -> str | None:
     """Return the value of the annotation that asks for the room to be made anew, None when there is none."""
     return room.metadata.annotations.get(ANNOTATION_RECREATE)
@@ -150,9 +155,7 @@ def recreate_asked(room: MeetingRoom) -> str | None:
 def _known(room: MeetingRoom, access: ServerAccess, settings: RoomSettings) -> OpenRoom | None:
     """Return the room as listed, None for one that there is not or that may be lost."""
     view = None if settings.name in access.rooms.doubtful else access.rooms.get(settings.name)
-    if view is None:
-        return None
-    return OpenRoom(view, room.status.get("settingsHash") if view.sid == room.status.get("sid") else None)
+    return opened_room(room, view) if view else None
 
 
 def _made(room: MeetingRoom, view: RoomView, settings: RoomSettings) -> OpenRoom:

@@ -114,6 +114,18 @@ def differs(actual: RoomSettings, wanted: RoomSettings, made_with: str | None) -
     return made_with != settings_hash(wanted)
 
 
+def refusal(room: MeetingRoom, server: LiveKitServer) -> tuple[str, str] | None:
+    """Return reason and message of why the server would not make the room; None when it would."""
+    if problem := beyond_limits(room, Limits.of(server)):
+        return "ServerLimitExceeded", problem
+    preset, section = room.spec.preset, server.spec.extra_config.get("room")
+    presets = section.get("room_configurations") if isinstance(section, dict) else None
+    if preset and not (isinstance(presets, dict) and preset in presets):
+        name = room.spec.server_ref.name
+        return "PresetNotFound", f"LiveKitServer {name} has no {preset} in spec.extraConfig.room.room_configurations."
+    return None
+
+
 def beyond_limits(room: MeetingRoom, limits: Limits) -> str | None:
     """Return which text of the room the server would refuse, and why; None when it takes all."""
     if limits.room_name and len(name := room_name(room).encode()) > limits.room_name:

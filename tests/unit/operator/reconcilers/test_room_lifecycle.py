@@ -50,6 +50,7 @@ def pending(world: World) -> bool:
 
 
 async def test_everything_that_a_server_honours_is_asked_for(world: World) -> None:
+    await world.with_server(extraConfig={"room": {"room_configurations": {"studio": {"max_participants": 7}}}})
     world.livekit.presets["studio"] = RoomSettings("", 7, 0, 0, "of the preset")
     agents = [{"agentName": "scribe", "metadata": "m", "attributes": {"b": "2", "a": "1"}, "deployment": "blue"}]
     await opened(
@@ -70,13 +71,45 @@ async def test_everything_that_a_server_honours_is_asked_for(world: World) -> No
     assert not pending(world), "what the preset says is as it should be"
 
 
-async def test_an_unknown_preset_is_told(world: World) -> None:
+@pytest.mark.parametrize("config", [{}, {"room": {}}, {"room": {"room_configurations": {"other": {}}}}, {"room": 1}])
+async def test_a_preset_that_the_server_has_not_is_told(world: World, config: dict[str, Any]) -> None:
     await world.with_server()
-    world.kubernetes.put(manifests.room(preset="nope"))
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"extraConfig": config}})
+    world.kubernetes.put(manifests.room(preset="studio"))
+    world.forget()
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("False", "PresetNotFound")
+    assert "has no studio in spec.extraConfig.room.room_configurations" in world.message("MeetingRoom", ROOM)
+    assert world.livekit.requests == []
+
+
+async def test_a_preset_that_the_server_does_not_know_yet_is_told(world: World) -> None:
+    """Its configuration says so, and the servers that run are of the one before."""
+    await world.with_server(extraConfig={"room": {"room_configurations": {"studio": {}}}})
+    world.kubernetes.put(manifests.room(preset="studio"))
     await world.reconcile("MeetingRoom", ROOM)
     assert world.ready("MeetingRoom", ROOM) == ("False", "ServerRefused")
     assert "unknown room configuration" in world.message("MeetingRoom", ROOM)
-    world.livekit.presets["nope"] = RoomSettings("", 0, 0, 0, "")
+    world.livekit.presets["studio"] = RoomSettings("", 0, 0, 0, "")
+    await world.settle()
+    assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+
+
+@pytest.mark.parametrize("wrong", [{"preset": "nope"}, {"metadata": "x" * 11}])
+async def test_a_room_goes_on_when_it_is_to_be_what_the_server_refuses(world: World, wrong: dict[str, str]) -> None:
+    await world.with_server(limits={"metadataBytes": 10})
+    await opened(world, metadata="right", tokens=[{"identity": "alice", "ttlSeconds": 600}])
+    before, token = sid(world), world.get("Secret", "support-42-alice")
+    change(world, **wrong)
+    await world.settle()
+    world.clock.advance(400)
+    await look(world)
+    assert world.ready("MeetingRoom", ROOM)[0] == "False"
+    assert (sid(world), settings(world).metadata) == (before, "right")
+    assert world.get("Secret", "support-42-alice") != token, "its tokens are renewed all the same"
+    change(world, **dict.fromkeys(wrong))
+    await world.settle()
+    assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
 
 
 @pytest.mark.parametrize(("kind", "limit"), [("Meeting", 10), ("VoiceAgent", 10), ("LiveStream", 0)])
@@ -106,6 +139,7 @@ async def test_a_limit_of_the_server_is_no_reason_to_make_rooms_anew_for_ever(wo
     ids=lambda changed: next(iter(changed)),
 )
 async def test_what_a_live_room_cannot_be_given_waits_until_it_is_empty(world: World, changed: dict[str, Any]) -> None:
+    await world.with_server(extraConfig={"room": {"room_configurations": {"studio": {}}}})
     world.livekit.presets["studio"] = RoomSettings("", 0, 0, 0, "")
     await opened(world)
     before = sid(world)
