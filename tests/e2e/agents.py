@@ -1,0 +1,294 @@
+"""What stories of VoiceAgentPool share: pools of light agents, people in rooms, and the server's word on who is where.
+
+A light agent is a worker of a user's own, with a few lines of code and no sound. It says in its attributes which pod it
+came from and which version that is, so that LiveKit itself tells who serves a room.
+"""
+
+import asyncio
+import json
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Self
+
+from livekit import api
+
+from tests.e2e.conftest import Story
+from tests.e2e.servers import node_ports, server
+from tests.harness.calls import Guest, Guests
+from tests.harness.install import find_images
+from tests.harness.kubectl import Manifest, until
+from tests.harness.resources import SERVER
+from tests.harness.servers import Key
+from tests.harness.watching import Seen
+
+POOL = "desk"
+CODE = "agent-code"
+AGENTS = "app.kubernetes.io/component=agent"
+# Leaves its last words where the kubelet finds them, as any program may.
+CRASHES = ("sh", "-c", "echo 'no model file' > /dev/termination-log; exit 3")
+# Runs for ever, and ends when it is told to.
+NEVER_REGISTERS = ("sh", "-c", "trap exit TERM; sleep infinity & wait")
+_VERSION = "livekit-operator.dev/revision"
+_TRACK = "livekit-operator.dev/track"
+
+
+def code(*, first: str = "", options: str = "", session: str = "await ctx.connect()", request: str = "") -> str:
+    """Return an agent's code: what it does `first`, more options of its worker, and what it does with a call."""
+    return f"""\
+import os
+
+from livekit.agents import AgentServer, JobContext, JobExecutorType, JobRequest, cli
+
+{first}
+
+
+async def answer(request: JobRequest) -> None:
+    {request or 'await request.accept(attributes={"pod": os.environ["HOSTNAME"], "version": os.environ["VERSION"]})'}
+
+
+# Threads instead of processes: a call without sound needs none of its own.
+server = AgentServer(job_executor_type=JobExecutorType.THREAD, num_idle_processes=1{options})
+
+
+@server.rtc_session(on_request=answer, agent_name=os.environ.get("AGENT_NAME", ""))
+async def entrypoint(ctx: JobContext) -> None:
+    {session}
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+
+
+def code_map(**files: str) -> Manifest:
+    """Return the ConfigMap with agents' code: name of a file without `.py` -> code."""
+    data = {f"{name}.py": text for name, text in (files or {"agent": code()}).items()}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": CODE}, "data": data}
+
+
+def agent(story: Story, version: str = "1", file: str = "agent", **fields: Any) -> Manifest:
+    """Return `spec.agent` for code of `code_map`, run by the stock image as if it were the user's own."""
+    return {
+        "image": find_images(story.platform.target).agent,
+        "command": ["python", f"/code/{file}.py", "start"],
+        "env": [{"name": "VERSION", "value": version}],
+        **fields,
+    }
+
+
+def command(story: Story, *words: str) -> Manifest:
+    """Return `spec.agent` that runs something else than an agent."""
+    return agent(story, command=list(words))
+
+
+def pool(story: Story, name: str = POOL, **spec: Any) -> Manifest:
+    """Return a pool of light agents, changed at will; None takes a field away."""
+    mount = {"name": "code", "mountPath": "/code", "readOnly": True}
+    fields = {
+        "serverRef": {"name": SERVER},
+        "agent": agent(story),
+        "sessionsPerPod": 4,
+        "idleProcesses": 1,
+        "drainTimeoutSeconds": 120,
+        "resources": {"requests": {"cpu": "20m", "memory": "64Mi"}},
+        "podTemplate": {"volumes": [{"name": "code", "configMap": {"name": CODE}}], "volumeMounts": [mount]},
+        **spec,
+    }
+    return _resource("VoiceAgentPool", name, {key: value for key, value in fields.items() if value is not None})
+
+
+def room(name: str, pool: str = POOL, *, dispatch: str = "OnFirstParticipant") -> Manifest:
+    """Return a room that one pool serves, with a token for alice."""
+    agents = [{"poolRef": {"name": pool}, "dispatch": dispatch}]
+    spec = {"serverRef": {"name": SERVER}, "agents": agents, "tokens": [{"identity": "alice"}]}
+    return _resource("MeetingRoom", name, spec)
+
+
+def _resource(kind: str, name: str, spec: object) -> Manifest:
+    return {
+        "apiVersion": "livekit-operator.dev/v1alpha1",
+        "kind": kind,
+        "metadata": {"name": name},
+        "spec": spec,
+    }
+
+
+async def serve(story: Story, *manifests: Manifest, code: Manifest | None = None) -> None:
+    """Apply a server, agents' code and what else there is, and wait until pools and rooms are ready."""
+    await story.kubectl.apply(server(**node_ports()), code or code_map(), *manifests)
+    for kind, resource in (("VoiceAgentPool", "voiceagentpool"), ("MeetingRoom", "meetingroom")):
+        if names := [m["metadata"]["name"] for m in manifests if m["kind"] == kind]:
+            await story.ready(resource, *names)
+
+
+async def change(story: Story, spec: Manifest, name: str = POOL) -> None:
+    """Merge fields into a pool's spec; None takes one away."""
+    patch = json.dumps({"spec": spec})
+    await story.kubectl("patch", "voiceagentpool", name, "--type", "merge", "--patch", patch)
+
+
+async def delete_rooms(story: Story, names: Iterable[str]) -> None:
+    """Delete rooms and wait until they are gone."""
+    await story.kubectl("delete", "meetingroom", *names, "--wait", "--timeout", "60s")
+
+
+async def pods(story: Story, name: str = POOL, *, track: str = "") -> list[Manifest]:
+    """Return a pool's pods that are not leaving, the oldest first."""
+    selector = f"{AGENTS},app.kubernetes.io/instance={name}" + (f",{_TRACK}={track}" if track else "")
+    found = await story.kubectl.find("pods", selector)
+    staying = [pod for pod in found if "deletionTimestamp" not in pod["metadata"]]
+    return sorted(staying, key=lambda pod: (str(pod["metadata"]["creationTimestamp"]), str(pod["metadata"]["name"])))
+
+
+async def gone(story: Story, pod: str, *, seconds: float = 60) -> None:
+    """Wait until a pod no longer exists."""
+
+    async def look() -> bool:
+        return pod not in [found["metadata"]["name"] for found in await story.kubectl.find("pods", AGENTS)]
+
+    await until(f"pod {pod} to be gone", look, seconds=seconds)
+
+
+def revision(pod: Manifest) -> str:
+    """Return the version that a pod is of."""
+    return str(pod["metadata"]["labels"][_VERSION])
+
+
+async def condition(
+    story: Story, kind: str, name: str, type_: str, reason: str, *, status: str = "", seconds: float = 60
+) -> str:
+    """Wait until a condition has this reason, and a status if given, for the current spec; return its message."""
+
+    async def look() -> str:
+        manifest = await story.kubectl.get(kind, name)
+        for found in (manifest.get("status") or {}).get("conditions") or ():
+            now = found.get("observedGeneration") == manifest["metadata"]["generation"]
+            if now and (found["type"], found["reason"]) == (type_, reason) and status in ("", found["status"]):
+                return str(found["message"])
+        return ""
+
+    message: str = await until(f"{kind}/{name} to say {type_} {reason}", look, seconds=seconds)
+    return message
+
+
+def version_of(state: Seen | Manifest, revision: str) -> Manifest:
+    """Return the line of a revision in a pool's `status.versions`, empty when it is not there."""
+    status = state.status if isinstance(state, Seen) else state.get("status") or {}
+    return next((line for line in status.get("versions") or () if line["revision"] == revision), {})
+
+
+def on_track(state: Seen | Manifest, track: str) -> str:
+    """Return the newest revision that a pool's status says is on this track, empty when none is."""
+    status = state.status if isinstance(state, Seen) else state.get("status") or {}
+    return next((str(line["revision"]) for line in status.get("versions") or () if line["track"] == track), "")
+
+
+def rolled_out(state: Seen) -> bool:
+    """Return whether every pod that is wanted serves and is as wanted; older ones may still end their calls."""
+    status = state.status
+    counts = {status.get(name) for name in ("replicas", "readyReplicas", "updatedReplicas", "desiredReplicas")}
+    current = status.get("observedGeneration") == state.manifest["metadata"].get("generation")
+    return bool(current and len(counts) == 1 and state.condition("Ready").get("status") == "True")
+
+
+@dataclass(frozen=True)
+class Agent:
+    """An agent in a room, in its own words; `pod` and `version` are empty for agents that do not say so."""
+
+    identity: str
+    name: str
+    pod: str
+    version: str
+
+    @classmethod
+    def of(cls, participant: api.ParticipantInfo) -> Self:
+        """Read a participant's attributes."""
+        said = participant.attributes
+        return cls(participant.identity, said.get("lk.agent.name", ""), said.get("pod", ""), said.get("version", ""))
+
+
+class Switchboard:
+    """The server's own word on which agents are in which rooms; `most` is the largest number ever seen in a room."""
+
+    def __init__(self, client: api.LiveKitAPI) -> None:
+        self.client = client
+        self.most: dict[str, int] = defaultdict(int)
+
+    async def agents(self, room: str) -> list[Agent]:
+        """Return the agents in a room."""
+        try:
+            answer = await self.client.room.list_participants(api.ListParticipantsRequest(room=room))
+        except api.ServerError as error:
+            if error.status == 404:
+                return []
+            raise
+        found = [p for p in answer.participants if p.kind == api.ParticipantInfo.Kind.AGENT]
+        self.most[room] = max(self.most[room], len(found))
+        return [Agent.of(participant) for participant in found]
+
+    async def served(self, *rooms: str, seconds: float = 60) -> list[Agent]:
+        """Wait until each of these rooms has an agent, and return the first of each."""
+
+        async def look() -> list[Agent]:
+            found = await asyncio.gather(*(self.agents(room) for room in rooms))
+            return [agents[0] for agents in found if agents] if all(found) else []
+
+        agents: list[Agent] = await until(f"agents in {', '.join(rooms)}", look, seconds=seconds)
+        return agents
+
+    async def ask(self, room: str, agent_name: str, deployment: str = "") -> None:
+        """Make a room and ask for an agent past the operator."""
+        await self.client.room.create_room(api.CreateRoomRequest(name=room))
+        request = api.CreateAgentDispatchRequest(room=room, agent_name=agent_name, deployment=deployment)
+        await self.client.agent_dispatch.create_dispatch(request)
+
+
+@asynccontextmanager
+async def switchboard(story: Story) -> AsyncIterator[Switchboard]:
+    """Connect to the story's server."""
+    url, key = await access(story)
+    async with api.LiveKitAPI(url, key.id, key.secret) as client:
+        yield Switchboard(client)
+
+
+async def access(story: Story) -> tuple[str, Key]:
+    """Return the URL of the story's server, and its key."""
+    (manifest,) = await story.ready("livekitserver", SERVER)
+    keys = await story.kubectl.secret(manifest["status"]["keysSecretName"])
+    return manifest["status"]["externalUrl"], Key(keys["apiKey"], keys["apiSecret"])
+
+
+@asynccontextmanager
+async def guest(story: Story, room: str) -> AsyncIterator[Guest]:
+    """Enter a MeetingRoom as alice, when her token is there."""
+
+    async def look() -> dict[str, str]:
+        return await story.kubectl.secret(f"{room}-alice")
+
+    secret: dict[str, str] = await until(f"alice's token for {room}", look)
+    async with Guests([secret], within=0.0) as guests:
+        yield guests.all[0]
+
+
+async def meet(board: Switchboard, guest: Guest, *, seconds: float = 60) -> Agent:
+    """Wait until a guest sees the room's only agent, and return it.
+
+    LiveKit tells people only after some seconds of somebody who publishes nothing.
+    """
+    (agent,) = await board.served(guest.room, seconds=seconds)
+
+    async def look() -> bool:
+        return guest.agents == {agent.identity}
+
+    await until(f"{agent.identity} to be seen in {guest.room}", look, seconds=20)
+    return agent
+
+
+@asynccontextmanager
+async def guest_room(story: Story, name: str, pool: str = POOL) -> AsyncIterator[Guest]:
+    """Make a MeetingRoom and enter it."""
+    await story.kubectl.apply(room(name, pool))
+    async with guest(story, name) as entered:
+        yield entered

@@ -1,0 +1,174 @@
+"""A new version gets some of the calls before it gets all of them, and none of them is lost by that."""
+
+import math
+import random
+
+import pytest
+
+from tests.e2e import agents
+from tests.e2e.agents import POOL, Switchboard, on_track, rolled_out, switchboard, version_of
+from tests.e2e.conftest import Story
+from tests.harness.kubectl import Manifest, until
+from tests.harness.watching import Seen, Watched
+
+WEIGHT = 20
+ROOMS, AT_ONCE = 100, 20
+# How seldom a share that is right may look wrong.
+DOUBT = 1e-4
+DEADLINE_SECONDS = 20
+RAISES = agents.code(session='await ctx.connect()\n    raise RuntimeError("this version is wrong")')
+
+
+@pytest.mark.timeout(420)
+async def test_a_canary_gets_its_share_of_the_calls_and_takes_over_when_it_is_promoted(story: Story) -> None:
+    names = random.Random(20).sample([f"{a}-{b}" for a in ("blue", "green", "red") for b in range(100)], ROOMS)
+    await agents.serve(story, agents.pool(story, sessionsPerPod=AT_ONCE))
+    async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
+        stable = pool.last.status["revision"]
+        canary = await _begin_canary(story, pool, {"weight": WEIGHT})
+        versions: list[str] = []
+        for first in range(0, ROOMS, AT_ONCE):
+            batch = names[first : first + AT_ONCE]
+            versions += await _call(story, board, batch)
+            if first + AT_ONCE < ROOMS:
+                await agents.delete_rooms(story, batch)
+        share = versions.count("2")
+        print(f"{share} of {ROOMS} calls went to the canary")
+        assert share in _likely(ROOMS, WEIGHT / 100), versions
+        assert set(versions) == {"1", "2"}
+        assert max(board.most.values()) == 1, "two agents were in one room"
+        counted = await pool.until("the canary's calls to be counted", lambda s: _sessions(s) >= share and s)
+        assert counted.status["canary"]["sessions"] == share
+        assert on_track(counted, "Stable") == stable
+
+        # The last batch stays: promotion ends no call.
+        before = await board.served(*batch)
+        busy = [str(pod["metadata"]["name"]) for pod in await agents.pods(story, track="canary")]
+        assert any(agent.version == "2" for agent in before), "none of the last calls went to the canary"
+        await agents.change(story, {"rollout": {"canary": {"promote": canary}}})
+        await pool.until("the new version to take over", lambda s: on_track(s, "Stable") == canary and rolled_out(s))
+        await agents.delete_rooms(story, batch[:1])
+        assert {*(await _call(story, board, ["later-1", "later-2", "later-3"]))} == {"2"}
+        assert [agent.identity for agent in await board.served(*batch[1:])] == [a.identity for a in before[1:]]
+        assert set(busy) & {pod["metadata"]["name"] for pod in await _all(story)}, "a canary with calls was ended"
+        await agents.delete_rooms(story, batch[1:])
+        for name in busy:
+            await agents.gone(story, name)
+        await pool.until("the old version to have left", lambda s: not version_of(s, stable).get("replicas"))
+        assert not pool.last.status.get("canary")
+
+
+@pytest.mark.timeout(300)
+async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(story: Story) -> None:
+    rollout = {"progressDeadlineSeconds": DEADLINE_SECONDS}
+    await agents.serve(story, agents.pool(story, rollout=rollout, sessionsPerPod=8), agents.room("before"))
+    async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
+        stable = pool.last.status["revision"]
+        async with agents.guest(story, "before") as guest:
+            agent = await agents.meet(board, guest)
+            broken = agents.command(story, *agents.CRASHES)
+            await agents.change(story, {"agent": broken, "rollout": {"canary": {"weight": 99}}})
+            wanted = await pool.until("another version", lambda s: _other(s, stable))
+            assert set(await _call(story, board, [f"while-{number}" for number in range(5)])) == {"1"}
+            failed = await pool.until(
+                "the canary to have failed",
+                lambda s: (line := version_of(s, wanted)).get("track") == "Failed" and line,
+                seconds=DEADLINE_SECONDS + 40,
+            )
+            assert "no model file" in failed["message"]
+            message = await story.reason("voiceagentpool", POOL, "RolledBack")
+            assert wanted in message
+            assert stable in message
+            assert set(await _call(story, board, [f"after-{number}" for number in range(2)])) == {"1"}
+            await pool.until("its pods to leave", lambda s: not version_of(s, wanted).get("replicas"))
+            assert guest.agents == {agent.identity}
+        assert not pool.last.status.get("canary")
+        assert max(board.most.values()) == 1
+
+
+@pytest.mark.timeout(300)
+async def test_a_canary_whose_calls_fail_is_taken_back_and_they_are_served_after_all(story: Story) -> None:
+    code = agents.code_map(agent=agents.code(), raises=RAISES)
+    await agents.serve(story, agents.pool(story, sessionsPerPod=8), code=code)
+    async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
+        stable = pool.last.status["revision"]
+        analysis = {"minSessions": 3, "maxFailedPercent": 20}
+        canary = await _begin_canary(story, pool, {"weight": 90, "analysis": analysis}, file="raises")
+        names = [f"try-{number}" for number in range(6)]
+        await story.kubectl.apply(*(agents.room(name, dispatch="OnCreate") for name in names))
+        failed = await pool.until(
+            "the canary to be judged",
+            lambda s: (line := version_of(s, canary)).get("track") == "Failed" and line,
+            seconds=90,
+        )
+        assert failed["failedSessions"] >= 1
+        assert canary in await story.reason("voiceagentpool", POOL, "RolledBack")
+
+        async def served_by_the_first() -> bool:
+            found = [await board.agents(name) for name in names]
+            return all([agent.version for agent in room] == ["1"] for room in found)
+
+        await until("every room to be served by the version before", served_by_the_first, seconds=90)
+        assert on_track(pool.last, "Stable") == stable
+
+
+@pytest.mark.timeout(300)
+async def test_a_canary_that_serves_well_is_promoted_by_itself(story: Story) -> None:
+    await agents.serve(story, agents.pool(story, sessionsPerPod=8))
+    async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
+        analysis = {"minSessions": 3, "maxFailedPercent": 20}
+        canary = await _begin_canary(story, pool, {"weight": 90, "analysis": analysis})
+        names = [f"try-{number}" for number in range(6)]
+        assert (await _call(story, board, names)).count("2") >= analysis["minSessions"]
+        agents_before = await board.served(*names)
+        await agents.delete_rooms(story, names[:5])
+        await pool.until("it to take over", lambda s: on_track(s, "Stable") == canary and rolled_out(s), seconds=90)
+        assert [a.identity for a in await board.served(names[5])] == [agents_before[5].identity]
+        assert set(await _call(story, board, ["later-1", "later-2"])) == {"2"}
+
+
+async def _begin_canary(story: Story, pool: Watched, canary: Manifest, *, file: str = "agent") -> str:
+    """Change the pool's version as a canary, wait until a pod of it serves, and return its revision."""
+    before = pool.last.status["revision"]
+    change = {"agent": agents.agent(story, "2", file), "rollout": {"canary": canary}}
+    await agents.change(story, change)
+
+    def serves(state: Seen) -> str:
+        found = str((state.status.get("canary") or {}).get("revision", ""))
+        return found if found != before and version_of(state, found).get("readyReplicas") else ""
+
+    revision: str = await pool.until("the canary to serve", serves, seconds=90)
+    line = version_of(pool.last, revision)
+    assert line["track"] == "Canary"
+    assert pool.last.status["canary"]["weight"] == canary["weight"]
+    assert on_track(pool.last, "Stable") == before
+    return revision
+
+
+async def _call(story: Story, board: Switchboard, names: list[str]) -> list[str]:
+    """Make rooms that call an agent at once, and return which version came to each."""
+    await story.kubectl.apply(*(agents.room(name, dispatch="OnCreate") for name in names))
+    return [agent.version for agent in await board.served(*names)]
+
+
+async def _all(story: Story) -> list[Manifest]:
+    return await story.kubectl.find("pods", agents.AGENTS)
+
+
+def _sessions(state: Seen) -> int:
+    return int((state.status.get("canary") or {}).get("sessions") or 0)
+
+
+def _other(state: Seen, revision: str) -> str:
+    found = str(state.status.get("revision", ""))
+    return found if found != revision else ""
+
+
+def _likely(trials: int, share: float) -> range:
+    """Return the counts of a binomial distribution without its tails, each as improbable as half of `DOUBT`."""
+    below, low, high = 0.0, 0, 0
+    for count in range(trials + 1):
+        below += math.comb(trials, count) * share**count * (1 - share) ** (trials - count)
+        low = count + 1 if below < DOUBT / 2 else low
+        high = count if below < 1 - DOUBT / 2 else high
+    return range(low, high + 2)
