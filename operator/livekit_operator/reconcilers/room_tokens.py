@@ -12,7 +12,7 @@ from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAccess, Tokens
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import Limits, ServerKeys, room_name
-from livekit_operator.resources.room_tokens import Entry
+from livekit_operator.resources.room_entries import Entry, entries, problem_of
 
 
 async def ensure_tokens(
@@ -45,7 +45,7 @@ async def _ensure_all(
     context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, *, new: bool
 ) -> Tokens:
     """One identity's problem must not cost the others their renewal, nor the room its agents."""
-    found, problems, wanted = [], [], build.entries(room)
+    found, problems, wanted = [], [], entries(room)
     names = Counter(entry.secret_name for entry in wanted)
     for entry in wanted:
         try:
@@ -71,7 +71,7 @@ def _check(room: MeetingRoom, entry: Entry, limits: Limits, names: Counter[str])
     if names[entry.secret_name] > 1:
         message = f"More than one identity wants the Secret {entry.secret_name}: give them other names by secretName."
         raise Blocked("SecretNameTaken", message)
-    if problem := build.problem_of(room, entry, limits):
+    if problem := problem_of(room, entry, limits):
         raise Blocked(*problem)
 
 

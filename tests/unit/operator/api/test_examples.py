@@ -9,7 +9,7 @@ import yaml
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.resources.meetingroom import Limits
-from livekit_operator.resources.room_tokens import entries, problem_of
+from livekit_operator.resources.room_entries import entries, problem_of
 from tests.unit.operator.resources import models
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))

@@ -18,7 +18,7 @@ from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.api.tokens import Role
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import ServerKeys
-from livekit_operator.resources.room_tokens import Entry
+from livekit_operator.resources.room_entries import Entry, entries
 from tests.fakes.manifests import API_KEY, API_SECRET, decoded
 from tests.unit.operator.resources import models
 
@@ -28,7 +28,7 @@ KEYS = ServerKeys(API_KEY, API_SECRET, "ws://voice-livekit.team.svc:7880", "wss:
 
 def room_with(**token: Any) -> tuple[MeetingRoom, Entry]:
     room = models.room(tokens=[{"identity": "alice", **token}])
-    return room, build.entries(room)[0]
+    return room, entries(room)[0]
 
 
 def minted(now: datetime = NOW, **token: Any) -> dict[str, Any]:
@@ -241,7 +241,7 @@ def test_a_kept_token_stays_the_same() -> None:
 )
 def test_the_name_of_a_secret(room: str, identity: str, name: str | None) -> None:
     model = models.room(room, tokens=[{"identity": identity}])
-    made = build.entries(model)[0].secret_name
+    made = entries(model)[0].secret_name
     assert made == name or name is None
     assert len(made) <= 253
     assert made.startswith(f"{room}-")
@@ -303,31 +303,34 @@ identities = st.text(
 @given(st.lists(identities, min_size=1, max_size=8, unique=True), st.sampled_from(["r", "support-42", "r" * 50]))
 def test_each_identity_has_a_secret_of_its_own_whatever_it_is(names: list[str], room: str) -> None:
     model = models.room(room, tokens=[{"identity": name} for name in names])
-    found = build.entries(model)
+    found = entries(model)
     secrets = [entry.secret_name for entry in found]
     assert len(set(secrets)) == len(names)
     for name in secrets:
         assert re.fullmatch(NAME_PATTERN, name)
         assert len(name) <= 253
         assert name.startswith(f"{room}-")
-    assert secrets == [entry.secret_name for entry in build.entries(model)], "the same at each look"
+    assert secrets == [entry.secret_name for entry in entries(model)], "the same at each look"
 
 
 @given(identities)
 def test_an_identity_that_looks_like_the_name_made_for_another_one_costs_it_only_its_name(identity: str) -> None:
-    [made] = build.entries(models.room(tokens=[{"identity": identity}]))
-    twin = made.secret_name.removeprefix("support-42-")
+    room = "r" * 50
+    [made] = entries(models.room(room, tokens=[{"identity": identity}]))
+    twin = made.secret_name.removeprefix(f"{room}-")
     if twin == identity:
         return
-    one, other = build.entries(models.room(tokens=[{"identity": identity}, {"identity": twin}]))
-    assert other.secret_name == f"support-42-{twin}"
+    one, other = entries(models.room(room, tokens=[{"identity": identity}, {"identity": twin}]))
+    assert other.secret_name == f"{room}-{twin}"
     assert one.secret_name != other.secret_name
+    assert re.fullmatch(NAME_PATTERN, one.secret_name)
+    assert len(one.secret_name) <= 253
 
 
 @given(identities, identities)
 def test_a_token_says_whatever_the_identity_and_the_room_are(identity: str, room: str) -> None:
     model = models.room(roomName=room, tokens=[{"identity": identity}])
-    [entry] = build.entries(model)
+    [entry] = entries(model)
     values = decoded(build.build_token_secret(model, entry, KEYS, now=datetime.now(UTC)))
     claims = api.TokenVerifier(API_KEY, API_SECRET).verify(values["token"])
     assert claims.video is not None
@@ -338,7 +341,7 @@ def test_a_token_says_whatever_the_identity_and_the_room_are(identity: str, room
 @given(st.integers(min_value=60, max_value=31536000), identities, st.floats(min_value=0, max_value=1))
 def test_a_token_is_never_renewed_late_nor_more_than_a_little_early(ttl: int, identity: str, share: float) -> None:
     model = models.room(tokens=[{"identity": identity, "ttlSeconds": ttl}])
-    [entry] = build.entries(model)
+    [entry] = entries(model)
     secret = build.build_token_secret(model, entry, KEYS, now=NOW)
     # The expiry in the annotation is in whole seconds, and so is this moment.
     is_due = build.token_is_due(secret, model, entry, KEYS, NOW + timedelta(seconds=int(ttl * share)))
@@ -350,7 +353,7 @@ def test_a_token_is_never_renewed_late_nor_more_than_a_little_early(ttl: int, id
 
 def test_generated_identities_are_numbered_and_apart() -> None:
     model = models.room(generateTokens={"count": 500, "identityPrefix": "Gast Nr. "})
-    found = build.entries(model)
+    found = entries(model)
     assert [entry.identity for entry in found[:2]] == ["Gast Nr. 1", "Gast Nr. 2"]
     assert len({entry.secret_name for entry in found}) == 500
     assert all(a.secret_name != b.secret_name for a, b in pairwise(found))
@@ -358,4 +361,4 @@ def test_generated_identities_are_numbered_and_apart() -> None:
 
 def test_a_given_name_that_another_identity_has_by_itself_is_not_resolved_in_silence() -> None:
     tokens = [{"identity": "alice"}, {"identity": "bob", "secretName": "support-42-alice"}]
-    assert [entry.secret_name for entry in build.entries(models.room(tokens=tokens))] == ["support-42-alice"] * 2
+    assert [entry.secret_name for entry in entries(models.room(tokens=tokens))] == ["support-42-alice"] * 2
