@@ -99,8 +99,9 @@ def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int |
     staying = [pod for pod in pods if not pod.finished and not pod.leaving]
     # Of no use to anybody, it need not wait for its replacement.
     useless = [pod for pod in staying if (pod.track, pod.version) not in versions and pod.useless]
+    names = {pod.name for pod in useless}
     delete += [pod.name for pod in useless]
-    staying = [pod for pod in staying if pod not in useless]
+    staying = [pod for pod in staying if pod.name not in names]
 
     create: list[str] = []
     wanted = {target.track: target for target in targets}
@@ -118,7 +119,7 @@ def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int |
 def _approach(pods: Sequence[PodView], target: Target, max_surge: int | str) -> tuple[int, list[PodView]]:
     """Return how many pods of a track to create and which to delete, to come to its target."""
     current = [pod for pod in pods if pod.version == target.version and not pod.unwanted]
-    older = [pod for pod in pods if pod not in current]
+    older = [pod for pod in pods if pod.version != target.version or pod.unwanted]
     create = max(0, target.desired - len(current))
     if older:
         most = max(target.desired, len(older)) + max(1, resolve(max_surge, target.desired))

@@ -112,8 +112,16 @@ class _Engine:
             return sound, self._marks
 
 
-@lru_cache(maxsize=1)
+_starting = threading.Lock()
+
+
 def _engine() -> _Engine:
+    with _starting:  # the cache alone lets two threads in at once, and espeak-ng has one global state
+        return _only_engine()
+
+
+@lru_cache(maxsize=1)
+def _only_engine() -> _Engine:
     return _Engine()
 
 

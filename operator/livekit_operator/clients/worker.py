@@ -1,5 +1,6 @@
 """What an agent pod says of itself, over HTTP on its own address."""
 
+import asyncio
 import json
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -11,6 +12,7 @@ from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 
 _MAX_BODY_BYTES = 1024 * 1024
 _MAX_ERRORS = 8
+_MOST_AT_ONCE = 64
 _MAX_JOBS = 1000
 # A pod may run anybody's image: what it says is cut to what a status can hold.
 _MAX_NAME = 253
@@ -39,6 +41,8 @@ class WorkerClient:
     def __init__(self, port: int = AGENT_STATUS_PORT, plain_port: int = WORKER_PORT) -> None:
         self._port, self._plain_port = port, plain_port
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
+        # Fewer than the session has connections: whoever waits for one would be late before it is asked.
+        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -61,7 +65,8 @@ class WorkerClient:
     async def _get(self, address: str, port: int, path: str) -> Any:
         host = f"[{address}]" if ":" in address else address
         # The pod may run anybody's image: it leads nowhere else and is not listened to for ever.
-        async with self._session.get(f"http://{host}:{port}/{path}", allow_redirects=False) as response:
+        url = f"http://{host}:{port}/{path}"
+        async with self._turns, self._session.get(url, allow_redirects=False) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
             return json.loads(await _read(response))
