@@ -4,7 +4,11 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.reconcilers.children import contains, is_owned
+from livekit_operator.errors import NotOwned
+from livekit_operator.reconcilers.children import contains, ensure, is_owned
+from livekit_operator.resources.metadata import COMPONENT_ROOM, opaque_secret
+from tests.fakes import manifests
+from tests.fakes.world import World
 from tests.unit.operator.resources import models
 
 
@@ -51,3 +55,31 @@ def test_contains(actual: Any, desired: Any, expected: bool) -> None:
 )
 def test_is_owned(references: Any, expected: bool) -> None:
     assert is_owned(models.room(), {"metadata": {"ownerReferences": references}}) is expected
+
+
+async def test_a_child_of_a_new_owner_is_made_without_being_looked_up() -> None:
+    world, owner = World(), models.room()
+    desired = opaque_secret(owner, COMPONENT_ROOM, "s", {"a": "b"})
+    made = await ensure(world.context, owner, desired, new=True)
+    assert (world.kubernetes.reads, world.written()) == ([], ["create Secret/s"])
+    assert await ensure(world.context, owner, desired, new=True) is made
+    assert world.written() == ["create Secret/s"]
+
+
+async def test_a_child_that_is_there_after_all_is_made_as_desired() -> None:
+    """The operator died after it had made it, and its cache is behind."""
+    world, owner = World(), models.room()
+    await ensure(world.context, owner, opaque_secret(owner, COMPONENT_ROOM, "s", {"a": "b"}))
+    world.context.children["Secret"].remove(("team", "s"))
+    world.forget()
+    made = await ensure(world.context, owner, opaque_secret(owner, COMPONENT_ROOM, "s", {"a": "c"}), new=True)
+    assert world.written() == ["create Secret/s", "apply Secret/s"]
+    assert manifests.decoded(made) == {"a": "c"}
+
+
+async def test_somebody_elses_object_is_left_alone_by_a_new_owner_too() -> None:
+    world, owner = World(), models.room()
+    foreign = world.kubernetes.put(manifests.secret("s", mine="yes"))
+    with pytest.raises(NotOwned):
+        await ensure(world.context, owner, opaque_secret(owner, COMPONENT_ROOM, "s", {"a": "b"}), new=True)
+    assert world.get("Secret", "s") == foreign
