@@ -62,7 +62,7 @@ async def test_a_child_of_a_new_owner_is_made_without_being_looked_up() -> None:
     desired = opaque_secret(owner, COMPONENT_ROOM, "s", {"a": "b"})
     made = await ensure(world.context, owner, desired, new=True)
     assert (world.kubernetes.reads, world.written()) == ([], ["create Secret/s"])
-    assert await ensure(world.context, owner, desired, new=True) is made
+    assert await ensure(world.context, owner, desired, new=True) == made
     assert world.written() == ["create Secret/s"]
 
 
