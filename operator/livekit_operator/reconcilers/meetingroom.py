@@ -104,12 +104,24 @@ async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, acce
     access = replace(access, client=heard.client)
     # A room that is there goes on as it is, with its calls and tokens, when it is to be what the server refuses.
     opened = room_lifecycle.opened_room(room, listed) if listed and problem else None
-    opened = opened or await room_lifecycle.ensure_room(room, access)
+    try:
+        opened = opened or await room_lifecycle.ensure_room(room, access, claimed=claimed)
+    except Blocked as blocked:
+        if blocked.reason == room_lifecycle.ROOM_EXISTS:
+            await _unclaim(context, room)
+        raise
     tokens = await ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
     return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people)
+
+
+async def _unclaim(context: Context, room: MeetingRoom) -> None:
+    """Take the finalizer off again, of the resource as it is now: the room is not its to delete."""
+    manifest = context.resources["MeetingRoom"].get(room.key)
+    if manifest is not None:
+        await remove_finalizer(context, MeetingRoom.model_validate(manifest), ROOM_FINALIZER)
 
 
 def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:

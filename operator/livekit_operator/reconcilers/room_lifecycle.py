@@ -17,6 +17,7 @@ from livekit_operator.views import ParticipantView, RoomSettings, RoomView
 # A room that was just deleted is gone within this time; until then the server hands it out again (livekit#4726).
 _RECREATE_RETRY_SECONDS = 1.0
 _RECREATING = "Recreating"
+ROOM_EXISTS = "RoomExists"
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def check_foreign(room: MeetingRoom, listed: RoomView | None, *, claimed: bool) 
     if listed is None or claimed or room.spec.adopt or room.status.get("sid") == listed.sid:
         return
     raise Blocked(
-        "RoomExists",
+        ROOM_EXISTS,
         f"The server has a room {listed.name} already, which this resource has not made; it is left untouched. "
         f"Take it over by spec.adopt, or choose another roomName.",
     )
@@ -103,10 +104,10 @@ async def end(context: Context, room: MeetingRoom, why: str) -> None:
     await context.kubernetes.delete("MeetingRoom", *room.key, uid=room.metadata.uid)
 
 
-async def ensure_room(room: MeetingRoom, access: ServerAccess) -> OpenRoom:
+async def ensure_room(room: MeetingRoom, access: ServerAccess, *, claimed: bool) -> OpenRoom:
     """Return the room, made when the server has none, and anew when an empty one has other settings or people ask.
 
-    Raises Blocked while the server hands out the room that was deleted.
+    Raises Blocked while the server hands out the room that was deleted, and when somebody else's appeared meanwhile.
     """
     settings = build.room_settings(room)
     opened = _known(room, access, settings)
@@ -118,6 +119,10 @@ async def ensure_room(room: MeetingRoom, access: ServerAccess) -> OpenRoom:
         opened = None
     if opened is None:
         opened = _made(room, await _create(access, settings, former), settings)
+        if opened.differs(settings) or opened.view.participants:
+            # Made since the last listing: a fresh one is empty and as it was asked for.
+            access.rooms.put(opened.view)
+            check_foreign(room, opened.view, claimed=claimed)
     view = opened.view
     if room.spec.metadata is not None and view.settings.metadata != settings.metadata:
         await access.client.update_metadata(settings.name, settings.metadata)

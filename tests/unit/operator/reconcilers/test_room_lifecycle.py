@@ -242,6 +242,32 @@ async def test_a_room_of_others_is_left_alone_until_it_is_to_be_taken_over(world
     assert world.livekit.rooms == {}
 
 
+@pytest.mark.parametrize(
+    ("theirs", "callers"),
+    [
+        pytest.param(RoomSettings(ROOM, 0, 300, 20, "theirs"), 0, id="as no resource makes it"),
+        pytest.param(RoomSettings(ROOM, 10, NEVER_SECONDS, NEVER_SECONDS, ""), 1, id="with somebody in it"),
+    ],
+)
+async def test_a_room_of_others_that_is_not_listed_yet_is_left_alone_too(
+    world: World, theirs: RoomSettings, callers: int
+) -> None:
+    await world.with_server()
+    world.livekit.start_room(theirs)
+    for n in range(callers):
+        world.livekit.join(ROOM, f"p{n}")
+    world.kubernetes.put(manifests.room(metadata="ours", tokens=[{"identity": "mallory"}]))
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("False", "RoomExists")
+    assert not world.get("MeetingRoom", ROOM)["metadata"]["finalizers"]
+    await world.settle()
+    assert world.ready("MeetingRoom", ROOM) == ("False", "RoomExists")
+    assert world.kubernetes.names("Secret") == ["voice-livekit-keys"]
+    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, ROOM)
+    await world.settle()
+    assert settings(world) == theirs
+
+
 async def test_a_resource_that_never_had_the_room_does_not_delete_it(world: World) -> None:
     await world.with_server()
     world.livekit.start_room(RoomSettings(ROOM, 4, 300, 20, ""))
