@@ -8,6 +8,7 @@ import argparse
 import asyncio
 import json
 import secrets
+import signal
 import sys
 import traceback
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection
@@ -115,12 +116,16 @@ async def _install() -> Target:
 
 async def _measure(benchmarks: Benchmarks, parts: Collection[str]) -> tuple[list[list[Figure]], list[str]]:
     """Return the figures of these parts, and the names of those that failed."""
+    task = asyncio.current_task()
+    assert task
+    # Whatever ends it, no namespace is left behind.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     found, failed = [], []
     for part in [part for part in PARTS if part in parts]:
         measure: Callable[[], Awaitable[list[Figure]]] = getattr(benchmarks, part)
         try:
             figures = await measure()
-            table([figures])  # a part that lacks a figure has failed
+            print(table([figures]), file=sys.stderr)  # a part that lacks a figure fails here
         except Exception:  # noqa: BLE001 - an hour's figures must not be lost with the last one
             traceback.print_exc()
             failed.append(part)

@@ -108,8 +108,8 @@ async def warm_caller(kubectl: Kubectl) -> None:
     """Join a room without an agent once: what the caller's own SDK does at its first call is not the platform's."""
     await kubectl.apply(room("warm-up", "alice"))
     await until("the warm-up room", lambda: _is_ready(kubectl, "meetingroom", "warm-up"))
-    async with Call(await kubectl.secret("warm-up-alice")):
-        pass
+    async with Call(await kubectl.secret("warm-up-alice")) as call:
+        await call.hold(1)  # whoever leaves before the microphone is published has the SDK complain
     await kubectl("delete", "meetingroom", "warm-up")
 
 

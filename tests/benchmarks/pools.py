@@ -5,7 +5,7 @@ import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self
@@ -14,12 +14,14 @@ from tests.benchmarks.calls import warm_caller
 from tests.benchmarks.table import Figure, per, ratio
 from tests.benchmarks.usage import Usage, measure_usage
 from tests.caller.call import Call
+from tests.caller.microphone import RATE as MICROPHONE_RATE
 from tests.cluster import tools
 from tests.harness.agents import AGENT, agent_pods, pod_of_call, status_of
-from tests.harness.calls import Guest, asking
+from tests.harness.calls import QUESTION, Guest
 from tests.harness.kubectl import Kubectl, Manifest, is_ready, until
 from tests.harness.processes import sigkill
 from tests.harness.resources import POOL, SERVER, quickstart, room
+from tests.providers.speech import CALLER_VOICE, prepare
 
 Secrets = list[dict[str, str]]
 
@@ -29,6 +31,7 @@ BURST = 6
 # Little is asked for, so that the scheduler finds a place for every pod on a small machine; nothing limits its use.
 _SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 _IDLE, _TALKING = 6, 3
+_ANSWER_SECONDS = 60.0
 
 
 # --- What is set up ---------------------------------------------------------------------------------------------------
@@ -420,6 +423,7 @@ async def measure_cost(kubectl: Kubectl, figures: CostFigures) -> None:
         await _change_processes(kubectl, processes)
         (pod,) = await _warm_pods(kubectl, 1, processes)
         figures.idle[processes] = await measure_usage(pod)
+    prepare([QUESTION], MICROPHONE_RATE, CALLER_VOICE)  # now, not while three callers wait for it
     calls = [Call(secret, listener=True) for secret in secrets]
     try:
         await asyncio.gather(*(call.join() for call in calls))
@@ -430,12 +434,30 @@ async def measure_cost(kubectl: Kubectl, figures: CostFigures) -> None:
             return bool(status["activeSessions"] == _TALKING and status["warmProcesses"] == _IDLE)
 
         await until("processes to be warm beside the calls", busy_and_warm)
-        async with AsyncExitStack() as talking:
-            for call in calls:
-                await talking.enter_async_context(asking(call))
+        async with _talking(calls):
             figures.talking = await measure_usage(pod)
     finally:
         await asyncio.gather(*(call.hang_up() for call in calls))
+
+
+@asynccontextmanager
+async def _talking(calls: Sequence[Call]) -> AsyncIterator[None]:
+    """Let everybody ask, be answered and ask again, from the first answers until the block ends."""
+
+    async def talk(call: Call) -> None:
+        while True:
+            await call.ask(QUESTION, _ANSWER_SECONDS)
+
+    await asyncio.gather(*(call.ask(QUESTION, _ANSWER_SECONDS) for call in calls))
+    tasks = [asyncio.create_task(talk(call)) for call in calls]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    if failures := [one for one in ended if isinstance(one, Exception)]:
+        raise failures[0]  # who was cancelled went on to the end
 
 
 async def _change_processes(kubectl: Kubectl, processes: int) -> None:
