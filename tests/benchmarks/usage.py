@@ -7,7 +7,7 @@ from pathlib import Path
 
 from tests.cluster.cgroups import hierarchies
 from tests.harness.kubectl import Manifest
-from tests.harness.processes import processes, pss_mib
+from tests.harness.processes import processes
 
 
 @dataclass
@@ -17,7 +17,9 @@ class Usage:
     cores: list[float] = field(default_factory=list)
     """CPU seconds per second, of processes that ended meanwhile as well."""
     pss_mib: list[float] = field(default_factory=list)
-    """Memory at the window's end: the sum of proportional set sizes."""
+    """Memory at the window's end: the sum of proportional set sizes. What other pods map as well counts in part."""
+    anonymous_mib: list[float] = field(default_factory=list)
+    """That without files: what the pod shares with no other, and what its next process adds."""
 
 
 async def measure_usage(pod: Manifest, *, windows: int = 5, seconds: float = 4.0) -> Usage:
@@ -27,8 +29,21 @@ async def measure_usage(pod: Manifest, *, windows: int = 5, seconds: float = 4.0
         began, used = time.monotonic(), _cpu_seconds(group)
         await asyncio.sleep(seconds)
         usage.cores.append((_cpu_seconds(group) - used) / (time.monotonic() - began))
-        usage.pss_mib.append(pss_mib(pod))
+        usage.pss_mib.append(_mib(pod, "Pss"))
+        usage.anonymous_mib.append(_mib(pod, "Pss_Anon"))
     return usage
+
+
+def _mib(pod: Manifest, name: str) -> float:
+    """Return the sum of a line of `smaps_rollup` over a pod's processes."""
+    kib = 0
+    for pid in processes(pod):
+        try:
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+        except (FileNotFoundError, ProcessLookupError):
+            continue  # it ended meanwhile
+        kib += sum(int(line.split()[1]) for line in lines if line.startswith(f"{name}:"))
+    return kib / 1024
 
 
 def _group(pod: Manifest) -> Path:
