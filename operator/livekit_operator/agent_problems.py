@@ -37,9 +37,9 @@ class AgentFacts:
     provider_problem: str | None = None
     """Which provider refuses the agents (`REFUSED_CODES`), and the field to look at."""
     target_load: float = 1.0
-    """The load at which the server offers a worker no more jobs."""
+    """The load at which the server offers a worker no more jobs; none gets any at 1 or more."""
     loads: tuple[float, ...] = ()
-    """Loads of the workers without the runner that call themselves available."""
+    """Loads of the workers without the runner that hold no call."""
     at_limit: bool = False
     """Whether maxReplicas keeps more pods from coming."""
     waiting: int = 0
@@ -89,12 +89,13 @@ def _deployment_mismatch(facts: AgentFacts) -> str | None:
 
 
 def _target_load_too_low(facts: AgentFacts) -> str | None:
-    if not facts.loads or min(facts.loads) < facts.target_load:
+    target = min(facts.target_load, 1.0)
+    if not facts.loads or min(facts.loads) < target:
         return None
     return (
-        f"The server offers calls only to workers below a load of {facts.target_load:g}, and none of those that are "
-        f"available is below {min(facts.loads):g}: raise spec.agents.targetLoad of the LiveKitServer to at least "
-        "spec.agent.loadThreshold."
+        f"The server offers calls only to workers below a load of {target:g}, and those without a call say "
+        f"{min(facts.loads):g} and more: have the load function of your worker (`load_fnc`) say less when it is free, "
+        "or set spec.agent.runner to Injected."
     )
 
 
@@ -114,13 +115,13 @@ def _no_worker_registered(facts: AgentFacts) -> str | None:
 
 
 def _all_workers_full(facts: AgentFacts) -> str | None:
-    if facts.free_sessions or not facts.registered:
+    if facts.free_sessions or not facts.registered or not facts.waiting:
         return None
     if facts.at_limit:
-        return f"Every agent is taken, and {_rooms(facts)}: raise spec.autoscaling.maxReplicas."
+        return "Every agent is taken, and no more pods may come: raise spec.autoscaling.maxReplicas."
     return (
-        f"Every agent is taken, and {_rooms(facts)} until a pod comes or a call ends: raise "
-        "spec.autoscaling.bufferSessions, or spec.replicas where the number is fixed, to keep more free."
+        "Every agent is taken until a pod comes or a call ends: raise spec.autoscaling.bufferSessions, or "
+        "spec.replicas where the number is fixed, to keep more free."
     )
 
 

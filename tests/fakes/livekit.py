@@ -4,7 +4,7 @@ from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from livekit_operator.errors import ServerRefused, ServerUnreachable
-from livekit_operator.views import DispatchView, JobView, ParticipantView, RoomSettings, RoomView
+from livekit_operator.views import AgentRequest, DispatchView, JobView, ParticipantView, RoomSettings, RoomView
 from tests.fakes.clock import Clock
 
 _READS = frozenset({"list_rooms", "list_participants", "list_dispatches", "close"})
@@ -137,13 +137,14 @@ class FakeLiveKit:
         found = self.rooms[room].dispatches if room in self.rooms else []
         return [DispatchView(d.id, d.agent_name, now - d.made_at, d.deployment, tuple(d.jobs)) for d in found]
 
-    async def create_dispatch(self, room: str, agent_name: str, metadata: str, deployment: str = "") -> DispatchView:
+    async def create_dispatch(self, room: str, wanted: AgentRequest) -> DispatchView:
         """Ask for an agent in a room."""
-        self._begin("create_dispatch", room, agent_name, metadata, *([deployment] if deployment else []))
+        name, deployment = wanted.agent_name, wanted.deployment
+        self._begin("create_dispatch", room, name, wanted.metadata, *([deployment] if deployment else []))
         self._made += 1
-        dispatch = _Dispatch(f"AD_{self._made}", agent_name, metadata, self.clock().timestamp(), deployment)
+        dispatch = _Dispatch(f"AD_{self._made}", name, wanted.metadata, self.clock().timestamp(), deployment)
         self._room(room).dispatches.append(dispatch)
-        return DispatchView(dispatch.id, agent_name, 0.0, deployment)
+        return DispatchView(dispatch.id, name, 0.0, deployment)
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
         """Take a request back; one that is gone already is fine."""

@@ -251,10 +251,6 @@ WRONG = [
      "runner None is for an agent of your own"),
     ("unknown runner", POOL, {"spec.agent": {**OWN_AGENT, "runner": "Magic"}}, "spec.agent.runner",
      "Unsupported value"),
-    ("threshold of the runner", POOL, {"spec.agent": {**OWN_AGENT, "loadThreshold": 0.7}}, "spec.agent.loadThreshold",
-     "loadThreshold is for runner None"),
-    ("no threshold", POOL, {"spec.agent": {**OWN_AGENT, "runner": "None", "loadThreshold": 0}},
-     "spec.agent.loadThreshold", "must be above 0"),
     ("stock agent of another user", POOL, {"spec.agent.runAsUser": 2000}, "spec.agent.runAsUser", "an image of your"),
     ("root", POOL, {"spec.agent": {**OWN_AGENT, "runAsUser": 0}}, "spec.agent.runAsUser", "equal to 1"),
     *[(f"variable {name}", POOL, {"spec.agent": {**OWN_AGENT, "env": variables(name)}}, "spec.agent.env[0].name",
@@ -420,7 +416,7 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
         pytest.param(POOL, {"spec.agent": OWN_AGENT, "spec.metricsPort": 9091}, id="an agent of one's own"),
         pytest.param(
             POOL,
-            {"spec.agent": {**OWN_AGENT, "runner": "None", "loadThreshold": 0.7, "args": ["-v"], "runAsUser": 10001}},
+            {"spec.agent": {**OWN_AGENT, "runner": "None", "args": ["-v"], "runAsUser": 10001}},
             id="an agent of one's own, with nothing put in",
         ),
         pytest.param(

@@ -35,10 +35,6 @@ def _quoted(names: tuple[str, ...]) -> str:
     return ", ".join(f"'{name}'" for name in names)
 
 
-# A whole 0 would pass a minimum of 0.01, which the API server rounds for it (kube-openapi MinimumNativeType).
-LoadThreshold = Annotated[
-    float, Field(ge=0, le=10, json_schema_extra=schema_extra(rule("self > 0.0", "must be above 0")))
-]
 # Credentials in it would be read by whoever may read the pool.
 ProxyUrl = Annotated[
     str,
@@ -213,11 +209,6 @@ class AgentSpec(ApiModel):
                 "runner None is for an agent of your own, with command: the stock agent is its runner",
                 ".runner",
             ),
-            rule(
-                "!has(self.loadThreshold) || self.runner == 'None'",
-                "loadThreshold is for runner None: the runner counts calls and takes them until sessionsPerPod",
-                ".loadThreshold",
-            ),
             rule("!has(self.runAsUser) || has(self.image)", "runAsUser is for an image of your own", ".runAsUser"),
             rule(
                 f"has(self.command) || !has(self.env) || !self.env.exists(e, e.name in [{_quoted(STOCK_VARIABLES)}])",
@@ -253,11 +244,6 @@ class AgentSpec(ApiModel):
         description="`Injected`: the operator's runner is put into an agent of your own and applies sessionsPerPod, "
         "idleProcesses, drainTimeoutSeconds and metricsPort, and says when it is warm and what it does. `None`: "
         "nothing is put in; these fields are then for your code to keep, and a pod is Ready when port 8081 answers.",
-    )
-    load_threshold: LoadThreshold | None = Field(
-        default=None,
-        description="With runner `None`: the `load_threshold` of your worker, so that the server offers it jobs up to "
-        "there; 0.7 when left out, the library's own.",
     )
     run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         default=None,

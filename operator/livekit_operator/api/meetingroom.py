@@ -10,6 +10,7 @@ from livekit_operator.api.server_config import PlayoutDelay
 from livekit_operator.api.tokens import (
     NO_CONTROL_CHARACTERS,
     AgentDispatch,
+    Attributes,
     GenerateTokens,
     Metadata,
     Moment,
@@ -32,6 +33,9 @@ class RoomAgent(ApiModel):
         "time, or when somebody joins.",
     )
     metadata: str | None = Field(default=None, description="Text handed to the agent with its job.", max_length=65536)
+    attributes: Attributes = Field(
+        default_factory=dict, description="Attributes handed to the agent with its job, which it has in the room."
+    )
 
 
 class MeetingRoomSpec(ApiModel):

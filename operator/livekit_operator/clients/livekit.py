@@ -10,7 +10,7 @@ from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
 from livekit_operator.errors import ServerRefused, ServerUnreachable
-from livekit_operator.views import DispatchView, JobView, ParticipantView, RoomSettings, RoomView
+from livekit_operator.views import AgentRequest, DispatchView, JobView, ParticipantView, RoomSettings, RoomView
 
 T = TypeVar("T")
 
@@ -52,7 +52,7 @@ class LiveKit(Protocol):
         """Return the requests for agents in a room."""
         ...
 
-    async def create_dispatch(self, room: str, agent_name: str, metadata: str, deployment: str = "") -> DispatchView:
+    async def create_dispatch(self, room: str, wanted: AgentRequest) -> DispatchView:
         """Ask for an agent in a room; of the workers of a deployment, or of those that registered without one."""
         ...
 
@@ -132,10 +132,14 @@ class LiveKitClient:
         answer = await _absent_is_fine(self._api.agent_dispatch.list_dispatch(room))
         return [_dispatch_view(dispatch) for dispatch in answer or ()]
 
-    async def create_dispatch(self, room: str, agent_name: str, metadata: str, deployment: str = "") -> DispatchView:
+    async def create_dispatch(self, room: str, wanted: AgentRequest) -> DispatchView:
         """Ask for an agent in a room; of the workers of a deployment, or of those that registered without one."""
         request = api.CreateAgentDispatchRequest(
-            agent_name=agent_name, room=room, metadata=metadata, deployment=deployment
+            room=room,
+            agent_name=wanted.agent_name,
+            metadata=wanted.metadata,
+            attributes=dict(wanted.attributes),
+            deployment=wanted.deployment,
         )
         return _dispatch_view(await _call(self._api.agent_dispatch.create_dispatch(request)))
 

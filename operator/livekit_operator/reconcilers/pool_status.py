@@ -125,7 +125,7 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
         wanted_deployments=tuple(sorted({_deployment(pod) for pod in observed.serving})) or ("",),
         deployments=tuple(sorted({worker.deployment for worker in answering if worker.deployment is not None})),
         target_load=standing.target_load,
-        loads=tuple(worker.load for worker in answering if worker.load is not None),
+        loads=tuple(worker.load for worker in answering if worker.load is not None and not worker.sessions),
         dispatch_age=(now - unanswered).total_seconds() if unanswered else None,
     )
 

@@ -12,7 +12,6 @@ from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed
 from livekit_operator.reconcilers.context import Context, ServerAccess
-from livekit_operator.resources.server_config import AGENT_LOAD_THRESHOLD
 
 R = TypeVar("R", bound=Resource)
 
@@ -59,14 +58,6 @@ def find_pool(context: Context, resource: Resource, reference: ObjectRef) -> Voi
     """Return the VoiceAgentPool of a reference, None when it does not exist."""
     manifest = context.resources["VoiceAgentPool"].get(target(resource, reference))
     return _understood(context, VoiceAgentPool, manifest) if manifest else None
-
-
-def agent_load(context: Context, server: Key) -> float:
-    """Return the highest load up to which agents of any pool of a server take calls; at least the runner's."""
-    pools = [key for kind, key in context.users.of_server(server) if kind == "VoiceAgentPool"]
-    manifests = [manifest for key in pools if (manifest := context.resources["VoiceAgentPool"].get(key))]
-    given = [(manifest["spec"].get("agent") or {}).get("loadThreshold") for manifest in manifests]
-    return max([AGENT_LOAD_THRESHOLD, *(float(load) for load in given if load is not None)])
 
 
 def _understood(context: Context, model: type[R], manifest: Manifest) -> R:

@@ -16,7 +16,7 @@ from livekit_operator.reconcilers.references import find_pool, target
 from livekit_operator.resources import meetingroom as build
 from livekit_operator.resources.voiceagentpool import agent_name
 from livekit_operator.versions import pick_deployment
-from livekit_operator.views import DispatchView, ParticipantView, RoomView
+from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomView
 
 Problem = tuple[str, str]
 
@@ -207,11 +207,14 @@ async def _act(
     for dispatch_id in decision.delete:
         await access.client.delete_dispatch(view.name, dispatch_id)
     if decision.create:
-        metadata = candidate.reference.metadata or ""
+        given = candidate.reference
+        wanted = AgentRequest(
+            candidate.agent_name, given.metadata or "", tuple(sorted(given.attributes.items())), decision.deployment
+        )
         if memory is not None:
             # Before the request: other rooms look for a place while it is on its way.
             memory.promise(room.key, view.name, decision.deployment, now)
-        await access.client.create_dispatch(view.name, candidate.agent_name, metadata, decision.deployment)
+        await access.client.create_dispatch(view.name, wanted)
     if memory is None:
         return
     if decision.state == "Unavailable":

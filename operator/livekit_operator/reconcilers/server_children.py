@@ -16,7 +16,6 @@ from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminati
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
-from livekit_operator.reconcilers.references import agent_load
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import managed_redis, server_config, server_network
@@ -50,7 +49,6 @@ async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -
         server,
         operator_webhook_url=webhook_url(context, server.key),
         redis_address=redis_address,
-        agent_load=agent_load(context, server.key),
     )
     values = [
         await read_value(context, server.metadata.namespace, secret.name, key, secret.field)

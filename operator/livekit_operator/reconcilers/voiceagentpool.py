@@ -20,7 +20,7 @@ from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.pool_pods import Observation, observe
 from livekit_operator.reconcilers.pool_status import Standing
 from livekit_operator.reconcilers.reconcile import reconcile
-from livekit_operator.reconcilers.references import agent_load, find_access, find_server, is_ready, target
+from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import pool_versions as versions
@@ -115,7 +115,7 @@ async def _progress(
         versions=sorted(known.values(), key=lambda version: (version.created, version.revision), reverse=True),
         created=0 if refused else len(decided.create),
         waiting=len(memory.waiting),
-        target_load=target_load(server, agent_load(context, server.key)),
+        target_load=target_load(server),
     )
     return standing, again
 

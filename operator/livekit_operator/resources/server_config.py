@@ -45,11 +45,10 @@ def build_config(
     *,
     operator_webhook_url: str | None,
     redis_address: str | None,
-    agent_load: float = AGENT_LOAD_THRESHOLD,
 ) -> Section:
     """Return the configuration file as plain values.
 
-    `redis_address` (`host:port`) is that of a managed Redis, `agent_load` the load up to which agents take calls.
+    `redis_address` (`host:port`) is that of a managed Redis.
 
     Raises Blocked when `extraConfig` says what it must not. Source of names and defaults: pkg/config/config.go of
     livekit-server, pkg/rtcconfig of mediatransportutil, redis and xtls of protocol.
@@ -69,7 +68,7 @@ def build_config(
         "room": _room(spec.room),
         "limit": _limit(spec.limits),
         "node_selector": _node_selector(spec.node_selection),
-        "agents": {"target_load": target_load(server, agent_load)},
+        "agents": {"target_load": target_load(server)},
         "webhook": _webhook(server, operator_webhook_url),
         "logging": _logging(spec.logging),
         "prometheus": _without_nothing({"port": metrics_port(server)}),
@@ -77,9 +76,13 @@ def build_config(
     return _merged(_without_nothing(sections), spec.extra_config)
 
 
-def target_load(server: LiveKitServer, agent_load: float) -> float:
-    """Return the load from which on the server offers a worker no more calls, never below the workers' own."""
-    return max(server.spec.agents.target_load or 0.0, agent_load, AGENT_LOAD_THRESHOLD)
+def target_load(server: LiveKitServer) -> float:
+    """Return the load from which on the server offers a worker no more calls, never below any worker's own.
+
+    More than 1 would not help: among the workers it chooses by 1 - load (pkg/service/agentservice.go
+    selectWorkerWeightedByLoad).
+    """
+    return max(server.spec.agents.target_load or AGENT_LOAD_THRESHOLD, AGENT_LOAD_THRESHOLD)
 
 
 def metrics_port(server: LiveKitServer) -> int | None:

@@ -30,7 +30,7 @@ CAUSES: dict[str, dict[str, Any]] = {
     "DeploymentMismatch": {"deployments": ("blue",)},
     "TargetLoadTooLow": {"target_load": 0.7, "loads": (0.75, 0.9)},
     "NoWorkerRegistered": {"registered": 0},
-    "AllWorkersFull": {"free_sessions": 0},
+    "AllWorkersFull": {"free_sessions": 0, "waiting": 1},
     "DispatchPending": {"dispatch_age": 7.2},
 }
 
@@ -66,11 +66,9 @@ CAUSES: dict[str, dict[str, Any]] = {
             id="both deployments",
         ),
         pytest.param(OLDER_CANARY, "DeploymentMismatch", "the deployment 'canary-new'", id="of several one is missing"),
+        pytest.param(CAUSES["TargetLoadTooLow"], "TargetLoadTooLow", "load_fnc", id="load"),
         pytest.param(
-            CAUSES["TargetLoadTooLow"], "TargetLoadTooLow", "spec.agents.targetLoad of the LiveKitServer", id="load"
-        ),
-        pytest.param(
-            {"target_load": 0.7, "loads": (0.7,)}, "TargetLoadTooLow", "spec.agent.loadThreshold", id="at the very load"
+            {"target_load": 3.0, "loads": (1.0,)}, "TargetLoadTooLow", "spec.agent.runner", id="at the very load"
         ),
         pytest.param(
             {"registered": 0, "ready_pods": 0}, "NoWorkerRegistered", "kubectl describe pod", id="pods are starting"
@@ -85,7 +83,7 @@ CAUSES: dict[str, dict[str, Any]] = {
         pytest.param(
             {"free_sessions": 0, "waiting": 3, "at_limit": True},
             "AllWorkersFull",
-            "3 rooms wait: raise spec.autoscaling.maxReplicas",
+            "no more pods may come: raise spec.autoscaling.maxReplicas",
             id="full, and no more may come",
         ),
         pytest.param(

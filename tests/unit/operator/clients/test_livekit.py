@@ -169,7 +169,7 @@ async def test_dispatches(server: Server) -> None:
     assert second.age == 0.0, "a server whose clock is ahead"
 
     server.reply = api.AgentDispatch(id="AD_3", agent_name="front-desk")
-    assert await server.client.create_dispatch("support-42", "front-desk", "job") == DispatchView(
+    assert await server.client.create_dispatch("support-42", AgentRequest("front-desk", "job")) == DispatchView(
         "AD_3", "front-desk", 0.0
     )
     assert server.asked[1] == api.CreateAgentDispatchRequest(agent_name="front-desk", room="support-42", metadata="job")
@@ -182,7 +182,7 @@ CALLS: dict[str, Call] = {
     "list_rooms": lambda client: client.list_rooms(),
     "create_room": lambda client: client.create_room(SETTINGS),
     "update_metadata": lambda client: client.update_metadata("r", "m"),
-    "create_dispatch": lambda client: client.create_dispatch("r", "a", "m"),
+    "create_dispatch": lambda client: client.create_dispatch("r", AgentRequest("a", "m")),
 }
 ABSENT_IS_FINE: dict[str, tuple[Call, object]] = {
     "delete_room": (lambda client: client.delete_room("r"), None),

@@ -62,7 +62,8 @@ async def test_a_status(pod: Pod) -> None:
 
 async def test_a_status_with_everything(pod: Pod) -> None:
     pod.body = (
-        b'{"registered": false, "activeSessions": 1, "capacity": 4, "agentName": "desk", "deployment": "", "providerErrors": [], '
+        b'{"registered": false, "activeSessions": 1, "capacity": 4, "agentName": "desk", "deployment": "", '
+        b'"providerErrors": [], '
         b'"jobs": [{"id": "AJ_1", "dispatchId": "AD_1", "room": "r", "startedAt": "now"}], '
         b'"notApplied": [{"setting": "idleProcesses", "reason": "unknown library"}], '
         b'"sessions": {"started": 3, "failed": 1}}'
