@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 _DECIMALS = {"ms": 0, "ms CPU": 2, "s": 1, "MiB": 0, "cores": 3, "per s": 0, "times": 1}
-_LABEL = 62
+_LABEL = 70
 
 
 class NotMeasuredError(RuntimeError):
