@@ -7,7 +7,7 @@ came from and which version that is, so that LiveKit itself tells who serves a r
 import asyncio
 import json
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
@@ -16,6 +16,7 @@ from livekit import api
 
 from tests.e2e.conftest import Story
 from tests.e2e.servers import node_ports, server
+from tests.harness.agents import status_of
 from tests.harness.calls import Guest, Guests
 from tests.harness.install import find_images
 from tests.harness.kubectl import Manifest, until
@@ -151,25 +152,52 @@ async def gone(story: Story, pod: str, *, seconds: float = 60) -> None:
     await until(f"pod {pod} to be gone", look, seconds=seconds)
 
 
+async def draining(story: Story, pod: str) -> None:
+    """Wait until a worker knows that its pod is to leave: until then it may be given calls."""
+
+    async def look() -> bool:
+        return bool((await status_of(story.kubectl, await story.kubectl.get("pod", pod)))["draining"])
+
+    await until(f"{pod} to drain", look, seconds=30)
+
+
 def revision(pod: Manifest) -> str:
     """Return the version that a pod is of."""
     return str(pod["metadata"]["labels"][_VERSION])
 
 
 async def condition(
-    story: Story, kind: str, name: str, type_: str, reason: str, *, status: str = "", seconds: float = 60
+    story: Story,
+    kind: str,
+    name: str,
+    type_: str,
+    reason: str,
+    *,
+    status: str = "",
+    words: Sequence[str] = (),
+    seconds: float = 60,
 ) -> str:
-    """Wait until a condition has this reason, and a status if given, for the current spec; return its message."""
+    """Wait until a condition has this reason, and a status and words if given, for the current spec.
+
+    Return its message.
+    """
 
     async def look() -> str:
         manifest = await story.kubectl.get(kind, name)
         for found in (manifest.get("status") or {}).get("conditions") or ():
-            now = found.get("observedGeneration") == manifest["metadata"]["generation"]
-            if now and (found["type"], found["reason"]) == (type_, reason) and status in ("", found["status"]):
-                return str(found["message"])
+            if found.get("observedGeneration") != manifest["metadata"]["generation"] or found["type"] != type_:
+                continue
+            message = str(found["message"])
+            told.append(f"{found['status']} {found['reason']}: {message}")
+            if found["reason"] == reason and status in ("", found["status"]) and all(w in message for w in words):
+                return message
         return ""
 
-    message: str = await until(f"{kind}/{name} to say {type_} {reason}", look, seconds=seconds)
+    told: list[str] = []
+    try:
+        message: str = await until(f"{kind}/{name} to say {type_} {reason}", look, seconds=seconds)
+    except TimeoutError as error:
+        raise TimeoutError(f"{error}; it says {told[-1:]}") from None
     return message
 
 

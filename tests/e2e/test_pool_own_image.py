@@ -1,0 +1,176 @@
+"""A user's own AgentServer, unchanged, is capped, warm before it is ready, and drained without cutting its call."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from tests.e2e import agents
+from tests.e2e.agents import POOL, Switchboard, rolled_out, switchboard
+from tests.e2e.conftest import Story
+from tests.harness.agents import Occupancy, status_of
+from tests.harness.kubectl import Manifest, until
+from tests.harness.watching import Watched
+
+# As in LiveKit's own examples: nothing in it knows of Kubernetes or of this operator.
+OWN = """\
+import time
+
+from livekit.agents import AgentServer, JobContext, JobProcess, cli
+
+server = AgentServer()
+
+
+def prewarm(proc: JobProcess) -> None:
+    time.sleep(3)  # loads a model
+
+
+server.setup_fnc = prewarm
+
+
+@server.rtc_session(agent_name="my-agent")
+async def entrypoint(ctx: JobContext) -> None:
+    await ctx.connect()
+
+
+if __name__ == "__main__":
+    cli.run_app(server)
+"""
+PREWARM_SECONDS = 3
+AT_ONCE = 6
+
+
+@pytest.mark.timeout(300)
+async def test_an_image_of_ones_own_never_holds_more_calls_than_it_may(story: Story) -> None:
+    await agents.serve(story, _pool(story, sessionsPerPod=1, idleProcesses=1, replicas=1), code=_code())
+    async with switchboard(story) as board, Occupancy(story.kubectl) as occupancy:
+        names = ["call-0", "call-1"]
+        await story.kubectl.apply(*(agents.room(name, dispatch="OnCreate") for name in names))
+        (served,) = await until("one of them to be served", lambda: _served(board, names))
+        (waiting,) = {*names} - {served}
+        for kind, name, type_ in (("meetingroom", waiting, "AgentsReady"), ("voiceagentpool", POOL, "AgentsAvailable")):
+            message = await agents.condition(story, kind, name, type_, "AllWorkersFull", status="False")
+            assert "spec.replicas" in message
+        state = (await story.kubectl.get("meetingroom", waiting))["status"]["agents"][0]["state"]
+        assert state == "Unavailable"
+        await agents.change(story, {"replicas": 2})
+        await board.served(*names)
+
+        # Past the operator, which would not ask so many: the worker itself refuses.
+        await agents.delete_rooms(story, names)
+        await _idle(story, 2)
+        plain = [f"plain-{number}" for number in range(AT_ONCE)]
+        await asyncio.gather(*(board.ask(name, POOL) for name in plain))
+
+        async def taken() -> bool:
+            return len(await _served(board, plain)) == 2
+
+        await until("two of the calls to be taken", taken)
+        looks = occupancy.looks
+        await until("some more looks", lambda: _reached(occupancy, looks + 10))
+        assert len(await _served(board, plain)) == 2
+    assert len(occupancy.most) == 2
+    assert set(occupancy.most.values()) == {1}, occupancy.most
+    assert max(board.most.values()) == 1
+
+
+@pytest.mark.timeout(240)
+async def test_an_image_of_ones_own_is_ready_when_it_is_warm(story: Story) -> None:
+    await agents.serve(story, code=_code())
+    began = time.monotonic()
+    await story.kubectl.apply(_pool(story, idleProcesses=2))
+    (manifest,) = await story.ready("voiceagentpool", POOL)
+    took = time.monotonic() - began
+    print(f"ready after {took:.1f} s, of which {PREWARM_SECONDS} s is the agent's own prewarming")
+    assert took > PREWARM_SECONDS
+    (pod,) = await agents.pods(story)
+    said = await status_of(story.kubectl, pod)
+    assert said["registered"]
+    assert said["warmProcesses"] == 2
+    assert said["agentName"] == manifest["status"]["agentName"] == POOL
+    applied = await agents.condition(story, "voiceagentpool", POOL, "RunnerApplied", "Applied", status="True")
+    assert applied
+    assert {"sessionsPerPod", "idleProcesses", "drainTimeout", "readiness"} <= set(said["applied"])
+    await story.kubectl.apply(agents.room("lobby"))
+    async with switchboard(story) as board, agents.guest(story, "lobby") as guest:
+        agent = await agents.meet(board, guest)
+        assert agent.name == POOL
+        assert guest.agents == {agent.identity}
+
+
+@pytest.mark.timeout(240)
+async def test_an_image_of_ones_own_ends_its_call_before_it_leaves(story: Story) -> None:
+    await agents.serve(story, _pool(story), agents.room("lobby"), code=_code())
+    async with (
+        Watched(story.kubectl, "voiceagentpool", POOL) as pool,
+        switchboard(story) as board,
+        agents.guest(story, "lobby") as guest,
+    ):
+        agent = await agents.meet(board, guest)
+        (old,) = await agents.pods(story)
+        before = pool.last.status["revision"]
+        await agents.change(story, {"agent": {"env": [{"name": "VERSION", "value": "2"}]}})
+        await pool.until(
+            "the new version to serve", lambda s: rolled_out(s) and s.status["revision"] != before, seconds=90
+        )
+        draining = await pool.until("the old pod to drain", lambda s: s.status.get("drainingReplicas") and s)
+        assert draining.status["remainingSessions"] == 1
+        await agents.draining(story, old["metadata"]["name"])
+        await story.kubectl.apply(agents.room("later", dispatch="OnCreate"))
+        await board.served("later")
+        said = await status_of(story.kubectl, old)
+        assert said["draining"]
+        assert [job["room"] for job in said["jobs"]] == ["lobby"]
+        assert guest.agents == {agent.identity}
+        assert guest.most_agents == 1
+        left = time.monotonic()
+    await agents.gone(story, old["metadata"]["name"], seconds=90)
+    print(f"the old pod was gone {time.monotonic() - left:.1f} s after its call")
+
+
+@pytest.mark.timeout(240)
+async def test_without_the_runner_the_pool_says_what_is_left_to_the_users_code(story: Story) -> None:
+    none = agents.agent(story, file="light", runner="None")
+    await agents.serve(story, agents.pool(story, agent=none), agents.room("lobby"), code=_code())
+    message = await agents.condition(
+        story, "voiceagentpool", POOL, "RunnerApplied", "RunnerNotInjected", status="False"
+    )
+    for field in ("sessionsPerPod", "idleProcesses", "drainTimeoutSeconds", "metricsPort"):
+        assert field in message
+    async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
+        async with agents.guest(story, "lobby"):
+            (agent,) = await board.served("lobby")
+            assert agent.name == POOL
+            await pool.until("the call to be counted all the same", lambda s: s.status.get("activeSessions") == 1)
+        (pod,) = await agents.pods(story)
+        assert not pod["spec"].get("initContainers")
+
+
+def _pool(story: Story, **spec: Any) -> Manifest:
+    return agents.pool(story, agent=agents.agent(story, file="own"), **spec)
+
+
+def _code() -> Manifest:
+    # Without the runner a worker measures CPUs, and takes no call where others use them.
+    light = agents.code(options=", load_fnc=lambda: 0.0")
+    return agents.code_map(own=OWN, light=light)
+
+
+async def _served(board: Switchboard, rooms: list[str]) -> list[str]:
+    found = await asyncio.gather(*(board.agents(room) for room in rooms))
+    return [room for room, agents in zip(rooms, found, strict=True) if agents]
+
+
+async def _idle(story: Story, count: int) -> None:
+    """Wait until so many pods hold no call."""
+
+    async def look() -> bool:
+        said = [await status_of(story.kubectl, pod) for pod in await agents.pods(story)]
+        return len(said) == count and all(one["activeSessions"] == 0 and one["ready"] for one in said)
+
+    await until(f"{count} idle pods", look)
+
+
+async def _reached(occupancy: Occupancy, looks: int) -> bool:
+    return occupancy.looks >= looks

@@ -1,0 +1,119 @@
+"""A pool comes from one version to the next, and back to one that served, while its calls go on."""
+
+import time
+
+import pytest
+
+from tests.e2e import agents
+from tests.e2e.agents import POOL, on_track, rolled_out, switchboard, version_of
+from tests.e2e.conftest import Story
+from tests.harness.install import TEST_KEYS, provider_secret
+from tests.harness.resources import quickstart
+from tests.harness.watching import Seen, Watched
+
+DEADLINE_SECONDS = 20
+
+
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("words", "told"), [(agents.CRASHES, "no model file"), (agents.NEVER_REGISTERS, "")])
+async def test_a_version_that_never_serves_is_taken_back_under_a_call(
+    story: Story, words: tuple[str, ...], told: str
+) -> None:
+    rollout = {"progressDeadlineSeconds": DEADLINE_SECONDS}
+    await agents.serve(story, agents.pool(story, rollout=rollout), agents.room("lobby"))
+    async with (
+        Watched(story.kubectl, "voiceagentpool", POOL) as pool,
+        switchboard(story) as board,
+        agents.guest(story, "lobby") as guest,
+    ):
+        first = pool.last.status["revision"]
+        agent = await agents.meet(board, guest)
+        await agents.change(story, {"agent": agents.command(story, *words)})
+        broken = await pool.until("another version", lambda s: _wanted_after(s, first))
+        failed = await pool.until(
+            "the version to have failed",
+            lambda s: (line := version_of(s, broken)).get("track") == "Failed" and line,
+            seconds=DEADLINE_SECONDS + 40,
+        )
+        assert told in failed["message"]
+        message = await story.reason("voiceagentpool", POOL, "RolledBack")
+        assert broken in message
+        assert first in message
+        await pool.until("its pods to leave", lambda s: not version_of(s, broken).get("replicas"))
+        assert on_track(pool.last, "Stable") == first
+        assert all(version_of(state, first).get("readyReplicas") for state in pool.states if state.status["versions"])
+        # Calls that come now are served as before.
+        await story.kubectl.apply(agents.room("later", dispatch="OnCreate"))
+        assert [found.version for found in await board.served("later")] == ["1"]
+
+        await agents.change(story, {"agent": agents.agent(story, "3")})
+        third = await pool.until("the version that was put right", lambda s: _wanted_after(s, broken))
+        await pool.until("it to serve", lambda s: on_track(s, "Stable") == third and rolled_out(s), seconds=90)
+        await agents.draining(story, agent.pod)
+        await story.kubectl.apply(agents.room("last", dispatch="OnCreate"))
+        assert [found.version for found in await board.served("last")] == ["3"]
+        assert guest.agents == {agent.identity}, "the call that was there all the time was cut"
+        assert version_of(pool.last, first)["activeSessions"] == 2
+        assert pool.last.status["remainingSessions"] == 2
+    # With everybody gone the first version goes too.
+    await agents.delete_rooms(story, ["lobby", "later"])
+    await agents.gone(story, agent.pod)
+
+
+@pytest.mark.timeout(240)
+async def test_a_pool_goes_back_to_a_version_of_its_history(story: Story) -> None:
+    await agents.serve(story, agents.pool(story))
+    async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
+        first = pool.last.status["revision"]
+        await agents.change(story, {"agent": agents.agent(story, "2")})
+        second = await pool.until("another version", lambda s: _wanted_after(s, first))
+        await pool.until("it to serve alone", lambda s: rolled_out(s) and _alone(s, second), seconds=90)
+        await pool.until("the first to be history", lambda s: version_of(s, first).get("track") == "History")
+
+        back = time.monotonic()
+        await agents.change(story, {"rollout": {"rollbackTo": first}})
+        await pool.until("the first to serve alone", lambda s: rolled_out(s) and _alone(s, first), since=back)
+        await story.kubectl.apply(agents.room("back", dispatch="OnCreate"))
+        assert [found.version for found in await board.served("back")] == ["1"]
+        assert {agents.revision(pod) for pod in await agents.pods(story)} == {first}
+
+        await agents.change(story, {"rollout": {"rollbackTo": "nosuchrevision"}})
+        message = await story.reason("voiceagentpool", POOL, "RevisionNotFound")
+        assert "nosuchrevision" in message
+        assert "spec.rollout.rollbackTo" in message
+        on = time.monotonic()
+        await agents.change(story, {"rollout": {"rollbackTo": None}})
+        await pool.until(
+            "the second to serve again", lambda s: rolled_out(s) and on_track(s, "Stable") == second, since=on
+        )
+
+
+@pytest.mark.timeout(300)
+async def test_a_providers_new_key_replaces_the_pods_and_not_the_version(story: Story) -> None:
+    _, manifest, _ = quickstart()
+    manifest["metadata"]["name"] = POOL
+    manifest["spec"] |= {"idleProcesses": 1, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
+    await story.kubectl.apply(provider_secret({**TEST_KEYS, "openai": "former-key"}))
+    await agents.serve(story)
+    await story.kubectl.apply(manifest)
+    message = await story.reason("voiceagentpool", POOL, "ProviderRejected", seconds=90)
+    assert "spec.agent.llm.apiKeySecretRef" in message
+    assert "former-key" not in message
+    revision = (await story.kubectl.get("voiceagentpool", POOL))["status"]["revision"]
+    (old,) = await agents.pods(story)
+
+    await story.kubectl.apply(provider_secret(TEST_KEYS))
+    (pool,) = await story.ready("voiceagentpool", POOL)
+    await agents.gone(story, old["metadata"]["name"])
+    assert {agents.revision(pod) for pod in await agents.pods(story)} == {revision}
+    assert [line["revision"] for line in pool["status"]["versions"]] == [revision]
+
+
+def _wanted_after(state: Seen, revision: str) -> str:
+    """Return the revision that is asked for once it is another one."""
+    found = str(state.status.get("revision", ""))
+    return found if found != revision else ""
+
+
+def _alone(state: Seen, revision: str) -> bool:
+    return [line["revision"] for line in state.status["versions"] if line.get("replicas")] == [revision]
