@@ -16,6 +16,8 @@ RoomKey = tuple[str, str]
 PROMISE_SECONDS = 5.0
 # LiveKit drops a participant whose connection is dead after some 20 s; its room has been looked at many times by then.
 LOST_SECONDS = 300.0
+# After so many looks a room is looked at whose agent no worker knows of: LiveKit lists one that died for some 20 s.
+_MISSED_LOOKS = (2, 5, 10, 20)
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,15 @@ class Free:
 
     deployment: str
     sessions: int
+
+
+@dataclass
+class JoinedRoom:
+    """A room's name on the server, its agents' identities, and for how many looks no worker has known of it."""
+
+    name: str
+    agents: frozenset[str]
+    missed: int = 0
 
 
 @dataclass
@@ -59,6 +70,8 @@ class PoolMemory:
     """Share of new calls, in percent, that the canary gets."""
     gone: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Revision -> calls begun and failed on workers that are no more; those that died with one are among the failed."""
+    joined: dict[RoomKey, JoinedRoom] = field(default_factory=dict)
+    """MeetingRooms that have an agent of the pool, as LiveKit says."""
     problem: tuple[str, str] | None = None
     """Reason and message why rooms get no agent."""
 
@@ -129,8 +142,28 @@ class PoolMemory:
 
     def served(self, room: RoomKey) -> None:
         """Note that a room has its agent, or needs none."""
-        for known in (self.waiting, self.promised, self.unanswered):
+        for known in (self.waiting, self.promised, self.unanswered, self.joined):
             known.pop(room, None)
+
+    def has_joined(self, room: RoomKey, name: str, agents: frozenset[str]) -> None:
+        """Note that LiveKit lists these agents in a room."""
+        before = self.joined.get(room)
+        self.served(room)
+        same = before is not None and before.agents == agents
+        self.joined[room] = before if same and before else JoinedRoom(name, agents)
+
+    def missed(self) -> set[RoomKey]:
+        """Return the rooms to look at because no worker knows of the call that LiveKit lists an agent for.
+
+        It may be another's worker, outside the pool: nothing is taken for dead by this alone.
+        """
+        running = {job.room for pod in self.pods.values() if pod.status for job in pod.status.jobs or ()}
+        found = set()
+        for key, room in self.joined.items():
+            room.missed = 0 if room.name in running else room.missed + 1
+            if room.missed in _MISSED_LOOKS:
+                found.add(key)
+        return found
 
     def asked(self, room: RoomKey, *, again: bool, now: datetime) -> None:
         """Note that a room's agent is on its way, for the first time or `again`."""

@@ -83,6 +83,9 @@ async def ensure_agents(
             asked.attempts = decision.attempts
             asked.calls += decision.create
             await _act(context, room, access, view, candidate, decision)
+            if decision.state == "Joined" and candidate.memory is not None:
+                agents = frozenset(p.identity for p in participants if p.agent_name == candidate.agent_name)
+                candidate.memory.has_joined(room.key, view.name, agents)
             if candidate.agent_name:
                 decided[candidate.agent_name] = decision
         activity = next((p.state for p in participants if p.agent_name == candidate.agent_name and p.state), None)
@@ -222,5 +225,5 @@ async def _act(
             context.wake("VoiceAgentPool", candidate.key)
     elif decision.state == "Dispatched":
         memory.asked(room.key, again=decision.attempts > 1, now=now)
-    else:
+    elif decision.state == "Waiting":
         memory.served(room.key)

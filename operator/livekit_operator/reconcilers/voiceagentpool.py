@@ -441,8 +441,13 @@ def _tell_rooms(
         access.rooms.lively.add(name)
         context.wake_room(server, name)
     users = set(context.users.of_pool(pool.key))
-    for room in (memory.waiting.keys() | memory.promised.keys() | memory.unanswered.keys()) - users:
+    known = memory.waiting.keys() | memory.promised.keys() | memory.unanswered.keys() | memory.joined.keys()
+    for room in known - users:
         memory.served(room)  # it is gone, or names this pool no more
+    if observed.heard:
+        for room in memory.missed():
+            access.rooms.lively.add(memory.joined[room].name)
+            context.wake("MeetingRoom", room)
     places = memory.stable.sessions - len(memory.promised)
     for room in sorted(memory.waiting, key=lambda key: memory.waiting[key])[: max(0, places)]:
         # One that does not take its place must not keep it from the others.

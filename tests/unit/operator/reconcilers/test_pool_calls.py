@@ -239,3 +239,20 @@ async def test_a_room_that_is_gone_waits_no_more(world: World) -> None:
     world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"spec": {"agents": []}})
     await world.reconcile("VoiceAgentPool", "front-desk")
     assert pool_status(world)["waitingSessions"] == 0
+
+
+async def test_a_room_whose_agent_no_worker_knows_of_is_looked_at(world: World) -> None:
+    """A call that ended between two looks leaves its agent listed for a while, and nobody may tell when it goes."""
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    world.livekit.take("support-42", "AJ_1")  # no pod ever says that it has the call
+    await look(world)
+    world.clock.advance(30)
+    world.livekit.leave("support-42", "agent-AJ_1")
+    world.forget()
+    for _ in range(3):
+        await world.reconcile("VoiceAgentPool", "front-desk")
+        for kind, key in world.woken & {("MeetingRoom", (NAMESPACE, "support-42"))}:
+            await world.reconcile(kind, key[1])
+    assert "create_dispatch" in [request[0] for request in world.livekit.writes]
