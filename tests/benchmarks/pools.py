@@ -332,6 +332,7 @@ async def _another_pod(kubectl: Kubectl, secret: dict[str, str]) -> float:
         await watch.another(set(), 20)  # it watches
         async with _guest(secret) as guest:
             pod = await watch.another(known, 30)
+            await watch.is_ready(pod, 120)  # a pod that is stopped while it starts would be in the way of the next time
             assert guest.joined is not None
             return watch.created[pod] - guest.joined
 
