@@ -83,7 +83,7 @@ def _as_it_is(name: str) -> Manifest:
     Then it could come to live on any server.
     """
     manifest = room(name)
-    manifest["spec"] |= {"maxParticipants": 0, "emptyTimeoutSeconds": 300, "departureTimeoutSeconds": 1}
+    manifest["spec"] |= {"adopt": True, "maxParticipants": 0, "emptyTimeoutSeconds": 300, "departureTimeoutSeconds": 1}
     return manifest
 
 
