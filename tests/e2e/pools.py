@@ -7,12 +7,12 @@ from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 from tests.caller.call import Call
-from tests.caller.report import CallReport, said_by_agents
+from tests.caller.report import CallReport, heard, said_by_agents
 from tests.caller.secret import decode
 from tests.e2e.conftest import Story
 from tests.e2e.servers import node_ports, server
 from tests.harness.agents import Agents, agents_in, pod_of_call
-from tests.harness.calls import QUESTION
+from tests.harness.calls import QUESTION, ask
 from tests.harness.kubectl import CommandError, Manifest, until
 from tests.harness.processes import sigkill
 from tests.harness.resources import POOL, SERVER, quickstart, room
@@ -114,7 +114,7 @@ def has_come_to(replicas: int) -> Callable[[Seen], bool]:
 async def all_are_answered(placed: Sequence[Call]) -> None:
     """Let the callers ask one after the other, and wait until each was answered."""
     for call in placed:
-        await call.ask(QUESTION)
+        await ask(call)
 
 
 async def reports(placed: Sequence[Call]) -> list[CallReport]:
@@ -123,15 +123,17 @@ async def reports(placed: Sequence[Call]) -> list[CallReport]:
 
 
 def assert_uncut(report: CallReport, *, greeting: str = GREETING) -> None:
-    """Assert that a caller was greeted, had one agent from beginning to end, and heard an answer to each question."""
+    """Assert that a caller was greeted, had one agent from beginning to end, and heard answers up to the last."""
     happened = [event.what for event in report.events]
     story = report.to_text()
     assert report.disconnect_reason is None, story
     assert happened.count("agent joined") == 1, story
     assert "agent left" not in happened, story
     assert "reconnecting" not in happened, story
-    assert said_by_agents(report) == [greeting, *[ANSWERS[QUESTION]] * len(report.turns)], story
-    assert len(report.sounds_ms) > len(report.turns), story
+    said = said_by_agents(report)
+    assert said[0] == greeting, story
+    assert ANSWERS[QUESTION] in {*said, *heard(report)}, story
+    assert report.turns[-1].reply_ms is not None, story
 
 
 def seconds(values: Sequence[float]) -> str:
