@@ -207,7 +207,8 @@ def _probes(pool: VoiceAgentPool) -> dict[str, Any]:
     return {
         "startupProbe": {**lives, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": seconds},
         "readinessProbe": {**serves, "periodSeconds": 1, "timeoutSeconds": 2},
-        "livenessProbe": {**lives, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 6},
+        # It ends calls: for a worker that hangs for good, not for one that is slow on a busy node.
+        "livenessProbe": {**lives, "periodSeconds": 20, "timeoutSeconds": 10, "failureThreshold": 15},
     }
 
 
