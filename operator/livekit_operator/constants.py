@@ -29,8 +29,6 @@ MANAGED_SELECTOR: Final = f"{LABEL_MANAGED_BY}={MANAGED_BY}"
 
 # A digest of the manifest last applied: a field that is no longer wanted cannot be seen by comparing values.
 ANNOTATION_APPLIED: Final = f"{GROUP}/applied"
-# On a child that was created, not applied, and not applied since.
-ANNOTATION_CREATED: Final = f"{GROUP}/created"
 # A digest of what a pod reads only at its start (configuration, key Secret): when it changes, the pod must be replaced.
 ANNOTATION_INPUTS: Final = f"{GROUP}/inputs"
 # The version of a pool's pod: a digest of its template and inputs.

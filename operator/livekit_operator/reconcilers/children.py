@@ -8,8 +8,8 @@ from typing import Any
 
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import timestamp
-from livekit_operator.constants import ANNOTATION_APPLIED, ANNOTATION_CREATED, FIELD_MANAGER
-from livekit_operator.engine.cache import Key, Manifest, key_of, owner_of
+from livekit_operator.constants import ANNOTATION_APPLIED, FIELD_MANAGER
+from livekit_operator.engine.cache import Manifest, key_of, owner_of
 from livekit_operator.errors import Conflict, KubernetesError, NotFound, NotOwned
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.resources.metadata import digest
@@ -40,8 +40,6 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     # The values alone cannot show that a field is no longer wanted; the digest in the annotation can.
     if known is not None and contains(known, marked):
         return known
-    if known is not None and ANNOTATION_CREATED in (known["metadata"].get("annotations") or {}):
-        await _take_over(context, kind, key)
     applied = await _apply(context, marked, existing=known is not None)
     if cache is not None:
         cache.put(applied)
@@ -49,33 +47,14 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
 
 
 async def _create(context: Context, desired: Manifest) -> Manifest | None:
-    """Create a child; return None when an object of that name is there.
-
-    Server-side apply would take over somebody else's object. What is created has its fields by an update, and says so:
-    an apply alone would not take off again what it no longer names.
-    """
-    marked = _marked(desired)
-    marked["metadata"]["annotations"][ANNOTATION_CREATED] = ""
+    """Create a child; return None when an object of that name is there."""
     try:
-        created = await context.kubernetes.create(marked)
+        created = await context.kubernetes.create(_marked(desired))
     except Conflict:
         return None
     if (cache := context.children.get(desired["kind"])) is not None:
         cache.put(created)
     return created
-
-
-async def _take_over(context: Context, kind: str, key: Key) -> None:
-    """Make the fields that a child was created with those of an apply, as kubectl does for objects it once created.
-
-    Source: client-go util/csaupgrade.
-    """
-    found = await find(context, kind, *key)
-    managers = (found or {}).get("metadata", {}).get("managedFields") or []
-    ours = [m for m in managers if (m["manager"], m["operation"]) == (FIELD_MANAGER, "Update")]
-    if ours:
-        changed = [{**m, "operation": "Apply"} if m in ours else m for m in managers]
-        await context.kubernetes.merge(kind, *key, {"metadata": {"managedFields": changed}})
 
 
 async def remove(context: Context, kind: str, manifest: Manifest, *, grace_seconds: int | None = None) -> None:
