@@ -266,12 +266,6 @@ class Switchboard:
         agents: list[Agent] = await until(f"agents in {', '.join(rooms)}", look, seconds=seconds)
         return agents
 
-    async def ask(self, room: str, agent_name: str, deployment: str = "") -> None:
-        """Make a room and ask for an agent past the operator."""
-        await self.client.room.create_room(api.CreateRoomRequest(name=room))
-        request = api.CreateAgentDispatchRequest(room=room, agent_name=agent_name, deployment=deployment)
-        await self.client.agent_dispatch.create_dispatch(request)
-
 
 @asynccontextmanager
 async def switchboard(story: Story) -> AsyncIterator[Switchboard]:
