@@ -157,7 +157,7 @@ class PoolMemory:
 
         It may be another's worker, outside the pool: nothing is taken for dead by this alone.
         """
-        running = {job.room for pod in self.pods.values() if pod.status for job in pod.status.jobs or ()}
+        running = self._running()
         found = set()
         for key, room in self.joined.items():
             room.missed = 0 if room.name in running else room.missed + 1
@@ -171,9 +171,13 @@ class PoolMemory:
         if again:
             self.unanswered.setdefault(room, now)
 
+    def _running(self) -> set[str]:
+        """Return the names of the rooms whose calls workers hold."""
+        return {job.room for pod in self.pods.values() if pod.status for job in pod.status.jobs or ()}
+
     def _forget_kept(self, now: datetime) -> None:
         """Forget promises that were kept, whose calls are now among the workers' own, or that came to nothing."""
-        running = {job.room for pod in self.pods.values() if pod.status for job in pod.status.jobs or ()}
+        running = self._running()
         oldest = now - timedelta(seconds=PROMISE_SECONDS)
         self.promised = {
             room: (name, deployment, since)

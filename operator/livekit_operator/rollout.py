@@ -26,10 +26,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from livekit_operator.constants import TRACK_CANARY, TRACK_STABLE
 from livekit_operator.percentages import resolve
 
-STABLE = "stable"
-CANARY = "canary"
+STABLE, CANARY = TRACK_STABLE, TRACK_CANARY
 # Pods created in one pass, so that a wrong number cannot flood the cluster before somebody sees it.
 MAX_CREATED = 20
 

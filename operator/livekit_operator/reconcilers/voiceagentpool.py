@@ -61,13 +61,16 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     template = versions.build_template(pool, context.settings.agent_image, context.settings.provider_base_urls)
     wanted = versions.revision(template)
     # First what serves now, whatever comes of the rest: calls must find agents also where nothing new can be made.
-    _offer(pool, observed, memory, choose(pool.spec.rollout, wanted, _judged(_known(context, pool))))
+    known = _known(context, pool)
+    _offer(pool, observed, memory, choose(pool.spec.rollout, wanted, _judged(known)))
     _tell_rooms(context, pool, access, memory, observed)
     poll = context.settings.pool_poll_seconds
     try:
         await _protect(context, pool, observed)
         await children.ensure(context, pool, versions.build_version_map(pool, template))
-        standing, again = await _progress(context, pool, server, access, memory, observed, wanted)
+        if wanted not in known:
+            known = _known(context, pool)
+        standing, again = await _progress(context, pool, server, access, memory, observed, known, wanted)
     except Blocked as blocked:
         soon = min(poll, blocked.retry_after or poll)
         raise Blocked(blocked.reason, blocked.message, retry_after=soon) from blocked
@@ -89,10 +92,10 @@ async def _progress(
     access: ServerAccess,
     memory: PoolMemory,
     observed: Observation,
+    known: dict[str, PoolVersion],
     wanted: str,
 ) -> tuple[Standing, float]:
     """Bring versions and pods nearer to what is wanted; return how the pool stands and when to look again (seconds)."""
-    known = _known(context, pool)
     known = await _note_proven(context, pool, known, observed)
     rollout = choose(pool.spec.rollout, wanted, _judged(known))
     known = await _note_failed(context, pool, known, observed, memory, rollout, away=not is_ready(server.status))
