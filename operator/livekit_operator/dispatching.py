@@ -6,6 +6,7 @@ enough for its agent still to be on the way:
 
     agent of that name in the room             -> Joined, look again from time to time
     the same, but its people left long ago     -> Joined, its request is taken back, which ends its job
+    others call it                             -> Waiting, and nothing is touched
     nobody there who needs it                  -> Waiting, and requests left over are taken back
     a young request                            -> Dispatched, look again when it is old
     pool has no free agent                     -> Unavailable
@@ -22,6 +23,7 @@ Easiest to get wrong:
   without harm, and without asking anew.
 - A worker that accepts too late for LiveKit joins without a job in any list. It counts as joined, until a listed one
   is there too: then it is the one too many.
+- An agent that others call is theirs: it is looked for, and neither asked for nor sent away.
 - The unnamed dispatch that LiveKit adds to rooms made without agents is for workers without a name: never ours.
 """
 
@@ -107,6 +109,8 @@ def decide_dispatch(
     worker is known to be dead, and the `attempts` of the decision before.
     """
     scene = _look(wanted.agent_name, participants, dispatches, lost)
+    if wanted.policy == "Never":
+        return Decision("Joined", again=PRESENCE_SECONDS) if scene.agents else Decision("Waiting")
     if scene.agents:
         return _joined(wanted, scene, lonely_seconds)
     every = tuple(dispatch.id for dispatch in scene.dispatches)

@@ -330,6 +330,12 @@ WRONG = [
      "only once"),
     ("unknown moment", ROOM, {"spec.agents": [{"poolRef": {"name": "a"}, "dispatch": "Now"}]},
      "spec.agents[0].dispatch", "Unsupported value"),
+    ("metadata for nobody's call", ROOM,
+     {"spec.agents": [{"poolRef": {"name": "a"}, "dispatch": "Never", "metadata": "x"}]},
+     "spec.agents[0].dispatch", "an agent that the operator calls"),
+    ("attributes for nobody's call", ROOM,
+     {"spec.agents": [{"poolRef": {"name": "a"}, "dispatch": "Never", "attributes": {"a": "b"}}]},
+     "spec.agents[0].dispatch", "an agent that the operator calls"),
     ("control character", ROOM, {"spec.roomName": "a\tb"}, "spec.roomName", "match"),
     ("dots in a name", ROOM, {"metadata.name": "a.b"}, "metadata.name", "match"),
     ("nothing", ROOM, {"spec": None}, "spec", "Required value"),
@@ -447,6 +453,11 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
             ROOM, {"spec.tokens": [{"identity": f"i{n}", "secretName": f"s{n}"} for n in range(100)]}, id="100 tokens"
         ),
         pytest.param(ROOM, {"spec.metadata": "x" * 65536}, id="much metadata"),
+        pytest.param(
+            ROOM,
+            {"spec.agents": [{"poolRef": {"name": "a"}, "dispatch": "Never", "attributes": {}}]},
+            id="an agent that others call",
+        ),
         pytest.param(
             ROOM,
             {

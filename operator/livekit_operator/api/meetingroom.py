@@ -20,17 +20,28 @@ from livekit_operator.api.tokens import (
 )
 
 RoomKind = Literal["Meeting", "LiveStream", "VoiceAgent"]
-DispatchPolicy = Literal["OnCreate", "OnFirstParticipant"]
+DispatchPolicy = Literal["OnCreate", "OnFirstParticipant", "Never"]
 
 
 class RoomAgent(ApiModel):
     """A pool that serves the room."""
 
+    model_config = ConfigDict(
+        json_schema_extra=schema_extra(
+            rule(
+                "self.dispatch != 'Never' || (!has(self.metadata) && (!has(self.attributes) || size(self.attributes) "
+                "== 0))",
+                "metadata and attributes are for an agent that the operator calls",
+                ".dispatch",
+            )
+        )
+    )
+
     pool_ref: ObjectRef = Field(description="The VoiceAgentPool that serves the room.")
     dispatch: DispatchPolicy = Field(
         default="OnFirstParticipant",
         description="When an agent is called: when the room is created, where it waits and takes a session all that "
-        "time, or when somebody joins.",
+        "time, or when somebody joins. `Never`: only apps and tokens call one, by the agent name in the status.",
     )
     metadata: str | None = Field(default=None, description="Text handed to the agent with its job.", max_length=65536)
     attributes: Attributes = Field(
@@ -174,8 +185,8 @@ class RoomAgentStatus(ApiModel):
     pool: str = Field(description="The pool, with its namespace where it is another.")
     agent_name: str = Field(description="Name that dispatches ask for.")
     state: str = Field(
-        description="`Waiting` for a participant, `Dispatched`, `Joined`, or `Unavailable`, with the reason in "
-        "`AgentsReady`."
+        description="`Waiting` for a participant, or with `Never` to be called by others; `Dispatched`, `Joined`, or "
+        "`Unavailable`, with the reason in `AgentsReady`."
     )
     activity: str | None = Field(
         default=None,

@@ -69,8 +69,7 @@ async def ensure_agents(
     memories = context.asked_agents.setdefault(room.key, {})
     decided: dict[str, Decision] = {}
     seen: dict[str, AgentObservation] = {}
-    # Of two pools that share a name, one with a place is asked.
-    for candidate in sorted(candidates, key=lambda one: not (one.memory and one.memory.has_place(room.key))):
+    for candidate in sorted(candidates, key=lambda one: _in_vain(room, one)):
         # Two pools may share a name; the room wants one agent of it.
         same = decided.get(candidate.agent_name)
         if same is not None:
@@ -138,6 +137,12 @@ def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> _Ca
         return _Candidate(reference, shown, key, agent_name(pool), None, problem)
     memory = context.pools.setdefault(key, PoolMemory())
     return _Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, shown))
+
+
+def _in_vain(room: MeetingRoom, candidate: _Candidate) -> tuple[bool, bool]:
+    """Return why another pool of the same name is rather asked: this one is never to be, or has no place."""
+    memory = candidate.memory
+    return candidate.reference.dispatch == "Never", memory is None or not memory.has_place(room.key)
 
 
 def _known_problem(pool: VoiceAgentPool, shown: str) -> Problem | None:

@@ -122,6 +122,34 @@ def test_who_comes_on_creation(
 
 
 @pytest.mark.parametrize(
+    ("participants", "dispatches", "expected"),
+    [
+        pytest.param([ALICE], [], Decision("Waiting"), id="nobody asked for it"),
+        pytest.param([ALICE], [FRESH, STALE], Decision("Waiting"), id="an app's requests stay"),
+        pytest.param([], [LIVE], Decision("Waiting"), id="even when nobody is there"),
+        pytest.param([ALICE, AGENT], [LIVE], JOINED, id="an app's agent"),
+        pytest.param([AGENT, SECOND, UNLISTED], [LIVE, STALE], JOINED, id="as many as it wants, for as long"),
+    ],
+)
+@pytest.mark.parametrize("available", [True, False])
+@pytest.mark.parametrize("lost", [frozenset[str](), frozenset({"job-9"})])
+def test_who_is_called_by_others_alone(
+    participants: list[ParticipantView],
+    dispatches: list[DispatchView],
+    expected: Decision,
+    available: bool,
+    lost: frozenset[str],
+) -> None:
+    wanted = WantedAgent(NAME, "Never", available)
+    assert decide_dispatch(wanted, participants, dispatches, lonely_seconds=1000.0, lost=lost) == expected
+
+
+def test_whose_worker_died_is_not_there_and_is_left_to_those_who_called_it() -> None:
+    decided = decide_dispatch(WantedAgent(NAME, "Never", available=True), [ALICE, AGENT], [LIVE], lost=LOST)
+    assert decided == Decision("Waiting")
+
+
+@pytest.mark.parametrize(
     ("policy", "participants", "dispatches", "expected"),
     [
         pytest.param("OnFirstParticipant", [ALICE], [], Decision("Unavailable"), id="no agent to ask"),

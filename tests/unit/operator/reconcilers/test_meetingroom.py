@@ -9,6 +9,7 @@ from livekit_operator.conditions import parse_timestamp
 from livekit_operator.constants import ROOM_FINALIZER
 from livekit_operator.dispatching import PATIENCE_SECONDS, UNTAKEN_SECONDS
 from livekit_operator.errors import KubernetesError, ServerRefused, ServerUnreachable
+from livekit_operator.views import AgentRequest
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, condition, decoded
 from tests.fakes.world import World
@@ -307,6 +308,39 @@ async def test_an_agent_that_does_not_come_is_called_anew(world: World) -> None:
 async def test_an_agent_may_wait_in_the_room(world: World) -> None:
     await with_agent(world, dispatch="OnCreate")
     assert world.livekit.dispatched("support-42") == ["front-desk"]
+
+
+async def test_an_agent_that_others_call_is_only_looked_for(world: World) -> None:
+    await with_agent(world, dispatch="Never")
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    assert agent_state(world) == "Waiting"
+    assert world.get("MeetingRoom", "support-42")["status"]["agents"][0]["agentName"] == "front-desk"
+    assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert world.get("VoiceAgentPool", "front-desk")["status"]["waitingSessions"] == 0
+    await world.livekit.create_dispatch("support-42", AgentRequest("front-desk", "from the app"))
+    world.livekit.take("support-42", "AJ_1")
+    world.forget()
+    await look(world)
+    assert agent_state(world) == "Joined"
+    world.livekit.leave("support-42", "alice")
+    world.clock.advance(1000)
+    await look(world)
+    assert agent_state(world) == "Joined"
+    assert world.livekit.writes == []
+
+
+async def test_of_two_pools_of_one_name_the_one_is_called_that_may_be(world: World) -> None:
+    await world.with_server()
+    await world.with_pool()
+    world.kubernetes.put(manifests.pool("night-desk", agentName="front-desk", replicas=0))
+    agents = [{"poolRef": {"name": "front-desk"}, "dispatch": "Never"}, {"poolRef": {"name": "night-desk"}}]
+    await opened(world, agents=agents)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    states = [agent["state"] for agent in world.get("MeetingRoom", "support-42")["status"]["agents"]]
+    assert states == ["Unavailable", "Unavailable"]
 
 
 async def test_a_room_without_an_agent_to_call_says_why(world: World) -> None:
