@@ -36,6 +36,8 @@ class Settings(BaseModel):
     """How often a pool's workers are asked for their sessions."""
     resync_seconds: Annotated[float, Field(gt=0)] = 600.0
     """How often everything is listed anew, in case a watch missed something."""
+    clock_look_seconds: Annotated[float, Field(gt=0)] = 10.0
+    """How often it is looked whether the clock was moved."""
 
 
 PREFIX = "LIVEKIT_OPERATOR_"

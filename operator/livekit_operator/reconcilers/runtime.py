@@ -30,6 +30,9 @@ from livekit_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
 
+# More than a clock is corrected by little by little; far less than what is left of a token when it is due.
+_CLOCK_MOVED_SECONDS = 5.0
+
 _RECONCILERS = {
     "LiveKitServer": reconcile_server,
     "VoiceAgentPool": reconcile_pool,
@@ -83,6 +86,7 @@ class Runtime:
             *(reflector.run() for reflector in self._children),
             *(controller.run() for controller in self._controllers.values()),
             self._resync(),
+            self._follow_clock(),
         ]
         self._tasks = [asyncio.create_task(run) for run in runs]
         self.ready = True
@@ -163,6 +167,23 @@ class Runtime:
                     await reflector.sync()
                 except KubernetesError as error:
                     logger.warning("listing of %s failed: %s", reflector.kind, error)
+
+    async def _follow_clock(self) -> None:
+        """Have everything looked at when the clock was moved, or the machine slept: timers know nothing of either."""
+        before = self._clock_ahead()
+        while True:
+            await asyncio.sleep(self.context.settings.clock_look_seconds)
+            ahead = self._clock_ahead()
+            if abs(ahead - before) > _CLOCK_MOVED_SECONDS:
+                logger.warning("the clock was moved by %.0f s", ahead - before)
+                for kind, cache in self.context.resources.items():
+                    for resource in cache:
+                        self._wake(kind, key_of(resource))
+            before = ahead
+
+    def _clock_ahead(self) -> float:
+        """Return how far the clock is ahead, in seconds, of the one that timers go by."""
+        return self.context.now().timestamp() - asyncio.get_running_loop().time()
 
 
 def _turned(facts: dict[tuple[str, Key], Any], ident: tuple[str, Key], now: Any) -> bool:

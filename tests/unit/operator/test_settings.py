@@ -27,6 +27,7 @@ def test_every_setting_has_a_variable() -> None:
             "LIVEKIT_OPERATOR_SERVER_POLL_SECONDS": "2.5",
             "LIVEKIT_OPERATOR_POOL_POLL_SECONDS": "1",
             "LIVEKIT_OPERATOR_RESYNC_SECONDS": "60",
+            "LIVEKIT_OPERATOR_CLOCK_LOOK_SECONDS": "30",
         }
     )
     assert settings.model_dump() == {
@@ -42,6 +43,7 @@ def test_every_setting_has_a_variable() -> None:
         "server_poll_seconds": 2.5,
         "pool_poll_seconds": 1.0,
         "resync_seconds": 60.0,
+        "clock_look_seconds": 30.0,
     }
 
 

@@ -210,6 +210,28 @@ async def test_an_unanswered_resync_ends_nothing() -> None:
         assert runtime.alive
 
 
+async def test_what_is_due_is_done_when_the_clock_was_moved() -> None:
+    """A machine that sleeps stops the clock that timers go by, not the one that tokens go by."""
+    world = World()
+    settings = QUIET.model_copy(update={"clock_look_seconds": 0.01})
+    async with running(world.kubernetes, world.worker, world.livekit.connect, settings) as runtime:
+        runtime.context.now = world.clock
+        operator = Operator(world, runtime)
+        await operator.with_server()
+        lives = {"hours": 6 * 3600, "days": 6 * 86400}
+        tokens = [{"identity": identity, "ttlSeconds": seconds} for identity, seconds in lives.items()]
+        world.kubernetes.put(manifests.room(tokens=tokens))
+        await operator.ready("MeetingRoom", "support-42")
+        before = _tokens(world, *lives)
+        world.clock.advance(4 * 3600)
+        await eventually(lambda: _tokens(world, "hours") != before[:1], "the renewal")
+        assert _tokens(world, "days") == before[1:]
+
+
+def _tokens(world: World, *identities: str) -> list[str]:
+    return [decoded(world.get("Secret", f"support-42-{identity}"))["token"] for identity in identities]
+
+
 async def test_watches_that_expire_are_begun_again(operator: Operator) -> None:
     operator.world.kubernetes.end_watches(WatchExpired("too old"))
     await operator.with_server()
