@@ -38,6 +38,8 @@ class CapacityGuard:
     def __init__(self, capacity: int, running: Callable[[], Iterable[Job]]) -> None:
         self.capacity = capacity
         self._running = running
+        # called when a place was promised, and when the promise is kept or broken
+        self.on_change: Callable[[], None] = lambda: None
         self._promised: dict[str, Job] = {}
         self._since: dict[str, str] = {}
 
@@ -63,10 +65,12 @@ class CapacityGuard:
             return
         self._promised[job.id] = job
         self._since[job.id] = _now()
+        self.on_change()
         try:
             yield True
         finally:
             del self._promised[job.id]
+            self.on_change()
 
     async def answer(self, request: Request, decide: Decision = accept) -> None:
         """Let `decide` answer while there is room: the place is its job's until it returns. Otherwise refuse."""

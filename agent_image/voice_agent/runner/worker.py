@@ -8,6 +8,7 @@ whether the parts it needs are there, and one that cannot be applied says why in
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 import sys
@@ -47,6 +48,7 @@ class SupervisedWorker:
         self.not_applied: dict[str, str] = {}
         self._registered = False
         self._started = False
+        self._reports: set[asyncio.Task[None]] = set()
 
     @property
     def registered(self) -> bool:
@@ -167,6 +169,7 @@ class SupervisedWorker:
         self.server._proc_pool.on("process_job_launched", self.sessions.on_launched)
         self.server._proc_pool.on("process_closed", self.sessions.on_closed)
         self._try("refill", self._pace_refill)
+        self._try("loadReports", self._report_load_at_once)
         if getattr(self.server, "_http_proxy", None) and proxy_bypass(urlsplit(self.server._ws_url).hostname or ""):
             self._try("noProxy", self._connect_directly)
 
@@ -176,6 +179,31 @@ class SupervisedWorker:
         refill = Refill(pool, self.settings.idle_processes, lambda: guard.capacity - guard.occupied)
         pool.set_target_idle_processes = refill.on_load
         pool.on("process_job_launched", refill.on_launched)
+
+    def _report_load_at_once(self) -> None:
+        # The library reports every 2.5 s: that long a worker that has a place again would be offered no call.
+        if "sessionsPerPod" not in self.applied:
+            raise MissingPart("sessionsPerPod is not applied, so the load is not the runner's to report")
+        need(self.server, "_worker_load", "_update_worker_status")
+        self.guard.on_change = self._report_load
+        self.server._proc_pool.on("process_closed", self._on_closed)
+
+    def _on_closed(self, executor: Any) -> None:
+        if executor.running_job is not None:
+            self._report_load()
+
+    def _report_load(self) -> None:
+        # in a task, because a process that is closed is on the list of processes until all were told
+        task = asyncio.ensure_future(self._send_load())
+        self._reports.add(task)
+        task.add_done_callback(self._reports.discard)
+
+    async def _send_load(self) -> None:
+        self.server._worker_load = self.guard.load
+        try:
+            await self.server._update_worker_status()
+        except Exception:
+            logger.debug("the load is reported with the library's next status", exc_info=True)
 
     def _connect_directly(self) -> None:
         # The library connects to LiveKit through HTTPS_PROXY whatever NO_PROXY says. Its job processes have

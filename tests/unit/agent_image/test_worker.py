@@ -1,5 +1,6 @@
 """What of the settings can be applied to a server of the library, whatever its version."""
 
+import asyncio
 import inspect
 from types import SimpleNamespace
 from typing import Any
@@ -76,8 +77,9 @@ def pool(*executors: Any, warm: bool = True, **changes: Any) -> Any:
         (AgentServer._connection_task, ["self._handle_register(", "await self._run_ws(ws)", "self._max_retry"]),
         (AgentServer._answer_availability, ["await self._request_fnc(job_req)"]),
         (AgentServer._is_available, ["self._get_effective_load()", "self._draining"]),
-        (AgentServer._update_worker_status, ["self._get_effective_load()"]),
+        (AgentServer._update_worker_status, ["self._get_effective_load()", "load=self._worker_load"]),
         (ProcPool, ["self._target_idle_processes, self._default_num_idle_processes", "self._jobs_waiting_for_process"]),
+        (ProcPool._monitor_process_task, ['self.emit("process_closed", proc)\n        finally:\n']),
         (ProcPool, ["self._idle_ready.set()", "self._warmed_proc_queue", "process_job_launched", "process_closed"]),
         (cli._run_worker, ["in HANDLED_SIGNALS", "server.drain()", "server.aclose()"]),
     ],
@@ -208,3 +210,70 @@ def test_idle_processes_are_refilled_as_sessions_are_free() -> None:
     for listener in listeners["process_job_launched"]:
         listener(executor("c"))
     assert (aims, worker.sessions.started) == ([1, 0], 1)
+
+
+class Reporting(AgentServer):
+    """Keeps the loads it would report; `fails` as one whose connection is closed."""
+
+    _worker_load = 0.0
+    fails = False
+
+    async def _update_worker_status(self) -> None:
+        if self.fails:
+            raise ConnectionError
+        self.__dict__.setdefault("reported", []).append(self._worker_load)
+
+
+def started(kind: type[Any], *executors: Any) -> tuple[SupervisedWorker, dict[str, list[Any]]]:
+    worker, listeners = supervised(kind), dict[str, list[Any]]()
+    worker.server._proc_pool = pool(
+        *executors, on=lambda event, listener: listeners.setdefault(event, []).append(listener)
+    )
+    worker.server.emit("worker_started")
+    return worker, listeners
+
+
+async def test_the_load_is_reported_when_a_place_is_taken_and_when_it_is_free_again() -> None:
+    running, idle = executor("a"), SimpleNamespace(running_job=None)
+    running.status = SimpleNamespace(name="SUCCESS")
+    worker, listeners = started(Reporting, running, idle)
+    assert "loadReports" in worker.applied
+    with worker.guard.promise(executor("b").running_job.job):
+        await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    for ended in (running, idle):
+        for listener in listeners["process_closed"]:
+            listener(ended)
+        worker.server._proc_pool.processes.remove(ended)
+        await asyncio.sleep(0)
+    assert worker.server.reported == [0.5, 0.25, 0.0]
+
+
+async def test_a_report_that_cannot_be_sent_ends_nothing() -> None:
+    worker, _ = started(Reporting)
+    worker.server.fails = True
+    with worker.guard.promise(executor("a").running_job.job):
+        (report,) = worker._reports
+        await report
+    assert not hasattr(worker.server, "reported")
+
+
+class WithoutStatus(AgentServer):
+    _update_worker_status = property()  # raises AttributeError, as one that is not there
+
+
+class WithoutRequests(AgentServer):
+    _request_fnc = property(fset=lambda *_: None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [
+        (WithoutStatus, "this livekit-agents has no WithoutStatus._update_worker_status"),
+        (WithoutRequests, "sessionsPerPod is not applied, so the load is not the runner's to report"),
+    ],
+)
+async def test_where_the_load_cannot_be_reported_at_once_that_is_said(kind: type[Any], reason: str) -> None:
+    kind._worker_load = 0.0
+    worker, _ = started(kind)
+    assert worker.not_applied["loadReports"] == reason

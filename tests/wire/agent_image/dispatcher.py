@@ -1,7 +1,7 @@
 """A LiveKit server as far as a worker sees one: it registers workers, offers them jobs and ends jobs."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -22,6 +22,7 @@ class Dispatcher:
     _socket: web.WebSocketResponse | None = None
     _answers: dict[str, asyncio.Future[agent.AvailabilityResponse]] = field(default_factory=dict)
     _jobs: dict[str, agent.Job] = field(default_factory=dict)
+    _told: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     async def offer(self, job_id: str, metadata: str = "") -> "asyncio.Future[agent.AvailabilityResponse]":
         """Offer a job and return its answer to come; the job is assigned as soon as the worker accepts it."""
@@ -32,6 +33,11 @@ class Dispatcher:
         answer = self._answers[job_id] = asyncio.get_running_loop().create_future()
         await self._send(agent.ServerMessage(availability=agent.AvailabilityRequest(job=job)))
         return answer
+
+    async def until(self, condition: Callable[[agent.UpdateWorkerStatus], bool], seconds: float = 20) -> None:
+        """Wait for the worker's last status to fulfil a condition; raises TimeoutError."""
+        async with asyncio.timeout(seconds), self._told:
+            await self._told.wait_for(lambda: bool(self.statuses) and condition(self.statuses[-1]))
 
     async def end(self, job_id: str) -> None:
         """End a job as a server does whose room was deleted."""
@@ -67,7 +73,9 @@ class Dispatcher:
                     await self._send(agent.ServerMessage(assignment=agent.JobAssignment(job=job, token="token")))
                 self._answers[answer.job_id].set_result(answer)
             case "update_worker":
-                self.statuses.append(message.update_worker)
+                async with self._told:
+                    self.statuses.append(message.update_worker)
+                    self._told.notify_all()
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import Any
 
 import aiohttp
 import pytest
+from livekit.protocol import agent as protocol
 
 from tests.wire.agent_image.dispatcher import WORKER_ID, Dispatcher, dispatcher
 from voice_agent.runner.install import install
@@ -44,6 +45,13 @@ async def entrypoint(ctx):
 if __name__ == "__main__":
     cli.run_app(WorkerOptions(entrypoint_fnc=entrypoint, port=0))
 """
+
+
+# Reports its status only if told to.
+SILENT = """
+import livekit.agents.worker
+livekit.agents.worker.UPDATE_STATUS_INTERVAL = 3600
+""" + Path(SCRIPT).read_text()
 
 
 @dataclass
@@ -173,6 +181,24 @@ async def test_the_cap_holds_and_a_drain_waits_however_often_it_is_asked_for(
         assert job_ids(document) == ["one"]
         await livekit.end("one")
         assert await asyncio.wait_for(agent.process.wait(), 30) == 0
+
+
+async def test_the_server_hears_at_once_that_a_place_is_taken_and_that_it_is_free_again(
+    livekit: Dispatcher, tmp_path: Path
+) -> None:
+    script = tmp_path / "agent.py"
+    script.write_text(SILENT)
+    async with running(tmp_path, livekit, ("python", str(script), "start")) as agent:
+        document = await agent.until(is_ready)
+        assert "loadReports" in document["applied"]
+        full, free = protocol.WorkerStatus.WS_FULL, protocol.WorkerStatus.WS_AVAILABLE
+        for number, name in enumerate(("one", "two"), start=1):
+            answer = await livekit.offer(name)
+            await livekit.until(lambda status: (status.status, status.load) == (full, 1))
+            assert (await answer).available
+            await agent.until(lambda document, n=number: document["sessions"]["started"] == n)  # type: ignore[misc]
+            await livekit.end(name)
+            await livekit.until(lambda status: (status.status, status.load, status.job_count) == (free, 0, 0))
 
 
 async def test_sessions_that_fail_are_told_from_those_that_end(livekit: Dispatcher, tmp_path: Path) -> None:
