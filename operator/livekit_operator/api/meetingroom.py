@@ -41,7 +41,7 @@ class RoomAgent(ApiModel):
     dispatch: DispatchPolicy = Field(
         default="OnFirstParticipant",
         description="When an agent is called: when the room is created, where it waits and takes a session all that "
-        "time, or when somebody joins. `Never`: only apps and tokens call one, by the agent name in the status.",
+        "time, or when somebody joins. `Never`: only your app calls one, by the agent name in the status.",
     )
     metadata: str | None = Field(default=None, description="Text handed to the agent with its job.", max_length=65536)
     attributes: Attributes = Field(
