@@ -1,6 +1,8 @@
 """Token Secrets of a room: for whom, in which form, and what happens when an entry goes or changes."""
 
+from collections import Counter
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import jwt
@@ -328,6 +330,26 @@ async def test_the_next_renewal_is_the_next_look(world: World) -> None:
     await world.reconcile("MeetingRoom", ROOM)
     assert decoded(world.get("Secret", "support-42-short")) != decoded(short)
     assert world.get("Secret", "support-42-long") == long
+
+
+async def test_a_wave_of_renewals_is_spread_and_none_is_late(world: World) -> None:
+    """1,000 tokens of one moment, each renewed when its room asked to be looked at."""
+    await world.with_server()
+    names = [f"room-{number}" for number in range(1000)]
+    looks: list[tuple[float, str]] = []
+    for name in names:
+        world.kubernetes.put(manifests.room(name, tokens=[{"identity": "alice", "ttlSeconds": 3600}]))
+        looks.append((await world.reconcile("MeetingRoom", name) or 0.0, name))
+    made, minutes = world.clock(), Counter[int]()
+    for after, name in sorted(looks):
+        world.clock.now = made + timedelta(seconds=after)
+        before = world.get("Secret", f"{name}-alice")
+        await world.reconcile("MeetingRoom", name)
+        assert decoded(world.get("Secret", f"{name}-alice")) != decoded(before), "it was looked at in vain"
+        minutes[int(after // 60)] += 1
+    assert max(after for after, _ in looks) <= 3600 * 2 / 3 + 1
+    assert len(minutes) >= 6, "a tenth of an hour"
+    assert max(minutes.values()) < len(names) / 4
 
 
 async def test_tokens_that_expired_while_the_operator_was_down_are_renewed_at_the_first_look(world: World) -> None:
