@@ -212,6 +212,9 @@ async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     access = context.servers.get(target(room, room.spec.server_ref))
     if access is None:
         return "The LiveKit server is not ready."
+    if not access.rooms.listed:
+        # Each of its rooms would wait for the answer, and hold up those of other servers.
+        return "The LiveKit server does not answer."
     try:
         await access.client.delete_room(build.room_name(room))
     except (ServerUnreachable, ServerRefused) as error:

@@ -473,6 +473,23 @@ async def test_a_room_whose_server_does_not_answer_is_let_go_after_a_minute(worl
     assert ("Warning", "RoomNotDeleted") in [event[:2] for event in world.events()]
 
 
+async def test_a_server_that_does_not_answer_is_not_asked_once_for_each_of_its_rooms(world: World) -> None:
+    await opened(world)
+    world.livekit.problem = ServerUnreachable("no answer")
+    await world.reconcile("LiveKitServer", "voice")
+    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, "support-42")
+    world.forget()
+    assert await world.reconcile("MeetingRoom", "support-42") == 2.0
+    assert world.livekit.requests == []
+    assert world.ready("MeetingRoom", "support-42") == ("False", "Deleting")
+    world.livekit.problem = None
+    await world.reconcile("LiveKitServer", "voice")
+    assert ("MeetingRoom", (NAMESPACE, "support-42")) in world.woken
+    await world.reconcile("MeetingRoom", "support-42")
+    assert world.livekit.rooms == {}
+    assert world.kubernetes.names("MeetingRoom") == []
+
+
 async def test_a_room_that_was_never_made_is_let_go(world: World) -> None:
     world.kubernetes.put(manifests.room())
     await world.settle()
