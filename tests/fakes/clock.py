@@ -1,4 +1,4 @@
-"""A clock that only tests move."""
+"""Clocks that tests move."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -15,3 +15,17 @@ class Clock:
     def advance(self, seconds: float) -> None:
         """Let time pass."""
         self.now += timedelta(seconds=seconds)
+
+
+class MovedClock:
+    """The time that it is, and what tests have moved it on by."""
+
+    def __init__(self) -> None:
+        self._ahead = timedelta()
+
+    def __call__(self) -> datetime:
+        return datetime.now(UTC) + self._ahead
+
+    def advance(self, seconds: float) -> None:
+        """Move it on."""
+        self._ahead += timedelta(seconds=seconds)

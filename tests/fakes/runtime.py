@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import Kubernetes, WatchExpired
@@ -10,6 +11,7 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.context import utc_now
 from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.settings import Settings
 from tests.fakes.server_load import FakeServerLoads
@@ -23,9 +25,11 @@ async def running(
     settings: Settings,
     metrics: Metrics | None = None,
     loads: ServerLoads | None = None,
+    now: Callable[[], datetime] = utc_now,
 ) -> AsyncIterator[Runtime]:
     """Run the operator. Fails when a part of it ends by itself."""
     runtime = Runtime(kubernetes, worker, loads or FakeServerLoads(), connect, settings, metrics or Metrics())
+    runtime.context.now = now
     versions = {kind: (await kubernetes.list(kind))[1] for kind in BY_KIND}
     await runtime.start()
     watches = [asyncio.create_task(_feed(kubernetes, runtime, kind, versions[kind])) for kind in BY_KIND]

@@ -6,14 +6,16 @@ say what becomes of them. Everything else is real: server-side apply, garbage co
 
 import copy
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, WatchEvent
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.context import utc_now
 from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER, COMPONENT_SERVER_CHECK
 from livekit_operator.resources.server_pods import CONTAINER
@@ -213,7 +215,12 @@ class Operated:
 
 @asynccontextmanager
 async def operated(
-    api: Api, namespace: str, livekit: FakeLiveKit | None = None, token: str | None = None, **settings: Any
+    api: Api,
+    namespace: str,
+    livekit: FakeLiveKit | None = None,
+    token: str | None = None,
+    now: Callable[[], datetime] = utc_now,
+    **settings: Any,
 ) -> AsyncIterator[Operated]:
     """Run the operator for a namespace, as the administrator or with a ServiceAccount's token."""
     metrics = Metrics()
@@ -224,7 +231,7 @@ async def operated(
     values = {"agent_image": "agent:1", "server_poll_seconds": 1.0, "pool_poll_seconds": 0.5, **settings}
     try:
         loads = FakeServerLoads(ServerLoad(0, 0))
-        async with running(kubernetes, worker, server.connect, Settings(**values), metrics, loads) as runtime:
+        async with running(kubernetes, worker, server.connect, Settings(**values), metrics, loads, now) as runtime:
             yield Operated(api, namespace, kubernetes, runtime, server, worker, metrics)
     finally:
         await kubernetes.close()
