@@ -2,12 +2,17 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from livekit_operator.resources.metadata import COMPONENT_SERVER
 from tests.fakes import manifests
+from tests.harness.kubectl import CommandError, Kubectl
+from tests.harness.target import Target
 from tests.integration.api import Api
 from tests.integration.chart import of_kind, path_of, render
 from tests.integration.operated import operated
@@ -27,22 +32,21 @@ class Account:
 
     async def may(self, verb: str, group: str, resource: str, subresource: str, *, namespace: str = "default") -> bool:
         """Return what the API server's authorizer says."""
-        attributes = {"verb": verb, "group": group, "resource": resource, "namespace": namespace}
-        review = {
-            "apiVersion": "authorization.k8s.io/v1",
-            "kind": "SubjectAccessReview",
-            "spec": {
-                "user": f"system:serviceaccount:{self.namespace}:{self.name}",
-                "groups": [
-                    "system:serviceaccounts",
-                    f"system:serviceaccounts:{self.namespace}",
-                    "system:authenticated",
-                ],
-                "resourceAttributes": {**attributes, "subresource": subresource},
-            },
-        }
-        answer = await self.api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
-        return bool(answer.accepted()["status"]["allowed"])
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{self.namespace}", "system:authenticated"]
+        user = f"system:serviceaccount:{self.namespace}:{self.name}"
+        attributes = {"verb": verb, "group": group, "resource": resource, "subresource": subresource}
+        return await is_allowed(self.api, user, groups, namespace=namespace, **attributes)
+
+
+async def is_allowed(api: Api, user: str, groups: list[str], **attributes: str) -> bool:
+    """Return what the API server's authorizer says to the attributes of a request."""
+    review = {
+        "apiVersion": "authorization.k8s.io/v1",
+        "kind": "SubjectAccessReview",
+        "spec": {"user": user, "groups": groups, "resourceAttributes": attributes},
+    }
+    answer = await api.request("POST", "/apis/authorization.k8s.io/v1/subjectaccessreviews", review)
+    return bool(answer.accepted()["status"]["allowed"])
 
 
 @pytest.fixture
@@ -187,3 +191,64 @@ def test_no_rule_has_a_star() -> None:
         for field in ("apiGroups", "resources", "verbs"):
             assert "*" not in rule[field]
         assert "nonResourceURLs" not in rule
+
+
+TEAM = ("--as", "jo", "--as-group", "web-team")
+APP_TEAM = Path(__file__).resolve().parents[2] / "examples" / "app-team.yaml"
+TEAM_MAY = [
+    *[(verb, GROUP, "meetingrooms", "", "") for verb in ("get", "list", "watch", "create", "patch", "delete")],
+    ("get", "", "secrets", "checkout-support", ""),
+    ("get", "", "secrets", "checkout-customer", ""),
+]
+TEAM_MUST_NOT = [
+    *[(verb, "", "secrets", "", "") for verb in ("get", "list", "watch", "create", "patch", "deletecollection")],
+    ("get", "", "secrets", "voice-livekit-keys", ""),
+    *[(verb, "", "secrets", "checkout-support", "") for verb in ("patch", "update", "delete")],
+    ("patch", GROUP, "meetingrooms", "checkout", "status"),
+    ("deletecollection", GROUP, "meetingrooms", "", ""),
+    *[(verb, GROUP, "livekitservers", "", "") for verb in ("get", "list", "create", "patch", "delete")],
+    *[(verb, GROUP, "voiceagentpools", "", "") for verb in ("get", "create", "patch", "delete")],
+    ("create", "", "pods", "", ""),
+    ("create", "", "pods", "", "exec"),
+    ("create", "rbac.authorization.k8s.io", "rolebindings", "", ""),
+]
+
+
+async def test_the_example_for_app_teams(api: Api, cluster: Target, namespace: str) -> None:
+    """A team makes rooms in its namespace, reads the tokens that it may name, and nothing else."""
+    role, binding, room = yaml.safe_load_all(APP_TEAM.read_text())
+    for manifest in (role, binding, room):
+        manifest["metadata"]["namespace"] = namespace
+    kubectl = Kubectl(cluster, namespace)
+    team, elsewhere = partial(kubectl, *TEAM), partial(kubectl.within("default"), *TEAM)
+    await kubectl.apply(role, binding)
+    await team("apply", "--server-side", "--filename", "-", stdin=yaml.safe_dump(room))
+    await team("patch", "meetingroom", "checkout", "--type", "merge", "--patch", '{"spec": {"maxParticipants": 3}}')
+    for name in ("checkout-support", "checkout-stranger"):
+        await api.create(manifests.secret(name, namespace, token="t"))
+    assert (await team("get", "secret", "checkout-support", "--output", "jsonpath={.data.token}")) == "dA=="
+    for refused in (
+        partial(team, "get", "secret", "checkout-stranger"),
+        partial(team, "get", "secrets"),
+        partial(team, "get", "secrets", "--watch"),
+        partial(elsewhere, "get", "meetingrooms"),
+        partial(elsewhere, "apply", "--server-side", "--filename", "-", stdin=_in(room, "default")),
+    ):
+        with pytest.raises(CommandError, match="orbidden"):
+            await refused()
+    may = partial(_team_may, api)
+    assert [case for case in TEAM_MAY if not await may(namespace, *case)] == []
+    assert [case for case in TEAM_MUST_NOT if await may(namespace, *case)] == []
+    assert [case for case in TEAM_MAY if await may("default", *case)] == []
+    await team("delete", "meetingroom", "checkout")
+
+
+def _in(manifest: dict[str, Any], namespace: str) -> str:
+    return yaml.safe_dump({**manifest, "metadata": {**manifest["metadata"], "namespace": namespace}})
+
+
+async def _team_may(
+    api: Api, namespace: str, verb: str, group: str, resource: str, name: str, subresource: str
+) -> bool:
+    attributes = {"verb": verb, "group": group, "resource": resource, "name": name, "subresource": subresource}
+    return await is_allowed(api, "jo", ["web-team", "system:authenticated"], namespace=namespace, **attributes)
