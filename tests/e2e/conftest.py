@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import pytest
 
 from tests.harness import install
-from tests.harness.kubectl import Kubectl, Manifest, is_ready, until
+from tests.harness.kubectl import CommandError, Kubectl, Manifest, is_ready, until
+from tests.harness.leftovers import OWN_KINDS, leftovers
 from tests.harness.resources import SERVER
 from tests.harness.rooms import Rooms
 from tests.harness.target import Target, find_target
 
-OWN_KINDS = "meetingrooms,voiceagentpools,livekitservers"
+MANAGED = "app.kubernetes.io/managed-by=livekit-operator"
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,11 @@ async def story(platform: Platform) -> AsyncIterator[Story]:
     await kubectl.create_namespace()
     await kubectl.apply(install.provider_secret(install.TEST_KEYS))
     yield Story(platform, kubectl)
-    # A namespace that still has something with a finalizer is looked at again only after eight seconds.
-    await kubectl("delete", OWN_KINDS, "--all", "--wait", "--timeout", "60s")
-    await kubectl.delete_namespace()
+    try:
+        # First what has finalizers, and pods: a namespace that has any is looked at again only after eight seconds, or
+        # after half of the longest grace period (pkg/controller/namespace/namespace_controller.go).
+        await kubectl("delete", OWN_KINDS, "--all", "--wait", "--timeout", "60s")
+        await kubectl("wait", "pods", "--selector", MANAGED, "--for", "delete", "--timeout", "60s")
+        await kubectl.delete_namespace()
+    except CommandError as error:
+        raise CommandError(f"{error}\n{await leftovers(kubectl)}") from None
