@@ -9,6 +9,8 @@ from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
+from livekit_operator.conditions import holds
+from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache
 from livekit_operator.errors import Blocked
 from livekit_operator.key_rotation import ApiKey, KeyState
@@ -177,7 +179,9 @@ class PodMemory:
 def node_facts(node: Manifest) -> Manifest:
     """Return the little of a Node that counts here; whole ones list every image they hold."""
     metadata = {key: node["metadata"].get(key) for key in ("name", "uid", "resourceVersion", "labels")}
-    return {"kind": "Node", "metadata": metadata, "spec": {"unschedulable": bool(node["spec"].get("unschedulable"))}}
+    ready = holds((node.get("status") or {}).get("conditions"), CONDITION_READY)
+    spec = {"unschedulable": bool(node["spec"].get("unschedulable"))}
+    return {"kind": "Node", "metadata": metadata, "spec": spec, "ready": ready}
 
 
 def utc_now() -> datetime:
@@ -218,7 +222,7 @@ class Context:
     understood: dict[tuple[str, Key], tuple[Manifest, Resource]] = field(default_factory=dict)
     """Servers and pools as last parsed for others that refer to them, and from what: each pass of a room needs both."""
     nodes: ObjectCache = field(default_factory=lambda: ObjectCache(keep=node_facts))
-    """The cluster's nodes, as far as they count: labels, and whether they take pods."""
+    """The cluster's nodes, as far as they count: labels, whether they take pods, and whether they are there."""
     key_states: dict[Key, tuple[str, KeyState]] = field(default_factory=dict)
     """LiveKitServer -> its uid and its keys as last written, to bring back a Secret that somebody changes."""
     checked: dict[Key, tuple[str, str]] = field(default_factory=dict)

@@ -369,8 +369,7 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     await server_pods.end_check(context, server)
     key = await _key_to_ask_with(context, server)
     look = await server_pods.look(context, server, None, key)
-    # A pod whose node is lost never ends, as far as Kubernetes knows.
-    if all(_is_overdue(context, item) for item in look.servers):
+    if all(_is_overdue(context, item) or _is_lost(context, item) for item in look.servers):
         await remove_finalizer(context, server, SERVER_FINALIZER)
         return None
     leave = [Leave(view.name) for view in look.views if not view.leaving]
@@ -398,6 +397,12 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
 def _is_overdue(context: Context, item: Server) -> bool:
     ends = item.pod["metadata"].get("deletionTimestamp")
     return ends is not None and context.now() > parse_timestamp(ends) + _LOST_MARGIN
+
+
+def _is_lost(context: Context, item: Server) -> bool:
+    """Return whether neither a leaving server answers nor its node: nobody is left to say that it has ended."""
+    node = context.nodes.get(("", item.pod["spec"].get("nodeName") or ""))
+    return item.view.leaving and item.load is None and node is not None and not node["ready"]
 
 
 async def _key_to_ask_with(context: Context, server: LiveKitServer) -> ApiKey | None:

@@ -150,9 +150,9 @@ class Runtime:
             self._wake(owner["kind"], (manifest["metadata"]["namespace"], owner["name"]))
 
     def _node_changed(self, manifest: Manifest) -> None:
-        """Have servers and pools looked at when a node is to be emptied, or has other labels; nodes say much else."""
+        """Have servers and pools looked at when a node is to be emptied, is lost, or has other labels."""
         known = self.context.nodes.get(key_of(manifest))
-        facts = (known["metadata"]["labels"], known["spec"]) if known else None
+        facts = (known["metadata"]["labels"], known["spec"], known["ready"]) if known else None
         if _turned(self._nodes, ("Node", key_of(manifest)), facts):
             for kind in ("LiveKitServer", "VoiceAgentPool"):
                 for resource in self.context.resources[kind]:

@@ -420,6 +420,23 @@ async def test_a_deletion_can_be_forced(world: World) -> None:
     assert ("delete_room", "support-42") in [request[:2] for request in world.livekit.requests], "the kubelet goes on"
 
 
+@pytest.mark.parametrize(
+    ("node", "server", "waits"), [("True", "silent", True), ("Unknown", "answers", True), ("Unknown", "silent", False)]
+)
+async def test_a_deleted_server_does_not_wait_for_a_lost_node(
+    world: World, node: str, server: str, waits: bool
+) -> None:
+    status = {"conditions": [{"type": "Ready", "status": node}]}
+    world.kubernetes.put({"kind": "Node", "metadata": {"name": "node-1"}, "spec": {}, "status": status})
+    await world.with_server()
+    world.kubernetes.ask_to_delete("LiveKitServer", NAMESPACE, "voice")
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.server_pods(leaving=True), "it is told to end all the same: its node may come back"
+    world.livekit.problem = ServerUnreachable("no route") if server == "silent" else None
+    await world.reconcile("LiveKitServer", "voice")
+    assert (world.kubernetes.peek("LiveKitServer", NAMESPACE, "voice") is not None) == waits
+
+
 async def test_a_server_whose_keys_went_with_its_namespace_goes_too(world: World) -> None:
     await world.with_server()
     world.kubernetes.vanish("Secret", NAMESPACE, "voice-livekit-keys")
