@@ -44,6 +44,8 @@ class FakeLiveKit:
         """What rooms are like unless they say otherwise."""
         self.lingering = 0
         """How many requests for a room that was just deleted still bring the deleted one."""
+        self.unlisted: set[str] = set()
+        """Names of rooms that Redis has forgotten, and who is in them; the server they live on has not."""
         self._dying: dict[str, _Room] = {}
         self._made = 0
 
@@ -99,7 +101,7 @@ class FakeLiveKit:
     async def list_rooms(self) -> list[RoomView]:
         """Return all rooms."""
         self._begin("list_rooms")
-        return [_view(room) for room in self.rooms.values()]
+        return [_view(room) for name, room in self.rooms.items() if name not in self.unlisted]
 
     async def create_room(self, settings: RoomSettings) -> RoomView:
         """Create a room, or return the one of that name as it is."""
@@ -128,6 +130,8 @@ class FakeLiveKit:
     async def list_participants(self, room: str) -> list[ParticipantView]:
         """Return everybody in a room; nobody when there is no such room."""
         self._begin("list_participants", room)
+        if room in self.unlisted:
+            return []
         return list(self.rooms[room].participants.values()) if room in self.rooms else []
 
     async def list_dispatches(self, room: str) -> list[DispatchView]:

@@ -36,6 +36,10 @@ CHILD_KINDS = (
 OPTIONAL_KINDS = ("HTTPRoute", "Certificate")
 
 
+# A room that a server has though no listing tells of it is asked for anew after so many of them: nothing tells its end.
+_UNLISTED_LISTINGS = 12
+
+
 class RoomListing:
     """The rooms of one server: a listing every few seconds, kept fresh by our own writes and by webhooks."""
 
@@ -44,6 +48,7 @@ class RoomListing:
         self._touched: set[str] = set()
         self.listed = False
         self._lonely_since: dict[str, datetime] = {}
+        self._unlisted: dict[str, int] = {}
         self.lively: set[str] = set()
         """Names of rooms where somebody came or went: their participants are worth a look."""
         self.doubtful: set[str] = set()
@@ -63,8 +68,10 @@ class RoomListing:
     def finish_listing(self, rooms: Iterable[RoomView]) -> set[str] | None:
         """Take over a listing; return the names of rooms that changed, None for the first one: all may have."""
         listed = {room.name: room for room in rooms}
+        self._unlisted = {name: left - 1 for name, left in self._unlisted.items() if left and name not in listed}
         for name in self._touched:
             listed.pop(name, None)
+        for name in (*self._touched, *self._unlisted):
             if name in self._rooms:
                 listed[name] = self._rooms[name]
         names = listed.keys() | self._rooms.keys()
@@ -88,9 +95,19 @@ class RoomListing:
         self.doubtful.discard(room.name)
         self._touched.add(room.name)
 
+    def put_unlisted(self, room: RoomView) -> None:
+        """Remember a room that the server has, but that its Redis has forgotten: listings do not tell of it."""
+        self.put(room)
+        self._unlisted[room.name] = _UNLISTED_LISTINGS
+
+    def is_unlisted(self, name: str) -> bool:
+        """Return whether Redis has forgotten a room, and so who is in it."""
+        return name in self._unlisted
+
     def remove(self, name: str) -> None:
         """Remember that a room is gone."""
         self._rooms.pop(name, None)
+        self._unlisted.pop(name, None)
         self._touched.add(name)
 
     def lonely_seconds(self, name: str, *, people: int, now: datetime) -> float:
@@ -104,6 +121,7 @@ class RoomListing:
         """Forget everything but doubts, which are about what is listed next: the server does not answer."""
         self._rooms.clear()
         self._touched.clear()
+        self._unlisted.clear()
         self.lively.clear()
         self.listed = False
 

@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import get_args
 
 from livekit_operator.agent_problems import PERSONAL_REASONS
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import find
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE
-from livekit_operator.dispatching import Decision, WantedAgent, decide_dispatch
+from livekit_operator.dispatching import Decision, State, WantedAgent, decide_dispatch
 from livekit_operator.engine.cache import Key
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers.context import AskedAgent, Context, ServerAccess
@@ -19,6 +20,9 @@ from livekit_operator.versions import pick_deployment
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomView
 
 Problem = tuple[str, str]
+
+# Of the time between two listings of a server's rooms: by then there was another one.
+_NEXT_LISTING = 1.5
 
 
 @dataclass(frozen=True)
@@ -59,8 +63,13 @@ async def ensure_agents(
         return view, [_unneeded(candidate) for candidate in candidates]
     access.rooms.lively.discard(view.name)
     participants = await access.client.list_participants(view.name)
-    view = replace(view, participants=sum(p.agent_name is None for p in participants))
-    access.rooms.put(view)
+    people = sum(p.agent_name is None for p in participants)
+    if candidates and (access.rooms.is_unlisted(view.name) or (view.participants and not people)):
+        # The last one has just left, which the next listing tells too, or Redis has forgotten who is there, which would
+        # cost a call its agent.
+        again = _NEXT_LISTING * context.settings.server_poll_seconds
+        return _counted(access, view, people), [_as_before(room, candidate, again) for candidate in candidates]
+    view = _counted(access, view, people)
     served = {agent["pool"]: agent["agentName"] for agent in room.status.get("agents") or ()}
     dispatches = await access.client.list_dispatches(view.name) if candidates or served else []
     present = {p.agent_name for p in participants} | {dispatch.agent_name for dispatch in dispatches}
@@ -161,6 +170,24 @@ def _problem(candidate: _Candidate, decision: Decision) -> Problem | None:
     if told is None:
         return "DispatchPending", f"VoiceAgentPool {candidate.shown}: an agent was asked for and has not come yet."
     return told[0], f"VoiceAgentPool {candidate.shown}: {told[1]}"
+
+
+def _counted(access: ServerAccess, view: RoomView, people: int) -> RoomView:
+    """Return a room with those in it who were seen there, which only who is listed can be."""
+    if access.rooms.is_unlisted(view.name):
+        return view
+    counted = replace(view, participants=people)
+    access.rooms.put(counted)
+    return counted
+
+
+def _as_before(room: MeetingRoom, candidate: _Candidate, again: float) -> AgentObservation:
+    """Return what the status tells of a pool, to be looked at again."""
+    told: Mapping[str, str] = next((a for a in room.status.get("agents") or () if a["pool"] == candidate.shown), {})
+    known: dict[str, State] = {state: state for state in get_args(State)}
+    decision = Decision(known.get(told.get("state", ""), "Waiting"), again=again)
+    name = told.get("agentName") or candidate.agent_name
+    return AgentObservation(candidate.shown, name, decision, told.get("activity"), candidate.problem)
 
 
 def _unneeded(candidate: _Candidate) -> AgentObservation:

@@ -110,7 +110,7 @@ async def ensure_room(room: MeetingRoom, access: ServerAccess, *, claimed: bool)
     Raises Blocked while the server hands out the room that was deleted, and when somebody else's appeared meanwhile.
     """
     settings = build.room_settings(room)
-    opened = _known(room, access, settings)
+    opened, listed = _known(room, access, settings), access.rooms.get(settings.name)
     former = room.status.get("sid") if _is_recreating(room) else None
     if opened and await _is_outdated(room, access, opened, settings):
         await access.client.delete_room(settings.name)
@@ -127,7 +127,10 @@ async def ensure_room(room: MeetingRoom, access: ServerAccess, *, claimed: bool)
     if room.spec.metadata is not None and view.settings.metadata != settings.metadata:
         await access.client.update_metadata(settings.name, settings.metadata)
         view = replace(view, settings=replace(view.settings, metadata=settings.metadata))
-    access.rooms.put(view)
+    if listed is None and view.sid == room.status.get("sid"):
+        access.rooms.put_unlisted(view)
+    elif not access.rooms.is_unlisted(view.name):
+        access.rooms.put(view)
     return replace(opened, view=view)
 
 

@@ -2,6 +2,8 @@
 
 from dataclasses import replace
 
+import pytest
+
 from livekit_operator.reconcilers.context import RoomListing
 from livekit_operator.views import RoomSettings, RoomView
 
@@ -67,3 +69,33 @@ def test_forgetting_makes_the_next_listing_the_first() -> None:
     assert listing.get("a") is None
     listing.start_listing()
     assert listing.finish_listing([replace(room("a"))]) is None
+
+
+def test_a_room_that_the_server_has_and_does_not_list_is_known_for_a_while() -> None:
+    listing = listed()
+    listing.put_unlisted(room("a"))
+    looks = 0
+    while listing.get("a"):
+        listing.start_listing()
+        changed = listing.finish_listing([])
+        looks += 1
+        assert changed == (set() if listing.get("a") else {"a"})
+    assert looks == 13
+    assert not listing.is_unlisted("a")
+
+
+@pytest.mark.parametrize("event", ["listed", "removed", "forgotten"])
+def test_a_room_is_unlisted_no_longer_once_it_is_listed_or_gone(event: str) -> None:
+    listing = listed()
+    listing.put_unlisted(room("a"))
+    if event == "removed":
+        listing.remove("a")
+    elif event == "forgotten":
+        listing.forget()
+    listing.start_listing()
+    listing.finish_listing([room("a", 1)] if event == "listed" else [])
+    assert not listing.is_unlisted("a")
+    assert listing.get("a") == (room("a", 1) if event == "listed" else None)
+    listing.start_listing()
+    listing.finish_listing([])
+    assert listing.get("a") is None

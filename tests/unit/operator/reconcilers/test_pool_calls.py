@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from livekit_operator.errors import KubernetesError
+from livekit_operator.views import ParticipantView
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, Manifest, condition
 from tests.fakes.world import World
@@ -256,3 +257,49 @@ async def test_a_room_whose_agent_no_worker_knows_of_is_looked_at(world: World) 
         for kind, key in world.woken & {("MeetingRoom", (NAMESPACE, "support-42"))}:
             await world.reconcile(kind, key[1])
     assert "create_dispatch" in [request[0] for request in world.livekit.writes]
+
+
+async def test_a_call_keeps_its_agent_when_redis_forgets_the_room(world: World) -> None:
+    """The server goes on with it, and nothing but CreateRoom tells of it."""
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    await serve(world)
+    before = world.get("MeetingRoom", "support-42")["status"]
+    world.livekit.unlisted.add("support-42")
+    world.forget()
+    for _ in range(12):
+        world.clock.advance(5)
+        await look(world)
+    assert world.livekit.writes == [("create_room", "support-42")], "it is not asked for at every listing"
+    for _ in range(12):
+        world.clock.advance(5)
+        await look(world)
+    assert world.livekit.asked("create_room") == 2, "but from time to time: nothing would tell its end"
+    # Nobody can say who they are.
+    assert world.get("MeetingRoom", "support-42")["status"] == {**before, "participantIdentities": []}
+
+
+async def test_a_call_keeps_its_agent_when_redis_knows_only_the_agent(world: World) -> None:
+    """Who is in a room is stored anew only when something about them changes."""
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    await serve(world)
+    listed = world.livekit.list_participants
+
+    async def only_agents(room: str) -> list[ParticipantView]:
+        return [participant for participant in await listed(room) if participant.agent_name is not None]
+
+    world.livekit.list_participants = only_agents  # type: ignore[method-assign]
+    world.forget()
+    for _ in range(12):
+        world.clock.advance(5)
+        await look(world)
+    assert world.livekit.writes == []
+    world.livekit.leave("support-42", "alice")
+    world.clock.advance(5)
+    await look(world)
+    world.clock.advance(30)
+    await look(world)
+    assert world.livekit.dispatched("support-42") == []
