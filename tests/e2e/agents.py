@@ -290,7 +290,7 @@ async def guest(story: Story, room: str) -> AsyncIterator[Guest]:
         return await story.kubectl.secret(f"{room}-alice")
 
     secret: dict[str, str] = await until(f"alice's token for {room}", look)
-    async with Guests([secret], within=0.0) as guests:
+    async with Guests(Guest, [secret], within=0.0) as guests:
         yield guests.all[0]
 
 

@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
-from tests.caller.call import Call
 from tests.caller.report import CallReport, heard, said_by_agents
 from tests.caller.secret import decode
 from tests.e2e.conftest import Story
 from tests.e2e.servers import node_ports, server
 from tests.harness.agents import Agents, agents_in, pod_of_call
-from tests.harness.calls import QUESTION, ask
+from tests.harness.calls import QUESTION
 from tests.harness.kubectl import CommandError, Manifest, until
 from tests.harness.processes import sigkill
 from tests.harness.resources import POOL, SERVER, quickstart, room
@@ -109,17 +108,6 @@ def has_come_to(replicas: int) -> Callable[[Seen], bool]:
         return bool(current and counts == {replicas})
 
     return condition
-
-
-async def all_are_answered(placed: Sequence[Call]) -> None:
-    """Let the callers ask one after the other, and wait until each was answered."""
-    for call in placed:
-        await ask(call)
-
-
-async def reports(placed: Sequence[Call]) -> list[CallReport]:
-    """Return what happened in the calls."""
-    return [await asyncio.to_thread(call.report) for call in placed]
 
 
 def assert_uncut(report: CallReport, *, greeting: str = GREETING) -> None:

@@ -1,9 +1,9 @@
-"""Many calls at once: callers with real audio who come within seconds and stay, and guests without any sound.
+"""Calls that last: a caller who asks again and again, and many guests and listeners at once.
 
-async with calls(secrets, within=5) as placed:
-    await asyncio.gather(*(call.greeting(60) for call in placed))
-    async with asking(placed[0]) as turns:
-        ...
+async with asking(call) as turns:
+    ...
+async with Guests(Listener, secrets, within=5) as guests:
+    await guests.until("an agent to be heard", Listener.hears, 60)
 """
 
 import asyncio
@@ -12,34 +12,25 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 from livekit import rtc
 
 from tests.caller.call import Call, CallError, is_agent, redact_logs
+from tests.caller.hearing import RATE
 from tests.caller.report import Turn
 from tests.caller.secret import CallerSecret
 from tests.caller.waiting import Changes
+from tests.media.tone import Hearing
+from tests.providers.audio import from_pcm16
 
 QUESTION = "What are your opening hours?"
+# What the light agents of stories play, and listeners listen for.
+TONE_HERTZ = 440
 _SECONDS_BETWEEN_QUESTIONS = 2.0
+_FRAME_MS = 50
 # Looking for other networks all the time costs 2 % of a core for each connection.
 _LIGHT = rtc.RtcConfiguration(continual_gathering_policy=rtc.ContinualGatheringPolicy.GATHER_ONCE)
-
-
-@asynccontextmanager
-async def calls(secrets: Sequence[Mapping[str, str]], *, within: float = 0.0) -> AsyncIterator[list[Call]]:
-    """Place a call with each token Secret, evenly within some seconds; all hang up at the end.
-
-    They begin as listeners, so that a small machine bears some of them: each has a microphone from its first question.
-    """
-    placed = [Call(secret, listener=True) for secret in secrets]
-    _go_first()
-    try:
-        await _arrive([call.join for call in placed], within)
-        yield placed
-    finally:
-        await asyncio.gather(*(call.hang_up() for call in placed))
 
 
 async def ask(call: Call) -> Turn:
@@ -73,6 +64,8 @@ async def asking(call: Call) -> AsyncIterator[list[Turn]]:
 class Guest:
     """Somebody in a room who neither sends nor receives: as light as a participant can be."""
 
+    _listens = False
+
     def __init__(self, secret: Mapping[str, str], changed: Callable[[], None]) -> None:
         self._secret = CallerSecret.of(secret)
         self._changed = changed
@@ -80,8 +73,8 @@ class Guest:
         self.joined: float | None = None
         self.agents: set[str] = set()
         """The agents that are in the room now."""
-        self.first_agent: float | None = None
-        """When the first one came, in monotonic seconds."""
+        self.all_agents: list[str] = []
+        """All that ever came, one that came twice twice."""
         self.most_agents = 0
         """How many were there at once."""
         self.disconnected = ""
@@ -98,7 +91,7 @@ class Guest:
         self._room.on("participant_connected", self._came)
         self._room.on("participant_disconnected", self._left)
         self._room.on("disconnected", self._ended)
-        options = rtc.RoomOptions(auto_subscribe=False, rtc_config=_LIGHT)
+        options = rtc.RoomOptions(auto_subscribe=self._listens, rtc_config=_LIGHT)
         try:
             await self._room.connect(self._secret.url, self._secret.token, options)
         except rtc.ConnectError as error:
@@ -116,8 +109,9 @@ class Guest:
     def _came(self, participant: rtc.RemoteParticipant) -> None:
         if not is_agent(participant):
             return
+        if participant.identity not in self.agents:
+            self.all_agents.append(participant.identity)
         self.agents.add(participant.identity)
-        self.first_agent = self.first_agent or time.monotonic()
         self.most_agents = max(self.most_agents, len(self.agents))
         self._changed()
 
@@ -130,15 +124,71 @@ class Guest:
         self._changed()
 
 
-class Guests:
-    """Guests who come evenly within some seconds: `async with Guests(secrets, within=30) as guests: ...`."""
+class Listener(Guest):
+    """A guest who listens for the agent's tone all the time."""
 
-    def __init__(self, secrets: Sequence[Mapping[str, str]], *, within: float) -> None:
+    _listens = True
+
+    def __init__(self, secret: Mapping[str, str], changed: Callable[[], None]) -> None:
+        super().__init__(secret, changed)
+        self._hearing = Hearing(TONE_HERTZ, RATE)
+        self._streams: list[asyncio.Task[None]] = []
+
+    async def join(self) -> None:
+        """Connect and listen; raises CallError without the token."""
+        self._room.on("track_subscribed", self._track_came)
+        _go_first()
+        await super().join()
+
+    async def leave(self) -> None:
+        """Leave the room."""
+        await super().leave()
+        for stream in self._streams:
+            stream.cancel()
+        await asyncio.gather(*self._streams, return_exceptions=True)
+
+    def hears(self) -> bool:
+        """Return whether the tone sounds now."""
+        return self._hearing.sounding(time.monotonic())
+
+    def first_heard(self) -> float:
+        """Return how many seconds after having joined the tone was first heard, infinity when it was not."""
+        if self.joined is None or self._hearing.first is None:
+            return float("inf")
+        return self._hearing.first - self.joined
+
+    def longest_gap(self) -> float:
+        """Return the longest time, in seconds, without the tone since it was first heard, infinity if it never was."""
+        if self._hearing.first is None:
+            return float("inf")
+        return max((gap.ms / 1000 for gap in self._hearing.all_gaps(time.monotonic())), default=0.0)
+
+    def _track_came(self, track: rtc.Track, *_: object) -> None:
+        if track.kind == rtc.TrackKind.KIND_AUDIO:
+            # After a reconnect the same track comes again: each stream has an account of its own.
+            self._streams.append(asyncio.create_task(self._listen(track, f"{track.sid} {len(self._streams)}")))
+
+    async def _listen(self, track: rtc.Track, name: str) -> None:
+        stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1, frame_size_ms=_FRAME_MS)
+        try:
+            async for event in stream:
+                self._hearing.take(name, from_pcm16(bytes(event.frame.data)), time.monotonic())
+        finally:
+            await stream.aclose()
+
+
+G = TypeVar("G", bound=Guest)
+
+
+class Guests(Generic[G]):
+    """Guests of a kind who come evenly within some seconds: `async with Guests(Guest, secrets, within=30) as them`."""
+
+    def __init__(self, kind: type[G], secrets: Sequence[Mapping[str, str]], *, within: float) -> None:
         self._changes = Changes()
         self._within = within
-        self.all = [Guest(secret, self._changes.notify) for secret in secrets]
+        self.all = [kind(secret, self._changes.notify) for secret in secrets]
 
-    async def __aenter__(self) -> "Guests":
+    async def __aenter__(self) -> "Guests[G]":
         try:
             await _arrive([guest.join for guest in self.all], self._within)
         except BaseException:
@@ -149,7 +199,7 @@ class Guests:
     async def __aexit__(self, *_: object) -> None:
         await self._leave()
 
-    async def until(self, what: str, condition: Callable[[Guest], bool], seconds: float) -> None:
+    async def until(self, what: str, condition: Callable[[G], bool], seconds: float) -> None:
         """Wait until a condition holds for each of them, all at once."""
         await self._changes.until(lambda: all(map(condition, self.all)), seconds, what)
 

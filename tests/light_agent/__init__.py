@@ -1,1 +1,5 @@
-"""An agent without sound, for tests that need many calls rather than real ones."""
+"""An agent without providers, whose code stories hand to a pool."""
+
+from pathlib import Path
+
+AGENT = Path(__file__).with_name("agent.py")

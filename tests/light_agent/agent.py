@@ -1,34 +1,36 @@
-"""An agent that only keeps people company: `python agent.py start`.
+"""An agent that plays a tone to whoever is in its room, until the last person leaves: `python agent.py start`.
 
-It joins, says that it is listening, publishes and receives nothing, and leaves with the last person. It needs no
-provider, no key but LiveKit's and no other file, so that one worker on little CPU holds hundreds of calls: all of
-them as threads of one process.
+An even tone shows what speech hides: every moment in which a caller does not hear the agent. It needs no provider and
+no other file. It says in its attributes which pod it came from and which version that is.
 """
 
+import asyncio
 import os
 
-# read by the library: no local model is used, and no loop is watched for being blocked (100 wake-ups a second each)
+# Read by the library: no local model is used, and no loop is watched for being blocked (100 wake-ups a second each).
 os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 os.environ.setdefault("LIVEKIT_AGENTS_LOOP_BLOCK_WARN_MS", "0")
 
+import numpy as np
 from livekit import rtc
-from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobExecutorType, cli
-from livekit.rtc._ffi_client import FfiClient
+from livekit.agents import AgentServer, AutoSubscribe, JobContext, JobRequest, cli
 
-SESSIONS = int(os.environ.get("LIGHT_AGENT_SESSIONS", "100"))
+RATE = 48000
+FRAME_SECONDS = 0.1
 PEOPLE = {rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD, rtc.ParticipantKind.PARTICIPANT_KIND_SIP}
 
-server = AgentServer(
-    job_executor_type=JobExecutorType.THREAD,
-    num_idle_processes=1,
-    load_fnc=lambda worker: len(worker.active_jobs) / SESSIONS,
-    load_threshold=1.0,
-)
+# Its own measure would take no call on a machine that others keep busy.
+server = AgentServer(load_fnc=lambda: 0.0)
 
 
-@server.rtc_session(agent_name=os.environ.get("LIVEKIT_AGENT_NAME") or "light")
+async def answer(request: JobRequest) -> None:
+    """Take a call."""
+    await request.accept(attributes={"pod": os.environ["HOSTNAME"], "version": os.environ.get("VERSION", "")})
+
+
+@server.rtc_session(on_request=answer, agent_name=os.environ.get("LIVEKIT_AGENT_NAME", ""))
 async def entrypoint(ctx: JobContext) -> None:
-    """Keep a room company until its last person leaves."""
+    """Play to a room until its last person leaves."""
 
     @ctx.room.on("participant_disconnected")
     def leave_with_the_last(_: rtc.RemoteParticipant) -> None:
@@ -36,10 +38,26 @@ async def entrypoint(ctx: JobContext) -> None:
             ctx.shutdown("the last person left")
 
     await ctx.connect(auto_subscribe=AutoSubscribe.SUBSCRIBE_NONE)
-    await ctx.room.local_participant.set_attributes({"lk.agent.state": "listening"})
+    source = rtc.AudioSource(RATE, 1)
+    # Without discontinuous transmission: an even tone looks like background noise to Opus.
+    options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
+    await ctx.room.local_participant.publish_track(rtc.LocalAudioTrack.create_audio_track("tone", source), options)
+    playing = asyncio.create_task(play(source, int(os.environ["TONE_HERTZ"])))
+
+    async def stop() -> None:
+        playing.cancel()
+
+    ctx.add_shutdown_callback(stop)
+
+
+async def play(source: rtc.AudioSource, hertz: int) -> None:
+    """Play a tone until cancelled; its hertz are a multiple of ten, so that frames join without a seam."""
+    turns = 2 * np.pi * hertz * np.arange(int(RATE * FRAME_SECONDS)) / RATE
+    samples = (np.cos(turns) * 0.3 * 32767).astype(np.int16)
+    frame = rtc.AudioFrame(samples.tobytes(), RATE, 1, len(samples))
+    while True:
+        await source.capture_frame(frame)
 
 
 if __name__ == "__main__":
-    # Made before there are threads: two first calls at once would make two of them, and one call never connects.
-    FfiClient.instance  # noqa: B018
     cli.run_app(server)
