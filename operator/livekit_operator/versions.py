@@ -1,7 +1,8 @@
 """Which versions of a pool run: a pure decision on its history.
 
     rollbackTo names a known version                -> that one, whatever else is said
-    the wanted version failed                       -> the one that served last and did not fail
+    the wanted version failed                       -> the one that served last and did not fail; and if no pod of the
+                                                       wanted one has served yet, one is tried beside it
     a canary is asked for and another version serves -> both: that one, and the wanted one as the canary
     anything else                                   -> the wanted version
 
@@ -12,6 +13,8 @@ Easiest to get wrong:
 - `promote` names a revision: what was meant for the former canary must not promote the one that came after it.
 - Where nothing is proven there is nothing to fall back to, and no canary beside it: the first version simply runs.
 - Nothing that a failure would fall back to may be pruned, also when nothing of it runs.
+- What kept a version from starting may be over any time: a registry that was away, a node too small. So one pod goes on
+  trying, as a Deployment's do; but it takes no place of the proven version. One whose calls failed has had its try.
 """
 
 from collections.abc import Sequence
@@ -28,21 +31,29 @@ Verdict = Literal["Promote", "Fail", "Wait"]
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a pool: when it appeared, when it last came to serve all calls, and why it failed."""
+    """A version of a pool: when it appeared, when it last came to serve all calls, why it failed.
+
+    `served` tells whether any pod of it ever did.
+    """
 
     revision: str
     created: datetime
     proven: datetime | None = None
     failed: str | None = None
+    served: bool = False
 
 
 @dataclass(frozen=True)
 class Rollout:
-    """The revisions that are to run; `problem` is a reason and a message when that is not what was asked for."""
+    """The revisions that are to run; `problem` is a reason and a message when that is not what was asked for.
+
+    `retried` failed to start: one pod of it is tried, to which no calls are sent.
+    """
 
     stable: str
     canary: str | None = None
     problem: tuple[str, str] | None = None
+    retried: str | None = None
 
 
 def choose(rollout: RolloutSpec, wanted: str, known: Sequence[Version]) -> Rollout:
@@ -107,9 +118,13 @@ def _fallback(known: Sequence[Version], wanted: str | None = None) -> Version | 
 
 def _fall_back(version: Version, fallback: Version | None, problem: tuple[str, str] | None) -> Rollout:
     what = f"Revision {version.revision} failed: {version.failed}"
-    again = "Change the spec, or name it in spec.rollout.rollbackTo to try it all the same."
     if fallback is None:
         message = f"{what} There is no version that served before to fall back to: change the spec."
         return Rollout(version.revision, None, problem or ("RolloutFailed", message))
+    retried = None if version.served else version.revision
+    if retried:
+        again = "One pod is still tried: once it is ready for a while, the rollout goes on."
+    else:
+        again = "Change the spec, or name it in spec.rollout.rollbackTo to try it all the same."
     message = f"{what} Revision {fallback.revision} runs instead. {again}"
-    return Rollout(fallback.revision, None, problem or ("RolledBack", message))
+    return Rollout(fallback.revision, None, problem or ("RolledBack", message), retried)

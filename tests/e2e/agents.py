@@ -29,6 +29,13 @@ CODE = "agent-code"
 AGENTS = "app.kubernetes.io/component=agent"
 # Leaves its last words where the kubelet finds them, as any program may.
 CRASHES = ("sh", "-c", "echo 'no model file' > /dev/termination-log; exit 3")
+# Begins its work once a name can be resolved, as one that needs something which is away.
+WAITS_FOR = "model-store"
+WAITS = (
+    "sh",
+    "-c",
+    f"trap exit TERM; until getent hosts {WAITS_FOR}; do sleep 0.5; done; exec python /code/agent.py start",
+)
 # Runs for ever, and ends when it is told to.
 NEVER_REGISTERS = ("sh", "-c", "trap exit TERM; sleep infinity & wait")
 _VERSION = "livekit-operator.dev/revision"

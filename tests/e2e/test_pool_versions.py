@@ -8,6 +8,7 @@ from tests.e2e import agents
 from tests.e2e.agents import POOL, on_track, rolled_out, switchboard, version_of
 from tests.e2e.conftest import Story
 from tests.harness.install import TEST_KEYS, provider_secret
+from tests.harness.kubectl import Manifest
 from tests.harness.resources import quickstart
 from tests.harness.watching import Seen, Watched
 
@@ -15,10 +16,7 @@ DEADLINE_SECONDS = 20
 
 
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize(("words", "told"), [(agents.CRASHES, "no model file"), (agents.NEVER_REGISTERS, "")])
-async def test_a_version_that_never_serves_is_taken_back_under_a_call(
-    story: Story, words: tuple[str, ...], told: str
-) -> None:
+async def test_a_version_that_never_serves_is_taken_back_under_a_call(story: Story) -> None:
     rollout = {"progressDeadlineSeconds": DEADLINE_SECONDS}
     await agents.serve(story, agents.pool(story, rollout=rollout), agents.room("lobby"))
     async with (
@@ -28,18 +26,18 @@ async def test_a_version_that_never_serves_is_taken_back_under_a_call(
     ):
         first = pool.last.status["revision"]
         agent = await agents.meet(board, guest)
-        await agents.change(story, {"agent": agents.command(story, *words)})
+        await agents.change(story, {"agent": agents.command(story, *agents.CRASHES)})
         broken = await pool.until("another version", lambda s: _wanted_after(s, first))
         failed = await pool.until(
             "the version to have failed",
             lambda s: (line := version_of(s, broken)).get("track") == "Failed" and line,
             seconds=DEADLINE_SECONDS + 40,
         )
-        assert told in failed["message"]
+        assert "no model file" in failed["message"]
         message = await story.reason("voiceagentpool", POOL, "RolledBack")
         assert broken in message
         assert first in message
-        await pool.until("its pods to leave", lambda s: not version_of(s, broken).get("replicas"))
+        await pool.until("one pod of it to be left", lambda s: version_of(s, broken).get("replicas") == 1)
         assert on_track(pool.last, "Stable") == first
         assert all(version_of(state, first).get("readyReplicas") for state in pool.states if state.status["versions"])
         # Calls that come now are served as before.
@@ -57,6 +55,38 @@ async def test_a_version_that_never_serves_is_taken_back_under_a_call(
         assert pool.last.status["remainingSessions"] == 2
     # With everybody gone the first version goes too.
     await agents.delete_rooms(story, ["lobby", "later"])
+    await agents.gone(story, agent.pod)
+
+
+@pytest.mark.timeout(300)
+async def test_a_version_that_could_not_start_goes_on_once_it_can(story: Story) -> None:
+    rollout = {"progressDeadlineSeconds": DEADLINE_SECONDS}
+    await agents.serve(story, agents.pool(story, rollout=rollout), agents.room("lobby"))
+    async with (
+        Watched(story.kubectl, "voiceagentpool", POOL) as pool,
+        switchboard(story) as board,
+        agents.guest(story, "lobby") as guest,
+    ):
+        first = pool.last.status["revision"]
+        agent = await agents.meet(board, guest)
+        waits = agents.agent(story, "2", command=list(agents.WAITS))
+        await agents.change(story, {"agent": waits})
+        second = await pool.until("another version", lambda s: _wanted_after(s, first))
+        await pool.until("it to have failed", lambda s: version_of(s, second).get("track") == "Failed", seconds=60)
+        assert "still tried" in await story.reason("voiceagentpool", POOL, "RolledBack")
+        await story.kubectl.apply(agents.room("meanwhile", dispatch="OnCreate"))
+        assert [found.version for found in await board.served("meanwhile")] == ["1"]
+
+        await story.kubectl.apply(_service(agents.WAITS_FOR))
+        back = time.monotonic()
+        await pool.until(
+            "it to serve", lambda s: on_track(s, "Stable") == second and rolled_out(s), seconds=150, since=back
+        )
+        await agents.draining(story, agent.pod)
+        await story.kubectl.apply(agents.room("later", dispatch="OnCreate"))
+        assert [found.version for found in await board.served("later")] == ["2"]
+        assert guest.agents == {agent.identity}, "the call that was there all the time was cut"
+    await agents.delete_rooms(story, ["lobby", "meanwhile"])
     await agents.gone(story, agent.pod)
 
 
@@ -107,6 +137,11 @@ async def test_a_providers_new_key_replaces_the_pods_and_not_the_version(story: 
     await agents.gone(story, old["metadata"]["name"])
     assert {agents.revision(pod) for pod in await agents.pods(story)} == {revision}
     assert [line["revision"] for line in pool["status"]["versions"]] == [revision]
+
+
+def _service(name: str) -> Manifest:
+    """Return a Service that leads nowhere: its name can be resolved."""
+    return {"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": {"ports": [{"port": 80}]}}
 
 
 def _wanted_after(state: Seen, revision: str) -> str:

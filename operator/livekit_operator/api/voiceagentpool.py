@@ -129,7 +129,8 @@ class Rollout(ApiModel):
     )
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
         default=600,
-        description="A version without a ready pod by then has failed: the last one that served comes back.",
+        description="A version without a ready pod by then has failed: the last one that served comes back, and one "
+        "pod of the failed one goes on trying.",
     )
     history_limit: Annotated[int, Field(ge=1, le=50)] = Field(
         default=5, description="Former versions that are kept to roll back to."

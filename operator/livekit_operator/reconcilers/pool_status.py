@@ -111,11 +111,12 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
     errors = observed.provider_errors(standing.stable)
     answering = [pod.worker for pod in observed.serving if pod.worker and pod.answered]
     unanswered = min(memory.unanswered.values(), default=None)
+    retried = standing.rollout.retried
     return AgentFacts(
         ready_pods=len(observed.serving),
         pods=len(observed.staying) + standing.created,
         registered=sum(worker.registered is not False for worker in answering),
-        crash=next((pod.crash for pod in observed.staying if pod.crash), None),
+        crash=next((pod.crash for pod in observed.staying if pod.crash and pod.view.revision != retried), None),
         free_sessions=free_sessions(pool, observed, ""),
         at_limit=standing.desired.limited,
         waiting=standing.waiting,
@@ -148,7 +149,7 @@ def free_sessions(pool: VoiceAgentPool, observed: Observation, deployment: str) 
 
 def _remains(pod: ObservedPod, standing: Standing) -> bool:
     """Return whether a pod's calls are the last ones on it."""
-    wanted = {standing.rollout.stable, standing.rollout.canary}
+    wanted = {standing.rollout.stable, standing.rollout.canary, standing.rollout.retried}
     return pod.view.leaving or pod.view.revision not in wanted
 
 
@@ -237,6 +238,8 @@ def _progressing(standing: Standing, memory: PoolMemory) -> Observed:
     if old:
         message = f"{len(old)} pods of former versions end their {calls} calls."
         return Observed(CONDITION_PROGRESSING, True, "RollingOut", message)
+    if rollout.retried is not None:
+        return Observed(CONDITION_PROGRESSING, True, "Retrying", f"A pod of revision {rollout.retried} is still tried.")
     leaving = [pod for pod in observed.pods if pod.view.leaving]
     if leaving:
         calls = sum(pod.view.sessions or 0 for pod in leaving)

@@ -138,7 +138,7 @@ def _judged(known: Mapping[str, PoolVersion]) -> list[Version]:
 
 
 def _judged_version(version: PoolVersion) -> Version:
-    return Version(version.revision, version.created, version.proven, version.failed)
+    return Version(version.revision, version.created, version.proven, version.failed, version.served)
 
 
 async def _note_proven(
@@ -167,20 +167,22 @@ async def _note_failed(
     *,
     away: bool,
 ) -> dict[str, PoolVersion]:
-    """Note a version that does not come to serve, and how a canary's calls went; return what is known then.
+    """Note a version that does not come to serve, or does at last, and how a canary's calls went; return what is known.
 
     While the server is `away`, or no other version is ready either, it is not the version's fault.
     """
     now = context.now()
     deadline = pool.spec.rollout.progress_deadline_seconds
-    for revision in (rollout.canary, rollout.stable):
+    for revision in (rollout.canary, rollout.stable, rollout.retried):
         version = known.get(revision or "")
-        if version is None or version.failed or version.served:
+        if version is None or version.served:
             continue
         pods = [pod for pod in observed.staying if pod.view.revision == revision]
         if any(pod.serves and pod.has_served(now) for pod in pods):
             # From now on it may be unready for a moment, as when the server is away.
-            known = await _note(context, pool, known, version.revision, served="true")
+            known = await _note(context, pool, known, version.revision, served="true", failed=None)
+            continue
+        if version.failed:
             continue
         others = [pod for pod in observed.staying if pod.view.revision != revision]
         blameless = away or (others and not any(pod.view.ready for pod in others)) or any(p.view.ready for p in pods)
@@ -202,7 +204,7 @@ async def _note_failed(
                 known = await _note(context, pool, known, rollout.canary, proven=timestamp(now))
             case "Fail":
                 reason = f"{failed} of its {ended} calls failed."
-                known = await _note(context, pool, known, rollout.canary, failed=reason)
+                known = await _note(context, pool, known, rollout.canary, served="true", failed=reason)
             case "Wait":
                 pass
     return known
@@ -261,6 +263,11 @@ async def _inputs(
         except Blocked as blocked:
             problem = (blocked.reason, blocked.message)
             return Rollout(rollout.stable, None, problem), inputs, blocked.retry_after or again
+    if rollout.retried:
+        try:
+            inputs[rollout.retried] = await _inputs_of(context, pool, access, known[rollout.retried])
+        except Blocked as blocked:
+            return replace(rollout, retried=None), inputs, blocked.retry_after or again
     return rollout, inputs, again
 
 
@@ -291,8 +298,7 @@ async def _forget_former(
 ) -> None:
     """Delete versions beyond the history's limit that no pod is of."""
     keep = {wanted, rollout.stable, *(pod.view.revision for pod in observed.pods)}
-    if rollout.canary:
-        keep.add(rollout.canary)
+    keep |= {revision for revision in (rollout.canary, rollout.retried) if revision}
     for revision in prune(_judged(known), keep, pool.spec.rollout.history_limit):
         key = (pool.metadata.namespace, versions.version_map_name(pool, revision))
         memory.gone.pop(revision, None)
@@ -352,6 +358,8 @@ def _targets(
         share = ceil(desired.replicas * canary.weight / 100)
         held = ceil(observed.active_sessions(CANARY, most) / most)
         targets.append(Target(_version(pool, rollout.canary, inputs), max(share, held), CANARY))
+    if rollout.retried:
+        targets.append(Target(_version(pool, rollout.retried, inputs), min(1, desired.replicas), CANARY))
     return targets
 
 
@@ -382,7 +390,7 @@ async def _apply(
         if manifest is not None:
             await children.remove(context, "Pod", manifest)
     for track in decided.create:
-        version = known[rollout.canary if track == CANARY and rollout.canary else rollout.stable]
+        version = known[(track == CANARY and (rollout.canary or rollout.retried)) or rollout.stable]
         suffix = secrets.token_hex(3)
         try:
             pod = build_pod(pool, version, track, inputs[version.revision], suffix)

@@ -27,14 +27,22 @@ def day(number: int) -> datetime:
     return START + timedelta(days=number)
 
 
-def version(revision: str, created: int = 0, *, proven: int | None = None, failed: str | None = None) -> Version:
-    return Version(revision, day(created), None if proven is None else day(proven), failed)
+def version(
+    revision: str,
+    created: int = 0,
+    *,
+    proven: int | None = None,
+    failed: str | None = None,
+    served: bool = False,
+) -> Version:
+    return Version(revision, day(created), None if proven is None else day(proven), failed, served)
 
 
 ONE = version("one", 1, proven=1)
 TWO = version("two", 2, proven=2)
 NEW = version("new", 3)
 BROKEN = version("new", 3, failed="no pod was ready within 600 s.")
+REFUSED = version("new", 3, failed="9 of its 10 calls failed.", served=True)
 
 
 @pytest.mark.parametrize(
@@ -123,6 +131,12 @@ def test_choose(
             {},
             [ONE, BROKEN],
             "Revision new failed: no pod was ready within 600 s. Revision one runs instead. "
+            "One pod is still tried: once it is ready for a while, the rollout goes on.",
+        ),
+        (
+            {},
+            [ONE, REFUSED],
+            "Revision new failed: 9 of its 10 calls failed. Revision one runs instead. "
             "Change the spec, or name it in spec.rollout.rollbackTo to try it all the same.",
         ),
         (
@@ -144,12 +158,33 @@ def test_problems_say_what_to_do(spec: dict[str, Any], known: list[Version], exp
     assert problem[1] == expected
 
 
+@pytest.mark.parametrize(
+    ("spec", "known", "stable", "retried"),
+    [
+        pytest.param({}, [ONE, NEW], "new", None, id="it has not failed"),
+        pytest.param({}, [ONE, BROKEN], "one", "new", id="it failed to start"),
+        pytest.param(CANARY, [ONE, BROKEN], "one", "new", id="it failed to start as a canary"),
+        pytest.param({}, [ONE, REFUSED], "one", None, id="its calls failed"),
+        pytest.param({}, [BROKEN], "new", None, id="there is no other: it goes on anyway"),
+        pytest.param({"rollbackTo": "one"}, [ONE, BROKEN], "one", None, id="another is wanted by name"),
+        pytest.param({"rollbackTo": "gone"}, [ONE, BROKEN], "one", "new", id="an unknown one is wanted by name"),
+        pytest.param({}, [ONE, version("two", 2, failed="x"), NEW], "new", None, id="nobody wants it any more"),
+    ],
+)
+def test_what_could_not_start_is_tried_beside_what_serves(
+    spec: dict[str, Any], known: list[Version], stable: str, retried: str | None
+) -> None:
+    chosen = choose(RolloutSpec.model_validate(spec), "new", known)
+    assert (chosen.stable, chosen.canary, chosen.retried) == (stable, None, retried)
+
+
 versions = st.builds(
     version,
     st.sampled_from(["one", "two", "three", "new"]),
     st.integers(0, 9),
     proven=st.none() | st.integers(0, 9),
     failed=st.none() | st.just("x"),
+    served=st.booleans(),
 )
 histories = st.lists(versions, max_size=4, unique_by=lambda item: item.revision)
 specs = st.fixed_dictionaries(
@@ -175,6 +210,9 @@ def test_what_runs_is_known_or_wanted_and_a_canary_is_always_the_wanted_one(
         assert chosen.stable != "new"
         assert by_revision[chosen.stable].proven
         assert not by_revision[chosen.stable].failed
+    if chosen.retried:
+        assert (chosen.retried, chosen.canary) == ("new", None)
+        assert by_revision[chosen.stable].proven
     if chosen.stable != "new" and chosen.stable != spec.rollback_to:
         assert by_revision[chosen.stable].failed is None
 

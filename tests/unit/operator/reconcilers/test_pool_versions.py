@@ -1,9 +1,11 @@
 """Versions of a VoiceAgentPool: canaries, versions that fail, and the way back."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from livekit_operator.conditions import timestamp
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, Manifest, condition
 from tests.fakes.world import World
@@ -119,8 +121,13 @@ async def test_a_version_that_never_becomes_ready_gives_way_again(world: World, 
     await world.settle()
     world.end_pods()
     await world.settle()
-    assert {pod["metadata"]["name"] for pod in world.agent_pods()} == serving, "who serves is left alone"
+    assert {pod["metadata"]["name"] for pod in pods_of(world, "stable")} == serving, "who serves is left alone"
+    (tried,) = pods_of(world, "canary")
+    assert tried["metadata"]["labels"]["livekit-operator.dev/revision"] == bad
     assert tracks(world) == {bad: "Failed", good: "Stable"}
+    assert "canary" not in pool(world)["status"], "no call comes to it"
+    assert world.context.pools[NAMESPACE, "front-desk"].canary is None
+    assert condition(pool(world), "Progressing")["reason"] == "Retrying"
     assert world.ready("VoiceAgentPool", "front-desk") == ("False", "RolledBack")
     message = world.message("VoiceAgentPool", "front-desk")
     assert f"Revision {bad} failed" in message
@@ -128,6 +135,51 @@ async def test_a_version_that_never_becomes_ready_gives_way_again(world: World, 
     change(world, idleProcesses=2)
     await rolled(world)
     assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready"), "another version is tried"
+
+
+async def failed_to_start(world: World) -> tuple[str, str]:
+    """Put a pool there whose second version has failed; return the revisions of both."""
+    await world.with_server()
+    await world.with_pool(replicas=2, rollout={"progressDeadlineSeconds": 60})
+    good = pool(world)["status"]["revision"]
+    world.clock.advance(10)
+    change(world, idleProcesses=7)
+    await world.settle()
+    world.clock.advance(61)
+    await world.settle()
+    return good, str(pool(world)["status"]["revision"])
+
+
+async def test_what_could_not_start_is_rolled_out_once_it_can(world: World) -> None:
+    good, bad = await failed_to_start(world)
+    assert tracks(world) == {bad: "Failed", good: "Stable"}
+    (tried,) = pods_of(world, "canary")
+    world.run_pods()
+    await world.settle()
+    assert tracks(world)[bad] == "Failed", "one that is ready and dies at once has not served"
+    assert len(pods_of(world, "canary")) == 1
+    since = timestamp(world.context.now() - timedelta(seconds=60))
+    ready = {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": since}]}
+    world.kubernetes.edit("Pod", NAMESPACE, tried["metadata"]["name"], ready, status=True)
+    await rolled(world)
+    assert tracks(world) == {bad: "Stable", good: "History"}
+    assert [pod["metadata"]["labels"]["livekit-operator.dev/revision"] for pod in world.agent_pods()] == [bad, bad]
+    assert pods_of(world, "canary") == []
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+    assert not [line for line in pool(world)["status"]["versions"] if "message" in line]
+
+
+async def test_what_could_not_start_takes_no_place_of_what_serves(world: World) -> None:
+    good, _ = await failed_to_start(world)
+    lost = pods_of(world, "stable")[0]
+    world.kubernetes.edit("Pod", NAMESPACE, lost["metadata"]["name"], {"phase": "Failed"}, status=True)
+    await rolled(world)
+    stable = pods_of(world, "stable")
+    assert [pod["metadata"]["labels"]["livekit-operator.dev/revision"] for pod in stable] == [good, good]
+    assert lost["metadata"]["name"] not in {pod["metadata"]["name"] for pod in stable}
+    change(world, replicas=0)
+    await rolled(world)
+    assert world.agent_pods() == [], "nor is anything tried that nobody needs"
 
 
 async def test_a_former_version_comes_back_when_it_is_named(world: World) -> None:
