@@ -4,7 +4,7 @@ Nothing here is needed to come to the right end: an operator that starts with no
 seconds later, from the pods, and LiveKit drops a dead agent by itself after some twenty.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
@@ -48,6 +48,15 @@ class JoinedRoom:
     missed: int = 0
 
 
+@dataclass(frozen=True)
+class ToldSessions:
+    """What the status told of sessions, which these were (ids of jobs), and when."""
+
+    at: datetime
+    calls: frozenset[str]
+    lines: Sequence[Mapping[str, str]]
+
+
 @dataclass
 class PoolMemory:
     """What one pool's passes and its rooms' passes tell each other."""
@@ -74,6 +83,8 @@ class PoolMemory:
     """MeetingRooms that have an agent of the pool, as LiveKit says."""
     problem: tuple[str, str] | None = None
     """Reason and message why rooms get no agent."""
+    told: ToldSessions | None = None
+    """The sessions as the status last told of them."""
 
     def see(self, pods: Mapping[str, SeenPod], now: datetime) -> set[str]:
         """Take over a look at the pods; return the names of the rooms whose call was lost with its worker.

@@ -1,6 +1,7 @@
 """The outside as deciding sees it: rooms, participants, dispatches and workers as plain values."""
 
 from dataclasses import dataclass
+from datetime import datetime
 
 
 @dataclass(frozen=True)
@@ -88,10 +89,16 @@ class ProviderError:
 
 @dataclass(frozen=True)
 class WorkerJob:
-    """A call of a worker: its id, as LiveKit's dispatches name it, and its room."""
+    """A call of a worker: its id, as LiveKit's dispatches name it, and its room.
+
+    `state` is what its agent does (listening, speaking), `last_active` when it began to; None when it does not say.
+    """
 
     id: str
     room: str
+    started: datetime | None = None
+    state: str | None = None
+    last_active: datetime | None = None
 
 
 @dataclass(frozen=True)

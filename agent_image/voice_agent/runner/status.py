@@ -49,7 +49,7 @@ class WorkerStatus:
             # includes jobs accepted and about to run: a pod that has one is not idle
             "activeSessions": worker.guard.occupied,
             "capacity": worker.guard.capacity,
-            "jobs": worker.guard.document(),
+            "jobs": [{**job, **worker.sessions.activity(job["id"])} for job in worker.guard.document()],
             "sessions": {"started": worker.sessions.started, "failed": worker.sessions.failed},
             "providerErrors": self.provider_errors(),
             "applied": list(worker.applied),

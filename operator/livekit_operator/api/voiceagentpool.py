@@ -232,6 +232,24 @@ class VersionStatus(ApiModel):
     message: str | None = Field(default=None, description="What is wrong with it.")
 
 
+class SessionStatus(ApiModel):
+    """One call."""
+
+    room: str = Field(description="Name of its room on the server.")
+    pod: str = Field(description="The pod that holds it.")
+    state: str | None = Field(
+        default=None,
+        description="What its agent does: `initializing`, `listening`, `thinking` or `speaking`. Agents say it by "
+        "livekit-agents' AgentSession, or by their attribute `lk.agent.state`.",
+    )
+    start_time: str | None = Field(
+        default=None, description="When the pod took it.", json_schema_extra={"format": "date-time"}
+    )
+    last_activity_time: str | None = Field(
+        default=None, description="When its state was last set.", json_schema_extra={"format": "date-time"}
+    )
+
+
 class CanaryStatus(ApiModel):
     """The canary."""
 
@@ -266,6 +284,12 @@ class VoiceAgentPoolStatus(Status):
         default_factory=list,
         description="Versions with pods, and former ones to roll back to; newest first.",
         json_schema_extra={"x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["revision"]},
+    )
+    sessions: list[SessionStatus] = Field(
+        default_factory=list,
+        description="The calls, 50 at most, those first whose agents have done nothing for longest; what they do is up "
+        "to ten seconds old.",
+        json_schema_extra={"x-kubernetes-list-type": "atomic"},
     )
     canary: CanaryStatus | None = Field(default=None, description="The canary, while there is one.")
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Protocol
 
 import aiohttp
@@ -17,6 +18,7 @@ _MAX_JOBS = 1000
 # A pod may run anybody's image: what it says is cut to what a status can hold.
 _MAX_NAME = 253
 _MAX_TEXT = 256
+_MAX_STATE = 32
 
 
 class Worker(Protocol):
@@ -99,9 +101,7 @@ def parse_status(body: Mapping[str, Any]) -> WorkerStatus:
             capacity=None if body.get("capacity") is None else int(body["capacity"]),
             agent_name=_text(body.get("agentName"), _MAX_NAME),
             deployment=_text(body.get("deployment"), _MAX_NAME),
-            jobs=None
-            if jobs is None
-            else tuple(WorkerJob(str(job["id"])[:_MAX_NAME], str(job["room"])[:_MAX_TEXT]) for job in jobs[:_MAX_JOBS]),
+            jobs=None if jobs is None else tuple(_job(job) for job in jobs[:_MAX_JOBS]),
             not_applied=tuple(
                 f"{str(item['setting'])[:64]}: {str(item['reason'])[:_MAX_TEXT]}"
                 for item in (body.get("notApplied") or ())[:_MAX_ERRORS]
@@ -129,6 +129,24 @@ def parse_plain_status(body: Mapping[str, Any]) -> WorkerStatus:
         )
     except TypeError as error:
         raise ValueError(f"not a worker's status: {error!r}") from error
+
+
+def _job(job: Mapping[str, Any]) -> WorkerJob:
+    return WorkerJob(
+        str(job["id"])[:_MAX_NAME],
+        str(job["room"])[:_MAX_TEXT],
+        started=_moment(job.get("startedAt")),
+        state=_text(job.get("state"), _MAX_STATE),
+        last_active=_moment(job.get("lastActivityAt")),
+    )
+
+
+def _moment(value: Any) -> datetime | None:
+    try:
+        moment = datetime.fromisoformat(str(value))
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else None
 
 
 def _text(value: Any, length: int) -> str | None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from livekit_operator.agent_problems import REFUSED_CODES, AgentFacts, diagnose
@@ -17,7 +17,7 @@ from livekit_operator.constants import (
     CONDITION_RUNNER_APPLIED,
     CONDITION_SCALING_LIMITED,
 )
-from livekit_operator.pool_memory import PoolMemory
+from livekit_operator.pool_memory import PoolMemory, ToldSessions
 from livekit_operator.reconcilers.pool_pods import Observation, ObservedPod
 from livekit_operator.resources import voiceagentpool as build
 from livekit_operator.resources.pool_versions import PoolVersion, canary_deployment
@@ -27,6 +27,8 @@ from livekit_operator.views import ProviderError
 
 REASON_REJECTED = "ProviderRejected"
 REASON_FAILING = "ProviderFailing"
+_MOST_SESSIONS = 50
+_SESSIONS_KEPT = timedelta(seconds=10)
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,7 @@ class Standing:
         return [pod for pod in self.observed.pods if pod.view.revision == revision]
 
 
-def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> dict[str, Any]:
+def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now: datetime) -> dict[str, Any]:
     """Return the status of what was observed, conditions left out."""
     observed = standing.observed
     staying, serving = observed.staying, observed.serving
@@ -80,9 +82,34 @@ def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> dict
         "freeSessions": memory.stable.sessions + (memory.canary.sessions if memory.canary else 0),
         "waitingSessions": standing.waiting,
         "remainingSessions": sum(pod.view.sessions or 0 for pod in observed.pods if _remains(pod, standing)),
+        "sessions": _sessions(observed, memory, now),
         "versions": [_version(version, standing, memory) for version in standing.versions],
         **({"canary": canary} if canary else {}),
     }
+
+
+def _sessions(observed: Observation, memory: PoolMemory, now: datetime) -> Sequence[Mapping[str, str]]:
+    """Return the calls and what their agents do, those first that did nothing for longest.
+
+    The same as before for a few seconds while they are the same calls: what they do changes with every sentence.
+    """
+    held = [(job, pod.view.name) for pod in observed.pods if pod.worker for job in pod.worker.jobs or ()]
+    calls = frozenset(job.id for job, _ in held)
+    if memory.told and memory.told.calls == calls and now - memory.told.at < _SESSIONS_KEPT:
+        return memory.told.lines
+    held.sort(key=lambda one: (one[0].last_active or one[0].started or now, one[0].room))
+    lines = [
+        {
+            "room": job.room,
+            "pod": pod,
+            **({"state": job.state} if job.state else {}),
+            **({"startTime": timestamp(job.started)} if job.started else {}),
+            **({"lastActivityTime": timestamp(job.last_active)} if job.last_active else {}),
+        }
+        for job, pod in held[:_MOST_SESSIONS]
+    ]
+    memory.told = ToldSessions(now, calls, lines)
+    return lines
 
 
 def conditions(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now: datetime) -> list[Observed]:

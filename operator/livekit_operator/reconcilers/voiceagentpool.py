@@ -80,7 +80,7 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     if (memory.problem and memory.problem[0]) != problem:
         for room in memory.waiting.keys() | memory.unanswered.keys():
             context.wake("MeetingRoom", room)  # they tell why they wait
-    fields = pool_status.fields(pool, standing, memory)
+    fields = pool_status.fields(pool, standing, memory, context.now())
     context.metrics.show_pool(*pool.key, fields)
     return Outcome(conditions, fields, min(poll, again))
 

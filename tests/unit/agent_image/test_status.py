@@ -68,6 +68,7 @@ async def test_a_busy_worker_stays_ready() -> None:
     assert [(job["id"], job["dispatchId"], job["room"]) for job in document["jobs"]] == [
         (f"AJ_{n}", f"AD_{n}", f"r{n}") for n in range(4)
     ]
+    assert [(job["state"], job["lastActivityAt"]) for job in document["jobs"]] == [(None, None)] * 4
 
 
 async def test_a_lost_registration_is_told() -> None:

@@ -28,7 +28,7 @@ EVERYTHING = {
 
 @pytest.fixture(autouse=True)
 def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
-    monkeypatch.setenv("LIVEKIT_RUNNER_FAILED_SESSIONS", "")
+    monkeypatch.setenv("LIVEKIT_RUNNER_SESSIONS", "")
     monkeypatch.setattr("tempfile.mkdtemp", lambda **_: str(tmp_path))
 
 

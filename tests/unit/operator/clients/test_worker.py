@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from aiohttp.test_utils import TestServer
 
 from livekit_operator.clients.worker import WorkerClient, parse_plain_status, parse_status
 from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
+
+START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class Pod:
@@ -64,7 +67,9 @@ async def test_a_status_with_everything(pod: Pod) -> None:
     pod.body = (
         b'{"registered": false, "activeSessions": 1, "capacity": 4, "agentName": "desk", "deployment": "", '
         b'"providerErrors": [], '
-        b'"jobs": [{"id": "AJ_1", "dispatchId": "AD_1", "room": "r", "startedAt": "now"}], '
+        b'"jobs": [{"id": "AJ_1", "dispatchId": "AD_1", "room": "r", "startedAt": "2026-01-01T00:00:00Z", '
+        b'"state": "speaking", "lastActivityAt": "2026-01-01T00:00:09Z"}, '
+        b'{"id": "AJ_2", "room": "s", "startedAt": "now", "state": null, "lastActivityAt": "2026-01-01T00:00:00"}], '
         b'"notApplied": [{"setting": "idleProcesses", "reason": "unknown library"}], '
         b'"sessions": {"started": 3, "failed": 1}}'
     )
@@ -74,7 +79,10 @@ async def test_a_status_with_everything(pod: Pod) -> None:
         capacity=4,
         agent_name="desk",
         deployment="",
-        jobs=(WorkerJob("AJ_1", "r"),),
+        jobs=(
+            WorkerJob("AJ_1", "r", START, "speaking", START + timedelta(seconds=9)),
+            WorkerJob("AJ_2", "s"),
+        ),
         not_applied=("idleProcesses: unknown library",),
         started=3,
         failed=1,

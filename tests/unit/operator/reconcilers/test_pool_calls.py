@@ -1,11 +1,13 @@
 """A VoiceAgentPool and its rooms: who waits wakes it, who lost its agent gets another, busy pods are left alone."""
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
 
+from livekit_operator.conditions import timestamp
 from livekit_operator.errors import KubernetesError
-from livekit_operator.views import ParticipantView
+from livekit_operator.views import ParticipantView, WorkerJob, WorkerStatus
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, Manifest, condition
 from tests.fakes.world import World
@@ -303,3 +305,35 @@ async def test_a_call_keeps_its_agent_when_redis_knows_only_the_agent(world: Wor
     world.clock.advance(30)
     await look(world)
     assert world.livekit.dispatched("support-42") == []
+
+
+async def test_what_the_calls_do_is_told_at_most_every_few_seconds(world: World) -> None:
+    await world.with_server()
+    await world.with_pool()
+    (pod,) = world.agent_pods()
+    start = world.context.now()
+
+    async def told(*jobs: WorkerJob) -> list[Manifest]:
+        world.worker.answers[pod["status"]["podIP"]] = WorkerStatus(True, len(jobs), jobs=jobs)
+        await world.reconcile("VoiceAgentPool", "front-desk")
+        return list(pool_status(world)["sessions"])
+
+    assert await told() == []
+    spoke = start + timedelta(seconds=5)
+    lines = await told(WorkerJob("AJ_2", "lively", start, "speaking", spoke), WorkerJob("AJ_1", "quiet", start))
+    name = pod["metadata"]["name"]
+    lively = {"room": "lively", "pod": name, "state": "speaking", "startTime": timestamp(start)}
+    assert lines == [
+        {"room": "quiet", "pod": name, "startTime": timestamp(start)},
+        {**lively, "lastActivityTime": timestamp(spoke)},
+    ]
+    world.clock.advance(9)
+    writes = len(world.kubernetes.writes)
+    spoke = start + timedelta(seconds=18)
+    busy = WorkerJob("AJ_2", "lively", start, "listening", spoke), WorkerJob("AJ_1", "quiet", start)
+    assert await told(*busy) == lines
+    assert len(world.kubernetes.writes) == writes
+    world.clock.advance(1)
+    assert (await told(*busy))[1] == {**lively, "state": "listening", "lastActivityTime": timestamp(spoke)}
+    world.clock.advance(10)
+    assert len(await told(*(WorkerJob(f"AJ_{n}", f"r{n}") for n in range(60)))) == 50

@@ -64,6 +64,7 @@ async def test_ready_when_its_pods_are(world: World) -> None:
     }
     assert shown == {
         "observedGeneration": 1,
+        "sessions": [],
         "agentName": "front-desk",
         "replicas": 2,
         "desiredReplicas": 2,
