@@ -95,5 +95,6 @@ CONDITION_DEGRADED: Final = "Degraded"
 CONDITION_PROVIDERS_ACCEPTED: Final = "ProvidersAccepted"
 CONDITION_SCALING_LIMITED: Final = "ScalingLimited"
 CONDITION_RUNNER_APPLIED: Final = "RunnerApplied"
+CONDITION_ROOM_PREFIX: Final = "RoomPrefixAccepted"
 # Whether rooms get agents, with the reason when they do not.
 CONDITION_AGENTS_AVAILABLE: Final = "AgentsAvailable"

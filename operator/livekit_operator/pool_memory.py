@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 
 from livekit_operator.views import WorkerStatus
 
+# Of a MeetingRoom, or of a room that the pool serves for its name (reconcilers/context.py undeclared_room).
 RoomKey = tuple[str, str]
 
 # A call that was asked for is among its worker's jobs by then, or nobody took it.
@@ -68,11 +69,11 @@ class PoolMemory:
     wanted: dict[int, datetime] | None = None
     """Numbers of pods that were wanted at former looks, and when last, for scaling down without haste."""
     waiting: dict[RoomKey, datetime] = field(default_factory=dict)
-    """MeetingRooms that need an agent and found none free, and since when or when last told of a free one."""
+    """Rooms that need an agent and found none free, and since when or when last told of a free one."""
     unanswered: dict[RoomKey, datetime] = field(default_factory=dict)
-    """MeetingRooms that asked more than once for an agent that does not come, and since when."""
+    """Rooms that asked more than once for an agent that does not come, and since when."""
     promised: dict[RoomKey, tuple[str, str, datetime]] = field(default_factory=dict)
-    """MeetingRooms that an agent was just asked for -> name on the server, deployment, and when."""
+    """Rooms that an agent was just asked for -> name on the server, deployment, and when."""
     stable: Free = Free("", 0)
     canary: Free | None = None
     canary_weight: int = 0
@@ -80,11 +81,16 @@ class PoolMemory:
     gone: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Revision -> calls begun and failed on workers that are no more; those that died with one are among the failed."""
     joined: dict[RoomKey, JoinedRoom] = field(default_factory=dict)
-    """MeetingRooms that have an agent of the pool, as LiveKit says."""
+    """Rooms that have an agent of the pool, as LiveKit says."""
     problem: tuple[str, str] | None = None
     """Reason and message why rooms get no agent."""
     told: ToldSessions | None = None
     """The sessions as the status last told of them."""
+
+    @property
+    def rooms(self) -> set[RoomKey]:
+        """Return the rooms that the pool knows."""
+        return {*self.waiting, *self.promised, *self.unanswered, *self.joined}
 
     def see(self, pods: Mapping[str, SeenPod], now: datetime) -> set[str]:
         """Take over a look at the pods; return the names of the rooms whose call was lost with its worker.

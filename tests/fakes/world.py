@@ -7,10 +7,11 @@ from livekit_operator.clients.kubernetes import WatchEvent
 from livekit_operator.constants import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY
 from livekit_operator.engine.cache import Key, ObjectCache, key_of
 from livekit_operator.metrics import Metrics
-from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.context import UNDECLARED_ROOM, Context
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
 from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
+from livekit_operator.reconcilers.undeclared_rooms import reconcile_undeclared_room
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
 from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.settings import Settings
@@ -27,6 +28,7 @@ _RECONCILERS = {
     "LiveKitServer": reconcile_server,
     "VoiceAgentPool": reconcile_pool,
     "MeetingRoom": reconcile_room,
+    UNDECLARED_ROOM: reconcile_undeclared_room,
 }
 _MOST_ROUNDS = 10
 
@@ -65,8 +67,11 @@ class World:
 
     async def round(self) -> None:
         """Run one pass of every object there is, servers first."""
-        for kind in _RECONCILERS:
+        for kind in self.context.resources:
             for key in sorted(key_of(manifest) for manifest in self.context.resources[kind]):
+                await self.reconcile(kind, key[1], key[0])
+        for kind, key in sorted(self.woken):
+            if kind == UNDECLARED_ROOM:
                 await self.reconcile(kind, key[1], key[0])
 
     async def settle(self) -> None:

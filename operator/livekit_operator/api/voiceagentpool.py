@@ -176,10 +176,16 @@ class VoiceAgentPoolSpec(ApiModel):
     agent_name: str | None = Field(
         default=None,
         description="Name that dispatches ask for; the pool's own name when left out. On a server of another namespace "
-        "it begins with `<namespace>/`. Agents join only rooms that name them.",
+        "it begins with `<namespace>/`. Agents join only rooms that name them, or that `roomPrefix` fits.",
         min_length=1,
         max_length=253,
         pattern=r"^[^\x00-\x20\x7f]+$",
+    )
+    room_prefix: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/]+$")] | None = Field(
+        default=None,
+        description="How the names of rooms begin that get an agent when somebody joins, though no MeetingRoom "
+        "declares them, such as `voice-agent-`. On a server of another namespace `<namespace>/` stands before it. Of "
+        "several pools' prefixes that fit, the longest one counts.",
     )
     agent: AgentSpec = Field(description="What runs in each pod.")
     sessions_per_pod: int = Field(default=4, description="Calls that one pod takes at most.", ge=1, le=1000)

@@ -10,6 +10,7 @@ from aiohttp import web
 from livekit import api
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
+from livekit_operator.clients.livekit import room_view
 from livekit_operator.conditions import holds
 from livekit_operator.constants import CONDITION_PROGRESSING
 from livekit_operator.engine.cache import Key
@@ -75,8 +76,10 @@ class HttpServer:
         self._metrics.webhooks.labels("accepted").inc()
         if event.event in _LEAVING and self._is_changing(server):
             self._runtime.context.wake("LiveKitServer", server)
-        if event.room.name and self._runtime.context.users.of_room(server, event.room.name):
-            _take_over(access, event)
+        users = self._runtime.context.users
+        declared = bool(users.of_room(server, event.room.name))
+        if event.room.name and (declared or users.with_prefix(server)):
+            _take_over(access, event, declared=declared)
             self._runtime.context.wake_room(server, event.room.name)
         return web.Response(text="ok\n")
 
@@ -98,11 +101,14 @@ def _verified(access: ServerAccess, body: str, authorization: str) -> api.Webhoo
     return None
 
 
-def _take_over(access: ServerAccess, event: api.WebhookEvent) -> None:
+def _take_over(access: ServerAccess, event: api.WebhookEvent, *, declared: bool) -> None:
     known = access.rooms.get(event.room.name)
     if event.event == "room_finished":
         # An older room of that name may end after a new one was made.
         if known is not None and known.sid == event.room.sid:
             access.rooms.remove(event.room.name)
     elif event.event.startswith("participant_"):
+        if known is None and not declared and access.rooms.listed and event.event == "participant_joined":
+            # Made since the last listing. Whoever looks at it asks the server who is there.
+            access.rooms.put(room_view(event.room))
         access.rooms.lively.add(event.room.name)

@@ -207,6 +207,20 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+# The queue of rooms that no resource declares. Their keys hold what no resource's can.
+UNDECLARED_ROOM = "UndeclaredRoom"
+
+
+def undeclared_room(server: Key, name: str) -> Key:
+    """Return the key of a room that no MeetingRoom declares."""
+    return "/".join(server), name
+
+
+def is_undeclared(room: Key) -> bool:
+    """Return whether a key is of a room that no MeetingRoom declares."""
+    return "/" in room[0]
+
+
 @dataclass
 class Context:
     """Everything that reconciling needs from outside."""
@@ -230,7 +244,7 @@ class Context:
     pools: dict[Key, PoolMemory] = field(default_factory=dict)
     """Pool -> what its passes and those of its rooms tell each other."""
     asked_agents: dict[Key, dict[str, AskedAgent]] = field(default_factory=dict)
-    """MeetingRoom -> name of the agent -> how it was asked for."""
+    """Room -> name of the agent -> how it was asked for."""
     kept_tokens: dict[Key, KeptTokens] = field(default_factory=dict)
     """MeetingRoom -> its tokens, so that a room of hundreds is not gone through whenever somebody joins."""
     foreign_secrets: dict[Key, tuple[datetime, Manifest]] = field(default_factory=dict)
@@ -258,9 +272,16 @@ class Context:
             self.wake(kind, key)
 
     def wake_room(self, server: Key, room_name: str) -> None:
-        """Have the resources of a room on a server looked at."""
-        for key in self.users.of_room(server, room_name):
+        """Have the resources of a room on a server looked at, or the room itself where it has none."""
+        declared = self.users.of_room(server, room_name)
+        for key in declared:
             self.wake("MeetingRoom", key)
+        if not declared and self.users.with_prefix(server):
+            self.wake(UNDECLARED_ROOM, undeclared_room(server, room_name))
+
+    def wake_served(self, room: Key) -> None:
+        """Have a room looked at that a pool knows."""
+        self.wake(UNDECLARED_ROOM if is_undeclared(room) else "MeetingRoom", room)
 
     def wake_rooms_of_pool(self, pool: Key) -> None:
         """Have every room that a pool serves looked at."""

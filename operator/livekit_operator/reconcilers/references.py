@@ -56,7 +56,12 @@ def find_access(context: Context, resource: Resource, server: LiveKitServer) -> 
 
 def find_pool(context: Context, resource: Resource, reference: ObjectRef) -> VoiceAgentPool | None:
     """Return the VoiceAgentPool of a reference, None when it does not exist."""
-    manifest = context.resources["VoiceAgentPool"].get(target(resource, reference))
+    return pool_at(context, target(resource, reference))
+
+
+def pool_at(context: Context, key: Key) -> VoiceAgentPool | None:
+    """Return the VoiceAgentPool of a key, None when it does not exist."""
+    manifest = context.resources["VoiceAgentPool"].get(key)
     return _understood(context, VoiceAgentPool, manifest) if manifest else None
 
 

@@ -1,4 +1,7 @@
-"""The agents of a MeetingRoom: who is asked for, who is there, and why nobody comes."""
+"""The agents of a room: who is asked for, who is there, and why nobody comes.
+
+The same for rooms that a MeetingRoom declares, and for those that a pool serves for their name alone.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -14,7 +17,6 @@ from livekit_operator.engine.cache import Key
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers.context import AskedAgent, Context, ServerAccess
 from livekit_operator.reconcilers.references import find_pool, target
-from livekit_operator.resources import meetingroom as build
 from livekit_operator.resources.voiceagentpool import agent_name
 from livekit_operator.versions import pick_deployment
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomView
@@ -37,8 +39,8 @@ class AgentObservation:
 
 
 @dataclass(frozen=True)
-class _Candidate:
-    """A pool that the room names; `memory` is None for one that cannot serve at all."""
+class Candidate:
+    """A pool that is to serve the room; `memory` is None for one that cannot serve at all."""
 
     reference: RoomAgent
     shown: str
@@ -48,19 +50,44 @@ class _Candidate:
     problem: Problem | None = None
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """Who is to serve a room, which `key` tells from others; `before` is pool -> what its status last told of that.
+
+    It is `active` when an agent was there or on its way, which may have stayed behind. Others' agents may wait alone in
+    a room that is not `declared`: it is looked after only while somebody is in it, or while it is active.
+    """
+
+    key: Key
+    candidates: Sequence[Candidate]
+    before: Mapping[str, Mapping[str, str]]
+    active: bool
+    declared: bool = True
+
+
 async def ensure_agents(
     context: Context, room: MeetingRoom, access: ServerAccess, view: RoomView
 ) -> tuple[RoomView, list[AgentObservation]]:
+    """Ask for the agents that a MeetingRoom needs now; return the room with its people counted anew."""
+    before = room.status.get("agents") or ()
+    wanted = Wanted(
+        room.key,
+        [_candidate(context, room, reference) for reference in room.spec.agents],
+        {agent["pool"]: agent for agent in before},
+        any(agent["state"] in ("Joined", "Dispatched") for agent in before),
+    )
+    return await serve(context, wanted, access, view)
+
+
+async def serve(
+    context: Context, wanted: Wanted, access: ServerAccess, view: RoomView
+) -> tuple[RoomView, list[AgentObservation]]:
     """Ask for the agents that are needed now; return the room with its people counted anew."""
-    candidates = [_candidate(context, room, reference) for reference in room.spec.agents]
+    candidates = wanted.candidates
+    served = {pool: told["agentName"] for pool, told in wanted.before.items()}
     on_create = any(candidate.reference.dispatch == "OnCreate" for candidate in candidates)
-    # An agent that was there or on its way may have stayed behind.
-    active = any(agent["state"] in ("Joined", "Dispatched") for agent in room.status.get("agents") or ())
-    if not (view.participants or view.name in access.rooms.lively or on_create or active):
-        for candidate in candidates:
-            if candidate.memory is not None:
-                candidate.memory.served(room.key)
-        return view, [_unneeded(candidate) for candidate in candidates]
+    if not (view.participants or view.name in access.rooms.lively or on_create or wanted.active):
+        return view, _unneeded(wanted)
     access.rooms.lively.discard(view.name)
     participants = await access.client.list_participants(view.name)
     people = sum(p.agent_name is None for p in participants)
@@ -68,32 +95,33 @@ async def ensure_agents(
         # The last one has just left, which the next listing tells too, or Redis has forgotten who is there, which would
         # cost a call its agent.
         again = _NEXT_LISTING * context.settings.server_poll_seconds
-        return _counted(access, view, people), [_as_before(room, candidate, again) for candidate in candidates]
+        return _counted(access, view, people), [_as_before(wanted, candidate, again) for candidate in candidates]
     view = _counted(access, view, people)
-    served = {agent["pool"]: agent["agentName"] for agent in room.status.get("agents") or ()}
+    if not (view.participants or wanted.declared or wanted.active):
+        return view, _unneeded(wanted)
     dispatches = await access.client.list_dispatches(view.name) if candidates or served else []
     present = {p.agent_name for p in participants} | {dispatch.agent_name for dispatch in dispatches}
     participants, dispatches = await _without_former(access, view, candidates, served, participants, dispatches)
     lonely = access.rooms.lonely_seconds(view.name, people=view.participants, now=context.now())
-    memories = context.asked_agents.setdefault(room.key, {})
+    memories = context.asked_agents.setdefault(wanted.key, {})
     decided: dict[str, Decision] = {}
     seen: dict[str, AgentObservation] = {}
-    for candidate in sorted(candidates, key=lambda one: _in_vain(room, one)):
+    for candidate in sorted(candidates, key=lambda one: _in_vain(wanted.key, one)):
         # Two pools may share a name; the room wants one agent of it.
         same = decided.get(candidate.agent_name)
         if same is not None:
             decision = replace(same, create=False, delete=(), remove=())
             if candidate.memory is not None:
-                candidate.memory.served(room.key)
+                candidate.memory.served(wanted.key)
         else:
             asked = memories.setdefault(candidate.agent_name, AskedAgent())
-            decision = _decide(room, asked, candidate, participants, dispatches, lonely)
+            decision = _decide(wanted.key, view, asked, candidate, participants, dispatches, lonely)
             asked.attempts = decision.attempts
             asked.calls += decision.create
-            await _act(context, room, access, view, candidate, decision)
+            await _act(context, wanted.key, access, view, candidate, decision)
             if decision.state == "Joined" and candidate.memory is not None:
                 agents = frozenset(p.identity for p in participants if p.agent_name == candidate.agent_name)
-                candidate.memory.has_joined(room.key, view.name, agents)
+                candidate.memory.has_joined(wanted.key, view.name, agents)
             if candidate.agent_name:
                 decided[candidate.agent_name] = decision
         activity = next((p.state for p in participants if p.agent_name == candidate.agent_name and p.state), None)
@@ -108,7 +136,7 @@ async def ensure_agents(
 async def _without_former(
     access: ServerAccess,
     view: RoomView,
-    candidates: Sequence[_Candidate],
+    candidates: Sequence[Candidate],
     served: Mapping[str, str],
     participants: Sequence[ParticipantView],
     dispatches: Sequence[DispatchView],
@@ -134,24 +162,24 @@ async def _without_former(
     )
 
 
-def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> _Candidate:
+def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> Candidate:
     key = target(room, reference.pool_ref)
     shown = key[1] if key[0] == room.metadata.namespace else "/".join(key)
     pool = find_pool(context, room, reference.pool_ref)
     if pool is None:
         problem = ("PoolNotFound", f"VoiceAgentPool {shown} does not exist.")
-        return _Candidate(reference, shown, key, "", None, problem)
+        return Candidate(reference, shown, key, "", None, problem)
     if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
         problem = ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
-        return _Candidate(reference, shown, key, agent_name(pool), None, problem)
+        return Candidate(reference, shown, key, agent_name(pool), None, problem)
     memory = context.pools.setdefault(key, PoolMemory())
-    return _Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, shown))
+    return Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, shown))
 
 
-def _in_vain(room: MeetingRoom, candidate: _Candidate) -> tuple[bool, bool]:
+def _in_vain(room: Key, candidate: Candidate) -> tuple[bool, bool]:
     """Return why another pool of the same name is rather asked: this one is never to be, or has no place."""
     memory = candidate.memory
-    return candidate.reference.dispatch == "Never", memory is None or not memory.has_place(room.key)
+    return candidate.reference.dispatch == "Never", memory is None or not memory.has_place(room)
 
 
 def _known_problem(pool: VoiceAgentPool, shown: str) -> Problem | None:
@@ -162,7 +190,7 @@ def _known_problem(pool: VoiceAgentPool, shown: str) -> Problem | None:
     return condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}"
 
 
-def _problem(candidate: _Candidate, decision: Decision) -> Problem | None:
+def _problem(candidate: Candidate, decision: Decision) -> Problem | None:
     """Return why somebody in this room waits for an agent."""
     if decision.state != "Unavailable" and not (decision.state == "Dispatched" and decision.attempts > 1):
         return None
@@ -181,24 +209,31 @@ def _counted(access: ServerAccess, view: RoomView, people: int) -> RoomView:
     return counted
 
 
-def _as_before(room: MeetingRoom, candidate: _Candidate, again: float) -> AgentObservation:
-    """Return what the status tells of a pool, to be looked at again."""
-    told: Mapping[str, str] = next((a for a in room.status.get("agents") or () if a["pool"] == candidate.shown), {})
+def _as_before(wanted: Wanted, candidate: Candidate, again: float) -> AgentObservation:
+    """Return what was told of a pool last, to be looked at again."""
+    told = wanted.before.get(candidate.shown, {})
     known: dict[str, State] = {state: state for state in get_args(State)}
     decision = Decision(known.get(told.get("state", ""), "Waiting"), again=again)
     name = told.get("agentName") or candidate.agent_name
     return AgentObservation(candidate.shown, name, decision, told.get("activity"), candidate.problem)
 
 
-def _unneeded(candidate: _Candidate) -> AgentObservation:
-    state = Decision("Waiting" if candidate.memory is not None else "Unavailable")
-    return AgentObservation(candidate.shown, candidate.agent_name, state, None, candidate.problem)
+def _unneeded(wanted: Wanted) -> list[AgentObservation]:
+    """Return what there is to say of agents that nobody needs."""
+    seen = []
+    for candidate in wanted.candidates:
+        if candidate.memory is not None:
+            candidate.memory.served(wanted.key)
+        state = Decision("Waiting" if candidate.memory is not None else "Unavailable")
+        seen.append(AgentObservation(candidate.shown, candidate.agent_name, state, None, candidate.problem))
+    return seen
 
 
 def _decide(
-    room: MeetingRoom,
+    room: Key,
+    view: RoomView,
     asked: AskedAgent,
-    candidate: _Candidate,
+    candidate: Candidate,
     participants: Sequence[ParticipantView],
     dispatches: Sequence[DispatchView],
     lonely_seconds: float,
@@ -209,11 +244,11 @@ def _decide(
         wanted = WantedAgent(candidate.agent_name, policy, available=False)
         return decide_dispatch(wanted, participants, dispatches, lonely_seconds=lonely_seconds, attempts=attempts)
     deployment = ""
-    if memory.canary and pick_deployment(memory.canary_weight, f"{build.room_name(room)}/{calls}"):
+    if memory.canary and pick_deployment(memory.canary_weight, f"{view.name}/{calls}"):
         # The canary must not cost a call anything: where it has no place, the others take it.
-        deployment = memory.canary.deployment if memory.has_place(room.key, memory.canary.deployment) else ""
+        deployment = memory.canary.deployment if memory.has_place(room, memory.canary.deployment) else ""
     wanted = WantedAgent(
-        candidate.agent_name, policy, available=memory.has_place(room.key, deployment), deployment=deployment
+        candidate.agent_name, policy, available=memory.has_place(room, deployment), deployment=deployment
     )
     return decide_dispatch(
         wanted,
@@ -227,10 +262,10 @@ def _decide(
 
 async def _act(
     context: Context,
-    room: MeetingRoom,
+    room: Key,
     access: ServerAccess,
     view: RoomView,
-    candidate: _Candidate,
+    candidate: Candidate,
     decision: Decision,
 ) -> None:
     """Take out the dead, take requests back, ask anew, and let the pool know who waits."""
@@ -248,14 +283,14 @@ async def _act(
         )
         if memory is not None:
             # Before the request: other rooms look for a place while it is on its way.
-            memory.promise(room.key, view.name, decision.deployment, now)
+            memory.promise(room, view.name, decision.deployment, now)
         await access.client.create_dispatch(view.name, wanted)
     if memory is None:
         return
     if decision.state == "Unavailable":
-        if memory.wait(room.key, now):
+        if memory.wait(room, now):
             context.wake("VoiceAgentPool", candidate.key)
     elif decision.state == "Dispatched":
-        memory.asked(room.key, again=decision.attempts > 1, now=now)
+        memory.asked(room, again=decision.attempts > 1, now=now)
     elif decision.state == "Waiting":
-        memory.served(room.key)
+        memory.served(room)

@@ -22,9 +22,10 @@ from livekit_operator.engine.reflector import Reflector
 from livekit_operator.errors import KubernetesError
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers import server_pods
-from livekit_operator.reconcilers.context import CHILD_KINDS, Context
+from livekit_operator.reconcilers.context import CHILD_KINDS, UNDECLARED_ROOM, Context
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
+from livekit_operator.reconcilers.undeclared_rooms import reconcile_undeclared_room
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
 from livekit_operator.settings import Settings
 
@@ -37,6 +38,7 @@ _RECONCILERS = {
     "LiveKitServer": reconcile_server,
     "VoiceAgentPool": reconcile_pool,
     "MeetingRoom": reconcile_room,
+    UNDECLARED_ROOM: reconcile_undeclared_room,
 }
 
 
@@ -62,7 +64,7 @@ class Runtime:
             self._wake,
             resources={kind: ObjectCache(self._resource_listener(kind)) for kind in BY_KIND},
         )
-        self._controllers = {kind: self._controller(kind) for kind in BY_KIND}
+        self._controllers = {kind: self._controller(kind) for kind in _RECONCILERS}
         self._resources = [
             # The caches of resources tell of changes themselves: others must also hear of a status that we wrote.
             Reflector(kubernetes, kind, self.context.resources[kind], lambda _: None)

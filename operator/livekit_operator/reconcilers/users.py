@@ -44,6 +44,10 @@ class Users:
         """Return the MeetingRooms of a room on a server."""
         return sorted(key for _, key in self._users.get(("room", (server, name)), ()))
 
+    def with_prefix(self, server: Key) -> list[Key]:
+        """Return the pools that serve rooms of a server for how their names begin."""
+        return sorted(key for _, key in self._users.get(("prefix", server), ()))
+
     def of_pool(self, pool: Key) -> list[Key]:
         """Return the MeetingRooms that a pool serves, or may serve because they name none."""
         named, unnamed = self._users.get(("pool", pool), set()), self._users.get(("any pool", pool[0]), set())
@@ -57,6 +61,8 @@ def _links(kind: str, manifest: Manifest) -> Iterable[Link]:
         return
     server = (reference.get("namespace") or namespace, reference["name"])
     yield "server", server
+    if spec.get("roomPrefix"):
+        yield "prefix", server
     if kind != "MeetingRoom":
         return
     # Read without parsing the whole resource: this happens at each of its events.

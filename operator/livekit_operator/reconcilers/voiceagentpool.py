@@ -15,8 +15,8 @@ from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANN
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, NotFound, ServerNotAllowed
 from livekit_operator.pool_memory import Free, PoolMemory
-from livekit_operator.reconcilers import children, pool_status, status
-from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers import children, pool_status, status, undeclared_rooms
+from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared
 from livekit_operator.reconcilers.pool_pods import Observation, observe
 from livekit_operator.reconcilers.pool_status import Standing
 from livekit_operator.reconcilers.reconcile import reconcile
@@ -77,9 +77,10 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     _offer(pool, observed, memory, standing.rollout)
     problem = memory.problem and memory.problem[0]
     conditions = pool_status.conditions(pool, standing, memory, context.now())
+    conditions += undeclared_rooms.describe(context, pool)
     if (memory.problem and memory.problem[0]) != problem:
         for room in memory.waiting.keys() | memory.unanswered.keys():
-            context.wake("MeetingRoom", room)  # they tell why they wait
+            context.wake_served(room)  # they tell why they wait
     fields = pool_status.fields(pool, standing, memory, context.now())
     context.metrics.show_pool(*pool.key, fields)
     return Outcome(conditions, fields, min(poll, again))
@@ -452,15 +453,17 @@ def _tell_rooms(
         access.rooms.lively.add(name)
         context.wake_room(server, name)
     users = set(context.users.of_pool(pool.key))
-    known = memory.waiting.keys() | memory.promised.keys() | memory.unanswered.keys() | memory.joined.keys()
-    for room in known - users:
-        memory.served(room)  # it is gone, or names this pool no more
+    for room in memory.rooms - users:
+        if not is_undeclared(room):
+            memory.served(room)  # it is gone, or names this pool no more
+    undeclared_rooms.forget_former(context, pool, access, memory)
+    undeclared_rooms.wake_lively(context, pool, access)
     if observed.heard:
         for room in memory.missed():
             access.rooms.lively.add(memory.joined[room].name)
-            context.wake("MeetingRoom", room)
+            context.wake_served(room)
     places = memory.stable.sessions - len(memory.promised)
     for room in sorted(memory.waiting, key=lambda key: memory.waiting[key])[: max(0, places)]:
         # One that does not take its place must not keep it from the others.
         memory.waiting[room] = context.now()
-        context.wake("MeetingRoom", room)
+        context.wake_served(room)

@@ -156,6 +156,8 @@ def test_a_newer_crds_fields_do_not_stop_an_older_operator() -> None:
                  {"autoscaling": {"schedules": [{"days": ["Mon"], "start": "02:00", "end": "01:00"}]}}, "days"),
                 ("an unknown provider",
                  {"agent": {**manifests.pool()["spec"]["agent"], "llm": {"provider": "magic"}}}, "provider"),
+                ("a prefix of another namespace", {"roomPrefix": "team-b/voice-"}, "roomPrefix"),
+                ("a prefix of every room", {"roomPrefix": ""}, "roomPrefix"),
                 ("an unknown runner", {"agent": manifests.own_agent(runner="Magic")}, "runner"),
             )
         ),

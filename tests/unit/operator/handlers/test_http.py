@@ -14,6 +14,7 @@ from livekit import api
 from livekit_operator.handlers.http import HttpServer
 from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.settings import Settings
+from livekit_operator.views import RoomSettings
 from tests.fakes import manifests
 from tests.fakes.manifests import API_KEY, API_SECRET, NAMESPACE
 from tests.fakes.runtime import running
@@ -184,6 +185,26 @@ async def test_the_end_of_an_older_room_of_that_name_changes_nothing(door: Door)
 @pytest.mark.parametrize("event", [{"event": "egress_ended"}, {"event": "room_started", "room": {"name": "unknown"}}])
 async def test_an_event_of_no_room_of_ours_is_accepted(door: Door, event: dict[str, Any]) -> None:
     assert await door.send(event) == 200
+
+
+async def test_a_room_that_a_pool_serves_for_its_name_is_looked_at_before_it_is_listed(door: Door) -> None:
+    world = door.world
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool(roomPrefix="voice-"))
+    await eventually(lambda: world.agent_pods(), "the pool's pod")
+    world.run_pods()
+    await eventually(lambda: world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready"), "the pool to be ready")
+    for name in ("voice-1", "unknown"):
+        world.livekit.start_room(RoomSettings(name, 0, 300, 20, ""))
+        world.livekit.join(name, "alice")
+        assert await door.send(joined(name)) == 200
+    await eventually(lambda: world.livekit.dispatched("voice-1") == ["front-desk"], "the agent to be asked for")
+    world.livekit.close_room("voice-1")
+    access = door.runtime.context.servers[NAMESPACE, "voice"]
+    finished = {"event": "room_finished", "room": {"name": "voice-1", "sid": joined()["room"].get("sid", "")}}
+    assert await door.send(finished) == 200
+    await eventually(lambda: access.rooms.get("voice-1") is None, "the room to be forgotten")
+    assert world.livekit.dispatched("unknown") == []
 
 
 async def test_ready_while_every_part_runs(door: Door) -> None:

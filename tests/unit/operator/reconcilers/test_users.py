@@ -44,6 +44,16 @@ def test_a_pool_knows_the_rooms_it_serves() -> None:
     assert users.of_pool(("guests", "front-desk")) == [("guests", "x")]
 
 
+def test_a_server_knows_the_pools_that_serve_rooms_for_their_names() -> None:
+    users = Users()
+    users.put("VoiceAgentPool", stored(manifests.pool(roomPrefix="voice-")))
+    users.put("VoiceAgentPool", stored(manifests.pool("other")))
+    users.put("VoiceAgentPool", stored(manifests.pool("desk", "guests", serverRef=ELSEWHERE, roomPrefix="x-")))
+    assert users.with_prefix(VOICE) == [("guests", "desk"), DESK]
+    users.put("VoiceAgentPool", stored(manifests.pool()))
+    assert users.with_prefix(VOICE) == [("guests", "desk")]
+
+
 def test_a_changed_resource_is_known_by_its_new_references_only() -> None:
     users = Users()
     users.put("MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "old"}}])))
