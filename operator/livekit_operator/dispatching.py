@@ -38,8 +38,10 @@ from livekit_operator.views import DispatchView, ParticipantView
 UNTAKEN_SECONDS = 3.0
 # An assignment is dropped after 7.5 s (livekit-agents worker.py ASSIGNMENT_TIMEOUT); joining takes about one more.
 PATIENCE_SECONDS = 12.0
-# An agent that comes and fails at once, or that nobody has, is asked for ever more seldom.
+# An agent that comes and fails at once is asked for ever more seldom. One that nobody took costs no worker anything, and
+# somebody waits in silence: a worker that is free again must find the request soon.
 MAX_PATIENCE_SECONDS = 60.0
+MAX_UNTAKEN_SECONDS = 12.0
 # A webhook tells that an agent died, and so does the listing of rooms, which counts publishers: the last resort.
 PRESENCE_SECONDS = 300.0
 # An agent whose people have left goes by itself, some seconds later when their connection broke. After this it is sent.
@@ -128,7 +130,7 @@ def decide_dispatch(
         create=True,
         delete=every,
         remove=scene.dead,
-        again=_patience(UNTAKEN_SECONDS, attempts + 1),
+        again=_patience(attempts + 1, taken=False),
         attempts=attempts + 1,
         deployment=wanted.deployment,
     )
@@ -183,7 +185,7 @@ def _most_hopeful(scene: _Scene, attempts: int) -> tuple[DispatchView, float] | 
         if dispatch.id in scene.orphaned and attempts <= 1:
             continue  # who took it is dead; where that repeats, the next worker is spared for a while
         taken = bool(scene.expected[dispatch.id])
-        left = _patience(PATIENCE_SECONDS if taken else UNTAKEN_SECONDS, attempts) - dispatch.age
+        left = _patience(attempts, taken=taken) - dispatch.age
         if left > 0:
             hopes.append((taken, left, dispatch.id, dispatch))
     if not hopes:
@@ -192,6 +194,7 @@ def _most_hopeful(scene: _Scene, attempts: int) -> tuple[DispatchView, float] | 
     return dispatch, left
 
 
-def _patience(seconds: float, attempts: int) -> float:
-    """Return how long a dispatch counts: twice as long for each one before it that came to nothing."""
-    return min(MAX_PATIENCE_SECONDS, seconds * 2.0 ** min(max(0, attempts - 1), 5))
+def _patience(attempts: int, *, taken: bool) -> float:
+    """Return how long a dispatch counts, in seconds: twice as long for each one before it that came to nothing."""
+    seconds, most = (PATIENCE_SECONDS, MAX_PATIENCE_SECONDS) if taken else (UNTAKEN_SECONDS, MAX_UNTAKEN_SECONDS)
+    return min(most, seconds * 2.0 ** min(max(0, attempts - 1), 5))

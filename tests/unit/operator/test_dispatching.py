@@ -280,7 +280,7 @@ def test_so_is_one_that_no_request_would_call_back() -> None:
 
 @pytest.mark.parametrize(
     ("attempts", "untaken", "taken"),
-    [(0, 3, 12), (1, 3, 12), (2, 6, 24), (3, 12, 48), (4, 24, 60), (5, 48, 60), (6, 60, 60), (1000, 60, 60)],
+    [(0, 3, 12), (1, 3, 12), (2, 6, 24), (3, 12, 48), (4, 12, 60), (5, 12, 60), (1000, 12, 60)],
 )
 def test_each_attempt_in_vain_doubles_the_patience(attempts: int, untaken: float, taken: float) -> None:
     wanted = WantedAgent(NAME, "OnCreate", available=True)
