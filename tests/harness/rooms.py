@@ -11,6 +11,15 @@ class Rooms:
 
     async def names(self) -> list[str]:
         """Return the names of all rooms, doubles included."""
+        return sorted(name for name, _ in await self.listed())
+
+    async def made(self, name: str) -> str:
+        """Return the id of a room, which is made if the server has none of that name."""
+        async with api.LiveKitAPI(*self._arguments) as client:
+            return (await client.room.create_room(api.CreateRoomRequest(name=name))).sid
+
+    async def listed(self) -> list[tuple[str, str]]:
+        """Return name and id of each room, doubles included."""
         async with api.LiveKitAPI(*self._arguments) as client:
             answer = await client.room.list_rooms(api.ListRoomsRequest())
-        return sorted(room.name for room in answer.rooms)
+        return [(room.name, room.sid) for room in answer.rooms]

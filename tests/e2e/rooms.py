@@ -1,0 +1,121 @@
+"""What stories of many MeetingRooms share: made and deleted by the hundred, and looked at in one request."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+
+import aiohttp
+import jwt
+
+from tests.e2e.conftest import Story
+from tests.fakes.manifests import decoded
+from tests.harness.kubectl import Manifest, is_ready, until
+from tests.harness.resources import room
+from tests.harness.servers import Key
+from tests.integration.api import Api, configuration
+
+PATH = "/apis/livekit-operator.dev/v1alpha1/namespaces/{}/meetingrooms"
+SECRETS = "app.kubernetes.io/component=room"
+_AT_ONCE = 16
+
+
+@asynccontextmanager
+async def administrator(story: Story) -> AsyncIterator[Api]:
+    """Give the API server itself: kubectl takes minutes for a thousand objects."""
+    api = Api(await configuration(story.platform.target))
+    try:
+        yield api
+    finally:
+        await api.close()
+
+
+def named(prefix: str, count: int) -> list[str]:
+    """Return so many names, in their order."""
+    return [f"{prefix}-{number:04}" for number in range(count)]
+
+
+async def make(story: Story, api: Api, names: Sequence[str]) -> None:
+    """Make a room with a token for alice of each name, and go on asking while the API server is away."""
+    waiting = iter(names)
+
+    async def work() -> None:
+        for name in waiting:
+            manifest = room(name, "alice")
+            manifest["metadata"]["namespace"] = story.kubectl.namespace
+            await until(f"room {name} to be taken", lambda m=manifest: _taken(api, m), seconds=60)  # type: ignore[misc]
+
+    await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+
+
+async def _taken(api: Api, manifest: Manifest) -> bool:
+    try:
+        answer = await api.try_create(manifest)
+    except (aiohttp.ClientError, OSError, ValueError):
+        return False  # it is away, or answered only by half
+    # Taken before its answer was lost.
+    if answer.status >= 500 or answer.status == 409:
+        return answer.status == 409
+    answer.accepted()
+    return True
+
+
+async def rooms(story: Story, api: Api) -> dict[str, Manifest]:
+    """Return the MeetingRooms of the story by name."""
+    answer = (await api.request("GET", PATH.format(story.kubectl.namespace))).accepted()
+    return {manifest["metadata"]["name"]: manifest for manifest in answer["items"]}
+
+
+async def secrets(story: Story, api: Api) -> dict[str, Manifest]:
+    """Return the token Secrets of the story by name."""
+    path = f"/api/v1/namespaces/{story.kubectl.namespace}/secrets?labelSelector={SECRETS}"
+    return {s["metadata"]["name"]: s for s in (await api.request("GET", path)).accepted()["items"]}
+
+
+async def all_ready(
+    story: Story,
+    api: Api,
+    names: Sequence[str],
+    *,
+    seconds: float = 90,
+    also: Callable[[Mapping[str, Manifest]], Awaitable[bool]] | None = None,
+) -> dict[str, Manifest]:
+    """Wait until all these rooms are ready, and what else is asked of them; return them."""
+
+    async def look() -> dict[str, Manifest]:
+        found = {name: manifest for name, manifest in (await rooms(story, api)).items() if name in wanted}
+        ready = len(found) == len(wanted) and all(map(is_ready, found.values()))
+        return found if ready and (also is None or await also(found)) else {}
+
+    wanted = frozenset(names)
+    found: dict[str, Manifest] = await until(f"{len(names)} rooms to be ready", look, seconds=seconds, every=0.5)
+    return found
+
+
+async def delete(story: Story, api: Api, names: Iterable[str] | None = None, *, seconds: float = 90) -> float:
+    """Delete rooms, all of them unless some are named, and return after how many seconds they were gone."""
+    began, path = time.monotonic(), PATH.format(story.kubectl.namespace)
+    if names is None:
+        (await api.request("DELETE", path)).accepted()
+        going = frozenset(await rooms(story, api))
+    else:
+        going, waiting = frozenset(names), iter(sorted(names))
+
+        async def work() -> None:
+            for name in waiting:
+                (await api.request("DELETE", f"{path}/{name}")).accepted()
+
+        await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+
+    async def gone() -> bool:
+        return not going & (await rooms(story, api)).keys()
+
+    await until(f"{len(going)} rooms to be gone", gone, seconds=seconds, every=0.5)
+    return time.monotonic() - began
+
+
+def opens(secret: Manifest, room: str, key: Key) -> bool:
+    """Return whether a token Secret's token is signed with a key, still valid, and alice's for a room."""
+    token = decoded(secret)["token"]
+    claims = jwt.decode(token, key.secret, algorithms=["HS256"], issuer=key.id)
+    return bool((claims["sub"], claims["video"]["room"]) == ("alice", room))
