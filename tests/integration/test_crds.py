@@ -276,6 +276,8 @@ WRONG = [
     ("provider with a password", POOL, {"spec.agent.llm.baseUrl": "https://u:p@x/v1"}, "spec.agent.llm.baseUrl",
      "match"),
     ("metrics on the worker's port", POOL, {"spec.metricsPort": 8081}, "spec.metricsPort", "must differ from"),
+    ("prefix of another namespace's rooms", POOL, {"spec.roomPrefix": "team-b/voice-"}, "spec.roomPrefix", "match"),
+    ("prefix of every room", POOL, {"spec.roomPrefix": ""}, "spec.roomPrefix", "should be at least 1"),
     ("metrics on no port", POOL, {"spec.metricsPort": 0}, "spec.metricsPort", "equal to 1"),
     ("unknown role", ROOM, {"spec.tokens": token(role="Boss")}, "spec.tokens[0].role", "Unsupported value"),
     ("empty identity", ROOM, {"spec.tokens": token(identity="")}, "spec.tokens[0].identity", "should be at least 1"),
@@ -433,6 +435,7 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
             {"spec.rollout": {"maxSurge": 1, "rollbackTo": "0123456789", "canary": {"weight": 99, "analysis": {}}}},
             id="a canary",
         ),
+        pytest.param(POOL, {"spec.roomPrefix": "Café agent: "}, id="a prefix of rooms' names"),
         pytest.param(POOL, {"spec.agent": OWN_AGENT, "spec.metricsPort": 9091}, id="an agent of one's own"),
         pytest.param(
             POOL,
