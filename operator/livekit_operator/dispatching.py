@@ -38,8 +38,8 @@ from livekit_operator.views import DispatchView, ParticipantView
 UNTAKEN_SECONDS = 3.0
 # An assignment is dropped after 7.5 s (livekit-agents worker.py ASSIGNMENT_TIMEOUT); joining takes about one more.
 PATIENCE_SECONDS = 12.0
-# An agent that comes and fails at once is asked for ever more seldom. One that nobody took costs no worker anything, and
-# somebody waits in silence: a worker that is free again must find the request soon.
+# An agent that comes and fails at once is asked for ever more seldom. One that nobody took costs no worker anything,
+# and somebody waits in silence: a worker that is free again must find the request soon.
 MAX_PATIENCE_SECONDS = 60.0
 MAX_UNTAKEN_SECONDS = 12.0
 # A webhook tells that an agent died, and so does the listing of rooms, which counts publishers: the last resort.
