@@ -42,6 +42,10 @@ _SECRET_FILE_MODE = 0o440
 # A node that does not answer has lost its servers: they are replaced sooner than after Kubernetes' five minutes.
 _LOST_NODE_SECONDS = 30
 _CHECK_SECONDS = 120
+# A server told to end before it has quite started forgets that, and runs on until its whole grace period is over
+# (pkg/service/server.go Start sets `running` after 100 ms, Stop returns while it is not set). Before 1.30 Kubernetes
+# leaves this out.
+_START_SECONDS = 1
 # A server that does not even take connections would not end its calls in an hour either.
 _HUNG_GRACE_SECONDS = 30
 _CHECK_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}}
@@ -91,7 +95,7 @@ def build_check_pod(server: LiveKitServer, inputs: ServerInputs) -> Manifest:
     """
     spec = _pod_spec(server, inputs, [_field("NODE_IP", "status.podIP")])
     container = spec["containers"][0]
-    for name in ("ports", "readinessProbe", "livenessProbe"):
+    for name in ("ports", "readinessProbe", "livenessProbe", "lifecycle"):
         container.pop(name)
     container["resources"] = _CHECK_RESOURCES  # beside a server that has taken what its node has
     sentinel = server.spec.redis.sentinel if server.spec.redis else None
@@ -147,8 +151,8 @@ def _overridden(
 def _without_slot(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is the same for every server, and needs a new pod when it changes."""
     container = spec["containers"][0]
-    # Another check or another probe is no reason to replace a server.
-    dropped = ("env", "args", "ports", "readinessProbe", "livenessProbe")
+    # Another check, probe or hook is no reason to replace a server.
+    dropped = ("env", "args", "ports", "readinessProbe", "livenessProbe", "lifecycle")
     common = {
         key: value
         for key, value in spec.items()
@@ -217,6 +221,7 @@ def _container(
             "failureThreshold": 5,
             "terminationGracePeriodSeconds": _HUNG_GRACE_SECONDS,
         },
+        "lifecycle": {"preStop": {"sleep": {"seconds": _START_SECONDS}}},
         "resources": server.spec.resources.model_dump(exclude_defaults=True),
         "securityContext": unprivileged_container(),
         "volumeMounts": [

@@ -59,6 +59,13 @@ def test_the_pod_of_a_slot() -> None:
     assert "livekit-operator.dev/serving" not in built(serving=False)["metadata"]["labels"]
 
 
+@pytest.mark.parametrize("drain_timeout", [1, 3600])
+def test_the_kubelet_waits_a_moment_before_it_tells_a_server_to_end(drain_timeout: int) -> None:
+    pod = built({"drainTimeoutSeconds": drain_timeout})
+    waits = container(pod)["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert 0 < waits <= pod["spec"]["terminationGracePeriodSeconds"], "the API server takes no other"
+
+
 @pytest.mark.parametrize(
     ("media", "expected"),
     [
