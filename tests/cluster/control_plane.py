@@ -48,6 +48,19 @@ def wait_until_ready() -> None:
         step.result = f"started {' and '.join(started)}" if started else "running already"
 
 
+def restart_api_server() -> None:
+    """End the API server without grace, as a crash does, and wait until it is back; nothing else is touched."""
+    program = _api_server()
+    processes.stop(program.name, grace=0)
+    processes.ensure(program)
+
+    def ready() -> bool:
+        processes.require(program)
+        return is_ready()
+
+    waiting.wait_for("API server ready", ready, 60, logs=[program.log])
+
+
 def require() -> None:
     """Fail, with the end of its log, when one of the control plane's programs has ended."""
     for program in (_etcd(), _api_server(), _controller_manager(), _scheduler()):

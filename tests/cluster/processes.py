@@ -116,6 +116,8 @@ def _start(program: Program) -> None:
     waiting.wait_for(f"start of {program.name}", lambda: record.exists() or child.poll() is not None, 30)
     if not record.exists():
         raise ClusterError(f"{program.name} did not start{log_tail(program.log)}")
+    # It outlives whoever started it, and nobody waits for it: without this Python warns of that.
+    child.returncode = 0
 
 
 def is_alive(name: str) -> bool:

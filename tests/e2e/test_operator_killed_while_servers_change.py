@@ -7,8 +7,8 @@ from functools import partial
 import pytest
 
 from tests.e2e.conftest import Story
-from tests.harness.kubectl import Kubectl, until
-from tests.harness.processes import sigkill
+from tests.harness.kubectl import until
+from tests.harness.operator import kill, running_pod
 from tests.harness.resources import SERVER, room
 from tests.harness.servers import (
     call,
@@ -27,7 +27,6 @@ from tests.harness.watching import Seen, Watched
 from tests.media import Party, Talk
 
 SEED, KILLS, LATEST_SECONDS = 20260, 5, 6.0
-OPERATOR = "app.kubernetes.io/name=livekit-operator"
 LONGEST_GAP_MS = 1000
 
 
@@ -56,7 +55,8 @@ async def test_a_rotation_and_a_rollout_end_well_whenever_the_operator_dies(stor
                 for seconds in instants:
                     # Any moment will do: there is no condition to wait for.
                     await asyncio.sleep(seconds)
-                    await _kill(story.platform.operator)
+                    await kill(story.platform.operator)
+                    await running_pod(story.platform.operator)
                 through = partial(_has_come_through, wanted)
                 await watched.until("it to be as wanted", through, seconds=120)
                 await _assert_as_wanted(story, url)
@@ -89,25 +89,6 @@ async def _is_tidy(story: Story) -> bool:
     pods = {m["metadata"]["name"] for m in await story.kubectl.find("pods", "app.kubernetes.io/component=server")}
     kept = {f"{SERVER}-livekit-{slot}" for slot in range(3)}
     return len(pods) == 2 and services == {f"{SERVER}-livekit", f"{SERVER}-redis"} | kept | pods
-
-
-async def _kill(operator: Kubectl) -> None:
-    (pod,) = [p for p in await operator.find("pods", OPERATOR) if _is_ready(p)]
-    await sigkill(operator, pod)
-    # Another pod, because the kubelet makes a container that ends so often wait longer each time.
-    await operator("delete", "pod", pod["metadata"]["name"], "--grace-period=0", "--force")
-
-    async def another() -> bool:
-        pods = await operator.find("pods", OPERATOR)
-        return any(_is_ready(p) and p["metadata"]["uid"] != pod["metadata"]["uid"] for p in pods)
-
-    await until("the operator to be back", another, seconds=60)
-
-
-def _is_ready(pod: dict[str, dict[str, list[dict[str, str]]]]) -> bool:
-    conditions = pod["status"].get("conditions") or ()
-    ready = any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)
-    return ready and "deletionTimestamp" not in pod["metadata"]
 
 
 def _has_come_through(generation: int, state: Seen) -> bool:
