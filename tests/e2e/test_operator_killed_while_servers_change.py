@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from functools import partial
 
 import pytest
@@ -65,10 +66,13 @@ async def test_a_rotation_and_a_rollout_end_well_whenever_the_operator_dies(stor
             assert not await is_accepted(url, first)
             await talk.both_hear()
             heard = await talk.look()
+            left = time.monotonic()
         print(*(side.to_text() for side in heard), sep="\n")
         assert [side.disconnected for side in heard] == [(), ()]
         assert max(side.longest_gap_ms() for side in heard) < LONGEST_GAP_MS
-        await watched.until("the last old server to leave", lambda s: settled(s) and not names(s, "Draining"))
+        await watched.until(
+            "the last old server to leave", lambda s: settled(s) and not names(s, "Draining"), since=left
+        )
         await until("nothing of them to stay", lambda: _is_tidy(story), seconds=30)
     alice, bob = [Party.of(await story.kubectl.secret(f"lobby-{identity}")) for identity in ("alice", "bob")]
     async with Talk(alice, bob) as again:

@@ -35,8 +35,9 @@ async def test_replicas_are_whoever_scales_by_the_subresource_has_written(
         async with agents.guest(story, "lobby") as guest:
             agent = await agents.meet(board, guest)
             await pool.until("the call to be counted", lambda s: s.status.get("activeSessions") == 1)
+            asked = time.monotonic()
             await story.kubectl("scale", f"voiceagentpool/{POOL}", "--replicas", "1")
-            await pool.until("one pod", lambda s: rolled_out(s) and s.status["replicas"] == 1, seconds=60)
+            await pool.until("one pod", lambda s: rolled_out(s) and s.status["replicas"] == 1, since=asked)
             assert [pod["metadata"]["name"] for pod in await agents.pods(story)] == [agent.pod]
             assert guest.agents == {agent.identity}
         manifest = await story.kubectl.get("voiceagentpool", POOL)
