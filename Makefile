@@ -82,6 +82,11 @@ e2e: venv ## User stories on a cluster that is up
 bench: venv ## Measure calls, memory and readiness on a cluster that is up
 	$(BIN)/python -m tests.benchmarks
 
+N ?= 10000
+.PHONY: bench-rooms
+bench-rooms: cluster ## Measure N rooms (default 10000) beside a bare script that makes the same requests
+	$(BIN)/python -m tests.benchmarks.rooms --rooms $(N)
+
 ##@ Generated files
 
 .PHONY: generate

@@ -1,0 +1,308 @@
+"""`python -m tests.benchmarks.rooms --rooms N`: MeetingRooms by the thousand, on the local cluster that is up.
+
+The API server and livekit-server are real. The operator is a process in a node's network, so that nothing else of a pod
+is counted; an installed one is paused meanwhile. The floor is measured first, with the same rooms, in the same run.
+Prints a table and, last, one line of JSON.
+"""
+
+import argparse
+import asyncio
+import json
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from livekit_operator.constants import LABEL_COMPONENT
+from livekit_operator.resources.metadata import COMPONENT_ROOM
+from tests.benchmarks.rooms import rooms
+from tests.benchmarks.rooms.api import ROOMS, SECRETS, Api
+from tests.benchmarks.rooms.figures import table
+from tests.benchmarks.rooms.processes import NODE, USER, Floor, Operator, forget, prepare, server_access
+from tests.cluster import progress
+from tests.harness import install
+from tests.harness.kubectl import Kubectl, until
+from tests.harness.target import Target, find_target
+
+_NAMESPACE, _SERVER = "benchmark-rooms", "voice"
+# What follows the last room: events of our own writes.
+_SETTLE_SECONDS = 2.0
+_FEW = 1000
+
+
+@dataclass(frozen=True)
+class Bulk:
+    """What many rooms cost: seconds from the first request to the last room, CPU seconds, requests that change."""
+
+    wall: float
+    cpu: float
+    writes: int
+
+
+class Benchmark:
+    """One run."""
+
+    def __init__(self, target: Target, api: Api, folder: Path, options: argparse.Namespace) -> None:
+        self._api = api
+        self._kubectl = Kubectl(target, _NAMESPACE)
+        self._folder = folder
+        self._options = options
+        self._count: int = options.rooms
+        self._server: dict[str, str] = {}
+        self.figures: dict[str, float] = {}
+
+    async def run(self) -> None:
+        """Measure everything, in this order."""
+        gone = min(_FEW, self._count)
+        async with self._operating():
+            await self._new_server()
+        floor = await self._floor_create(self._count)
+        await self._floor_list()
+        floor_gone = await self._floor_delete(gone)
+        await self._floor_clear(self._count - gone)
+        async with self._operating() as operator:
+            # A new one: the other still has the deletions to tell, which nobody has heard of yet.
+            await self._new_server()
+            few = await self._create(operator, _FEW) if self._count > _FEW else None
+            if few:
+                await self._clear()
+            bulk = await self._create(operator, self._count)
+            self._tell("wall_ratio", bulk.wall / floor.wall)
+            if few:
+                self._tell("wall_scaling", bulk.wall / few.wall)
+            self._tell("cpu_ratio", bulk.cpu / floor.cpu)
+            self._tell("writes_per_room", bulk.writes / self._count)
+            self._tell("peak_rss_mib", operator.peak_rss_mib)
+            await self._idle(operator)
+        written = await self._api.writes()
+        async with self._operating() as operator:
+            await self._restarted(operator, written)
+            await self._latency()
+            self._tell("delete_ratio", await self._delete(operator, gone) / floor_gone)
+            await self._clear()
+            await self._kubectl("delete", "livekitserver", _SERVER, "--wait", "--timeout", "60s")
+
+    @asynccontextmanager
+    async def _operating(self) -> AsyncIterator[Operator]:
+        operator = await Operator.start(self._folder)
+        try:
+            yield operator
+        finally:
+            await operator.stop()
+
+    async def _new_server(self) -> None:
+        await self._kubectl("delete", "livekitserver", _SERVER, "--ignore-not-found", "--wait", "--timeout", "60s")
+        await self._kubectl.apply(_server())
+        self._server = await server_access(self._kubectl, _SERVER)
+
+    async def _floor_create(self, count: int) -> Bulk:
+        with progress.step(f"floor: {count} rooms") as step:
+            floor = await Floor.start("create", _NAMESPACE, count, self._server)
+            wall, writes = await self._apply(count)
+            bulk = Bulk(wall, await floor.cpu_seconds(), writes)
+            step.result = self._tell_bulk("floor", bulk, count)
+        return bulk
+
+    async def _floor_list(self) -> None:
+        with progress.step("floor: one listing"):
+            began = time.monotonic()
+            floor = await Floor.start("list", _NAMESPACE, self._count, self._server)
+            await floor.cpu_seconds()
+            self._tell("floor_list_seconds", time.monotonic() - began)
+
+    async def _floor_delete(self, count: int) -> float:
+        with progress.step(f"floor: {count} deletions") as step:
+            floor = await Floor.start("delete", _NAMESPACE, count, self._server)
+            wall = await self._delete_few(count)
+            cpu = await floor.cpu_seconds()
+            step.result = f"{wall:.1f} s, {cpu:.1f} s of CPU"
+        self._tell("floor_delete_seconds", wall)
+        return wall
+
+    async def _create(self, operator: Operator, count: int) -> Bulk:
+        with progress.step(f"operator: {count} rooms") as step:
+            used = operator.cpu_seconds
+            wall, writes = await self._apply(count)
+            await asyncio.sleep(_SETTLE_SECONDS)
+            bulk = Bulk(wall, operator.cpu_seconds - used, writes)
+            step.result = self._tell_bulk("operator" if count == self._count else "operator_few", bulk, count)
+        return bulk
+
+    async def _apply(self, count: int) -> tuple[float, int]:
+        """Apply so many rooms; return the seconds until all are ready and the writes of others than us."""
+        wanted = rooms.names(count)
+        async with rooms.observing(self._api, _NAMESPACE) as observer:
+            written, began = await self._api.writes(), time.monotonic()
+            _, last = await asyncio.gather(
+                rooms.apply(self._api, _NAMESPACE, wanted, _SERVER),
+                observer.until_all(observer.ready, wanted, "ready"),
+            )
+        return last - began, await self._api.writes() - written - count
+
+    async def _idle(self, operator: Operator) -> None:
+        seconds = self._options.idle_seconds
+        with progress.step(f"operator: {seconds:.0f} s of nothing to do") as step:
+            asked, used, began = await self._requests(), operator.cpu_seconds, time.monotonic()
+            await asyncio.sleep(seconds)
+            lasted = time.monotonic() - began
+            self._tell("idle_cpu_percent", 100 * (operator.cpu_seconds - used) / lasted)
+            self._tell("idle_requests_per_second", (await self._requests() - asked) / lasted)
+            step.result = f"{self.figures['idle_cpu_percent']:.1f} % of a core"
+
+    async def _requests(self) -> int:
+        return await self._api.requests_of(USER)
+
+    async def _restarted(self, operator: Operator, written: int) -> None:
+        """Measure how long an operator that has just been started takes; `written` are the writes before that."""
+        with progress.step("operator: restart") as step:
+            seconds = await self._until_reconciled(operator, self._count) - operator.started
+            await asyncio.sleep(_SETTLE_SECONDS)
+            self._tell("restart_seconds", seconds)
+            self._tell("restart_ratio", seconds / self.figures["floor_list_seconds"])
+            self._tell("restart_writes", await self._api.writes() - written)
+            self._tell("restart_rss_mib", operator.peak_rss_mib)
+            step.result = f"{seconds:.1f} s"
+
+    async def _until_reconciled(self, operator: Operator, count: int) -> float:
+        """Wait until so many rooms were looked at and none waits; return the moment."""
+
+        async def done() -> float:
+            passes, waiting = await operator.reconciled()
+            ready = passes >= count and not waiting
+            return time.monotonic() if ready else 0.0
+
+        moment: float = await until("the operator to be up to date", done, seconds=180, every=0.1)
+        return moment
+
+    async def _latency(self) -> None:
+        count, seconds = self._options.latency_rooms, 0.1
+        wanted = rooms.names(count, "room-one")
+        asked: dict[str, float] = {}
+        with progress.step(f"operator: {count} rooms, one each {1000 * seconds:.0f} ms") as step:
+            async with rooms.observing(self._api, _NAMESPACE) as observer:
+                for name in wanted:
+                    asked[name] = time.monotonic()
+                    body = rooms.manifest(_NAMESPACE, name, _SERVER)
+                    await self._api.post(ROOMS.path(_NAMESPACE), body)
+                    await asyncio.sleep(max(0.0, asked[name] + seconds - time.monotonic()))
+                await observer.until_all(observer.ready, wanted, "ready")
+                took = sorted(1000 * (observer.ready[name] - asked[name]) for name in wanted)
+            self._tell("latency_p50_ms", statistics.median(took))
+            self._tell("latency_p95_ms", statistics.quantiles(took, n=20, method="inclusive")[-1])
+            step.result = f"{took[0]:.1f} to {took[-1]:.1f} ms"
+
+    async def _delete(self, operator: Operator, count: int) -> float:
+        with progress.step(f"operator: {count} deletions") as step:
+            used = operator.cpu_seconds
+            wall = await self._delete_few(count)
+            step.result = f"{wall:.1f} s, {operator.cpu_seconds - used:.1f} s of CPU"
+        self._tell("delete_seconds", wall)
+        return wall
+
+    async def _delete_few(self, count: int) -> float:
+        unwanted = rooms.names(count)
+        async with rooms.observing(self._api, _NAMESPACE) as observer:
+            began = time.monotonic()
+            _, last = await asyncio.gather(
+                rooms.delete(self._api, _NAMESPACE, unwanted), observer.until_all(observer.gone, unwanted, "gone")
+            )
+        return last - began
+
+    async def _floor_clear(self, left: int) -> None:
+        if left:
+            floor = await Floor.start("delete", _NAMESPACE, left, self._server)
+            await self._clear()
+            await floor.cpu_seconds()
+        else:
+            await self._clear()
+
+    async def _clear(self) -> None:
+        """Delete all rooms, and their Secrets, of which the garbage collector takes twenty a second."""
+        await self._api.delete(ROOMS.path(_NAMESPACE))
+
+        async def empty() -> bool:
+            return not (await self._api.get(f"{ROOMS.path(_NAMESPACE)}?limit=1"))["items"]
+
+        await until("all rooms to be gone", empty, seconds=300, every=1.0)
+        await self._api.delete(f"{SECRETS.path(_NAMESPACE)}?labelSelector={LABEL_COMPONENT}%3D{COMPONENT_ROOM}")
+
+    def _tell(self, key: str, value: float) -> None:
+        self.figures[key] = value
+
+    def _tell_bulk(self, key: str, bulk: Bulk, count: int) -> str:
+        self._tell(f"{key}_wall_seconds", bulk.wall)
+        self._tell(f"{key}_cpu_seconds", bulk.cpu)
+        each = 1000 * bulk.cpu / count
+        writes = bulk.writes / count
+        return f"{bulk.wall:.1f} s, {bulk.cpu:.1f} s of CPU ({each:.2f} ms a room), {writes:.2f} writes a room"
+
+
+def _server() -> dict[str, object]:
+    """Return a server on the host network of the operator's node."""
+    spec = {
+        "media": {"exposure": "HostNetwork", "udp": {"portRange": {"start": 50300, "end": 50320}}, "tcpPort": 7981},
+        "signal": {"port": 7980},
+        "podTemplate": {"nodeSelector": {"kubernetes.io/hostname": NODE.name}},
+        "drainTimeoutSeconds": 1,
+    }
+    metadata = {"name": _SERVER}
+    return {"apiVersion": ROOMS.api_version, "kind": "LiveKitServer", "metadata": metadata, "spec": spec}
+
+
+@asynccontextmanager
+async def _paused(target: Target) -> AsyncIterator[None]:
+    """Keep an installed operator away: it would do everything as well."""
+    system = Kubectl(target, install.SYSTEM_NAMESPACE)
+    found = [d["metadata"]["name"] for d in await system.find("deployments", "app.kubernetes.io/name=livekit-operator")]
+    for name in found:
+        await system("scale", f"deployment/{name}", "--replicas=0")
+        await system(
+            "wait", "--for=delete", "pods", "--selector", "app.kubernetes.io/name=livekit-operator", "--timeout=60s"
+        )
+    try:
+        yield
+    finally:
+        for name in found:
+            await system("scale", f"deployment/{name}", "--replicas=1")
+
+
+async def _measure(options: argparse.Namespace) -> dict[str, float]:
+    target = find_target()
+    if not target.local:
+        raise SystemExit("the operator is a process on a node here: only the local cluster will do")
+    api = await Api.connect(target)
+    kubectl = Kubectl(target, _NAMESPACE)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with _paused(target):
+            await kubectl("apply", "--server-side", "--force-conflicts", "--filename", "crds")
+            await kubectl.create_namespace()
+            await prepare(target, folder)
+            benchmark = Benchmark(target, api, folder, options)
+            try:
+                await benchmark.run()
+            finally:
+                await api.close()
+                await forget(target)
+            await kubectl.delete_namespace()
+    return benchmark.figures
+
+
+def main() -> int:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.rooms", description=__doc__)
+    parser.add_argument("--rooms", type=int, default=10000, help="rooms (default 10000)")
+    parser.add_argument("--idle-seconds", type=float, default=60.0)
+    parser.add_argument("--latency-rooms", type=int, default=100)
+    figures = asyncio.run(_measure(parser.parse_args()))
+    print("\n".join(table(figures)))
+    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""The API server as a bare script sees it: one session, JSON as bytes, nothing else."""
+
+import json
+import re
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any, Self
+
+import aiohttp
+from kubernetes.aio.client import Configuration
+
+from livekit_operator.clients.kubernetes import RESOURCES
+from tests.harness.target import Target
+from tests.integration.api import configuration
+
+Manifest = dict[str, Any]
+
+ROOMS, SECRETS = RESOURCES["MeetingRoom"], RESOURCES["Secret"]
+_JSON = {"Content-Type": "application/json"}
+_MERGE = {"Content-Type": "application/merge-patch+json"}
+_COUNTER = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
+_DISPATCHED = re.compile(r"apiserver_flowcontrol_dispatched_requests_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
+_LABEL = re.compile(r'(\w+)="([^"]*)"')
+_WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
+# What the operator writes for rooms; nobody else of a quiet cluster writes to these but the garbage collector.
+_RESOURCES = {"meetingrooms", "livekitservers", "voiceagentpools", "secrets", "events"}
+
+
+class ApiError(Exception):
+    """The API server refused; the message is its own."""
+
+
+class Api:
+    """Requests over one session, as an administrator."""
+
+    def __init__(self, admin: Configuration) -> None:
+        self._root = admin.host
+        context = ssl.create_default_context(cafile=admin.ssl_ca_cert)
+        assert admin.cert_file
+        context.load_cert_chain(admin.cert_file, admin.key_file)
+        self._session = aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context, limit=64), read_bufsize=2**20)
+
+    @classmethod
+    async def connect(cls, target: Target) -> Self:
+        """Return the API server of a cluster."""
+        return cls(await configuration(target))
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._session.close()
+
+    async def post(self, path: str, manifest: Manifest) -> Manifest:
+        """Create an object."""
+        return await self._send("POST", path, manifest, _JSON)
+
+    async def merge(self, path: str, patch: Manifest) -> Manifest:
+        """Merge-patch an object or its status."""
+        return await self._send("PATCH", path, patch, _MERGE)
+
+    async def delete(self, path: str) -> Manifest:
+        """Delete an object or a collection, in the background."""
+        return await self._send("DELETE", path, {"propagationPolicy": "Background"}, _JSON)
+
+    async def get(self, path: str) -> Manifest:
+        """Return an object or a list."""
+        return await self._send("GET", path, None, {})
+
+    async def pages(self, path: str) -> list[Manifest]:
+        """Return all of a list, 500 at a time."""
+        items: list[Manifest] = []
+        more = ""
+        while True:
+            page = await self.get(f"{path}?limit=500{more}")
+            items += page["items"]
+            if not (token := page["metadata"].get("continue")):
+                return items
+            more = f"&continue={token}"
+
+    async def version(self, path: str) -> str:
+        """Return the resource version to watch a collection from."""
+        return str((await self.get(f"{path}?limit=1"))["metadata"]["resourceVersion"])
+
+    async def watch(self, path: str, version: str) -> AsyncIterator[bytes]:
+        """Yield the events of a collection, a line each, until the server ends the stream."""
+        query = f"?watch=1&resourceVersion={version}&timeoutSeconds=3600"
+        limits = aiohttp.ClientTimeout(total=None)
+        async with self._session.get(self._root + path + query, timeout=limits) as response:
+            async for line in response.content:
+                yield line
+
+    async def writes(self) -> int:
+        """Return how many requests so far changed something that rooms are made of, refused ones included."""
+        return sum(
+            value
+            for labels, value in await self._samples(_COUNTER)
+            if labels.get("verb") in _WRITES and labels.get("resource") in _RESOURCES
+        )
+
+    async def requests_of(self, flow_schema: str) -> int:
+        """Return how many requests of a FlowSchema's users were let through so far, watches included."""
+        found = await self._samples(_DISPATCHED)
+        return sum(value for labels, value in found if labels.get("flow_schema") == flow_schema)
+
+    async def _samples(self, pattern: re.Pattern[str]) -> list[tuple[dict[str, str], int]]:
+        async with self._session.get(f"{self._root}/metrics") as response:
+            text = await response.text()
+        return [
+            (dict(_LABEL.findall(found["labels"])), round(float(found["value"]))) for found in pattern.finditer(text)
+        ]
+
+    async def _send(self, verb: str, path: str, body: Manifest | None, headers: dict[str, str]) -> Manifest:
+        data = json.dumps(body).encode() if body is not None else None
+        async with self._session.request(verb, self._root + path, data=data, headers=headers) as response:
+            raw = await response.read()
+        answer: Manifest = json.loads(raw)
+        if response.status >= 400:
+            raise ApiError(f"{verb} {path}: {response.status} {answer.get('message')}")
+        return answer

@@ -1,0 +1,53 @@
+"""What each figure is called, its unit, and the most that it should be."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of the table."""
+
+    key: str
+    label: str
+    unit: str
+    most: float | None = None
+
+
+# Targets are for ten thousand rooms.
+ROWS = (
+    Row("floor_wall_seconds", "bare script: from the first request to the last room that is ready", "s"),
+    Row("operator_wall_seconds", "operator: the same", "s"),
+    Row("wall_ratio", "  times the bare script's", "times", 1.25),
+    Row("wall_scaling", "  times that of a thousand rooms", "times", 11),
+    Row("floor_cpu_seconds", "bare script: CPU", "s"),
+    Row("operator_cpu_seconds", "operator: CPU", "s"),
+    Row("cpu_ratio", "  times the bare script's", "times", 2),
+    Row("writes_per_room", "operator: requests that change something, for each room", "", 3),
+    Row("peak_rss_mib", "operator: largest resident memory", "MiB", 250),
+    Row("idle_cpu_percent", "operator with nothing to do: CPU, of a core", "%", 2),
+    Row("idle_requests_per_second", "operator with nothing to do: requests to the API server", "per s", 1),
+    Row("floor_list_seconds", "bare script: from its start to its end, listing everything once", "s"),
+    Row("restart_seconds", "operator: from its start to every room looked at", "s"),
+    Row("restart_ratio", "  times the bare script's", "times", 2),
+    Row("restart_writes", "operator: requests that change something, after a start", "", 0),
+    Row("latency_p50_ms", "one more room: from the request to ready, median", "ms", 12),
+    Row("latency_p95_ms", "one more room: 95th percentile", "ms", 20),
+    Row("floor_delete_seconds", "bare script: from the first deletion to the last room gone", "s"),
+    Row("delete_seconds", "operator: the same", "s"),
+    Row("delete_ratio", "  times the bare script's", "times", 1.5),
+)
+
+
+def table(figures: Mapping[str, float]) -> list[str]:
+    """Return a line for each figure that was measured, in the order of ROWS, with its target where it has one."""
+    lines = []
+    for row in ROWS:
+        if row.key not in figures:
+            continue
+        value = figures[row.key]
+        line = f"{row.label:<68} {value:8.2f} {row.unit}"
+        if row.most is not None:
+            line = f"{line:<84} target {row.most:g} {'met' if value <= row.most else 'MISSED'}"
+        lines.append(line)
+    return lines
