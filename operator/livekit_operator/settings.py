@@ -34,8 +34,6 @@ class Settings(BaseModel):
     """How often each server's rooms are listed."""
     pool_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
     """How often a pool's workers are asked for their sessions."""
-    resync_seconds: Annotated[float, Field(gt=0)] = 600.0
-    """How often everything is listed anew, in case a watch missed something."""
     clock_look_seconds: Annotated[float, Field(gt=0)] = 10.0
     """How often it is looked whether the clock was moved."""
 

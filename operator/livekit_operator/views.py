@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class AgentRequest:
     """An agent that a server asks for when it makes a room; `attributes` as pairs."""
 
@@ -14,7 +14,7 @@ class AgentRequest:
     deployment: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RoomSettings:
     """What a room is made with; timeouts in seconds, delays in milliseconds. 0 and "" leave it to preset and server.
 
@@ -33,7 +33,7 @@ class RoomSettings:
     agents: tuple[AgentRequest, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RoomView:
     """A room on the server; `participants` does not count agents, `publishers` does."""
 
@@ -48,7 +48,7 @@ class RoomView:
         return self.settings.name
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ParticipantView:
     """A participant of a room; `agent_name` is None for people, `state` what an agent does: listening, speaking."""
 
@@ -57,7 +57,7 @@ class ParticipantView:
     state: str = ""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class JobView:
     """A worker's promise to send an agent, which will join, or has joined, under this identity."""
 
@@ -65,7 +65,7 @@ class JobView:
     identity: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class DispatchView:
     """A request for an agent; `age` in seconds. `jobs` are those that workers accepted, dead ones included."""
 
@@ -77,7 +77,7 @@ class DispatchView:
     jobs: tuple[JobView, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ProviderError:
     """A provider that refuses an agent pod; `role` is stt, llm or tts, `code` the HTTP status."""
 
@@ -87,7 +87,7 @@ class ProviderError:
     message: str
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WorkerJob:
     """A call of a worker: its id, as LiveKit's dispatches name it, and its room.
 
@@ -101,7 +101,7 @@ class WorkerJob:
     last_active: datetime | None = None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class WorkerStatus:
     """What an agent pod says: whether it is registered, how many calls it holds, which providers refuse it.
 
@@ -129,7 +129,7 @@ class WorkerStatus:
     """Its own measure of load, for a worker without the runner."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class ServerLoad:
     """What one server has to do; `names` are its rooms with somebody in them, where they can be told apart.
 

@@ -138,8 +138,6 @@ MAY = [
     ("patch", GROUP, "meetingrooms", "status"),
     ("update", GROUP, "livekitservers", "finalizers"),
     ("create", "", "events", ""),
-    ("list", "apiextensions.k8s.io", "customresourcedefinitions", ""),
-    ("watch", "apiextensions.k8s.io", "customresourcedefinitions", ""),
 ]
 MUST_NOT = [
     *[(verb, GROUP, "meetingrooms", "") for verb in ("create", "update", "deletecollection")],
@@ -167,7 +165,10 @@ MUST_NOT = [
     *[(verb, "rbac.authorization.k8s.io", "roles", "") for verb in ("list", "create", "bind", "escalate")],
     *[(verb, "rbac.authorization.k8s.io", "clusterroles", "") for verb in ("list", "create", "bind", "escalate")],
     *[(verb, "rbac.authorization.k8s.io", "clusterrolebindings", "") for verb in ("create", "patch")],
-    *[(verb, "apiextensions.k8s.io", "customresourcedefinitions", "") for verb in ("create", "patch", "delete")],
+    *[
+        (verb, "apiextensions.k8s.io", "customresourcedefinitions", "")
+        for verb in ("list", "watch", "create", "patch", "delete")
+    ],
     ("create", "apps", "daemonsets", ""),
     ("create", "batch", "jobs", ""),
     ("create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", ""),

@@ -1,7 +1,7 @@
 """One LiveKit server's HTTP API, reduced to what reconciling needs: plain values in, plain values out."""
 
 import time
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Any, Protocol, TypeVar, cast
 
 import aiohttp
@@ -23,6 +23,8 @@ ATTRIBUTE_AGENT_STATE = "lk.agent.state"
 _UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", "unknown", "canceled"})
 
 _LIMITS = aiohttp.ClientTimeout(total=10, sock_connect=3)
+# How long a connection is used, from its first request to its last.
+_CONNECTION_SECONDS = 1.0
 
 
 class LiveKit(Protocol):
@@ -72,22 +74,30 @@ class LiveKit(Protocol):
 class LiveKitClient:
     """The implementation over HTTP; signs every request with the server's API key."""
 
-    def __init__(self, url: str, api_key: str, api_secret: str) -> None:
-        # A connection for each request: one that is kept leads to its server still when that drains, with old keys, or
-        # is gone, while the Service leads to others.
-        self._session = aiohttp.ClientSession(timeout=_LIMITS, connector=aiohttp.TCPConnector(force_close=True))
-        limited = cast(aiohttp.ClientSession, _LimitedSession(self._session))
+    def __init__(self, url: str, api_key: str, api_secret: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        self._sessions = _BriefSessions(clock)
+        limited = cast(aiohttp.ClientSession, self._sessions)
         # No failover: that is for LiveKit Cloud's regions.
         self._api = api.LiveKitAPI(url, api_key, api_secret, session=limited, failover=False)
+        self._listed: dict[bytes, RoomView] = {}
+        """The rooms of the last listing, by what the server said of each."""
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
+        await self._sessions.close()
 
     async def list_rooms(self) -> list[RoomView]:
         """Return all rooms."""
         answer = await _call(self._api.room.list_rooms(api.ListRoomsRequest()))
-        return [room_view(room) for room in answer.rooms]
+        # Of ten thousand rooms few change between two listings: the others are not read again.
+        known, self._listed = self._listed, {}
+        views = []
+        for room in answer.rooms:
+            raw = room.SerializeToString()
+            view = known.get(raw) or room_view(room)
+            self._listed[raw] = view
+            views.append(view)
+        return views
 
     async def create_room(self, settings: RoomSettings) -> RoomView:
         """Create a room, or return the one of that name as it is."""
@@ -153,19 +163,36 @@ class LiveKitClient:
         await _absent_is_fine(self._api.room.remove_participant(request))
 
 
-class _LimitedSession:
-    """The part of a session that livekit-api uses, with a limit on each request.
+class _BriefSessions:
+    """The part of a session that livekit-api uses: its connections are brief, and each request has a limit.
 
-    It asks with `timeout=None` where it has none of its own (livekit-api 1.2.2, twirp_client.py), and that is no limit
-    at all to aiohttp, whatever the session's is: a server whose node is gone would hold its pass for minutes.
+    A connection that is kept leads to its server still when that drains, has old keys, or is gone, while the Service
+    leads to others; one for each request costs as much as the request. So there are two sessions, each for every other
+    second: in the second between, those of the other have nothing to do and close.
+
+    livekit-api asks with `timeout=None` where it has none of its own (livekit-api 1.2.2, twirp_client.py), and that is
+    no limit at all to aiohttp, whatever the session's is: a server whose node is gone would hold its pass for minutes.
     """
 
-    def __init__(self, session: aiohttp.ClientSession) -> None:
-        self._session = session
-        self.timeout = session.timeout
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self._sessions = [
+            aiohttp.ClientSession(
+                timeout=_LIMITS,
+                connector=aiohttp.TCPConnector(keepalive_timeout=_CONNECTION_SECONDS / 2),
+                cookie_jar=aiohttp.DummyCookieJar(),
+            )
+            for _ in range(2)
+        ]
+        self.timeout = _LIMITS
 
     def post(self, url: str, *, timeout: aiohttp.ClientTimeout | None = None, **options: Any) -> Any:
-        return self._session.post(url, timeout=timeout or self.timeout, **options)
+        session = self._sessions[int(self._clock() / _CONNECTION_SECONDS) % 2]
+        return session.post(url, timeout=timeout or self.timeout, **options)
+
+    async def close(self) -> None:
+        for session in self._sessions:
+            await session.close()
 
 
 def room_view(room: api.Room) -> RoomView:

@@ -26,6 +26,7 @@ class Controller:
         self._reconcile = reconcile
         self._metrics = metrics
         self._workers = workers
+        self._passed = asyncio.Event()
 
     async def run(self) -> None:
         """Reconcile until cancelled."""
@@ -34,6 +35,12 @@ class Controller:
             for _ in range(self._workers):
                 group.create_task(self._work())
 
+    async def first_passes(self) -> None:
+        """Wait until everything that was ready has been looked at."""
+        while not self.queue.idle:
+            self._passed.clear()
+            await self._passed.wait()
+
     async def _work(self) -> None:
         while True:
             key = await self.queue.get()
@@ -41,6 +48,7 @@ class Controller:
                 await self._pass(key)
             finally:
                 self.queue.done(key)
+                self._passed.set()
 
     async def _pass(self, key: Key) -> None:
         started = time.perf_counter()

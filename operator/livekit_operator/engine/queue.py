@@ -101,6 +101,11 @@ class WorkQueue(Generic[K]):
             self._dirty.discard(key)
             self.add(key)
 
+    @property
+    def idle(self) -> bool:
+        """Whether no key is ready or being worked on; some may wait for their time."""
+        return not self._ready and not self._working
+
     def _promote(self) -> None:
         now = self._now()
         while self._heap and self._heap[0][0] <= now:

@@ -1,16 +1,14 @@
-"""kopf's decorators: the process begins, hears of changes, answers probes and ends."""
+"""kopf's decorators: the process begins, answers probes and ends."""
 
 import contextlib
 from typing import Any
 
 import kopf
 
-from livekit_operator.api.kinds import KINDS, Kind
 from livekit_operator.clients.kubernetes import KubernetesClient
 from livekit_operator.clients.livekit import LiveKitClient
 from livekit_operator.clients.server_load import ServerLoadClient
 from livekit_operator.clients.worker import WorkerClient
-from livekit_operator.constants import GROUP, VERSION
 from livekit_operator.handlers.http import HttpServer
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.runtime import Runtime
@@ -22,6 +20,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
     """Begin to work before the first event arrives; a start that fails leaves nothing open for the next try."""
     # Events are ours to write, on transitions only; kopf would write one for every log line about an object.
     settings.posting.enabled = False
+    # The watches are the runtime's: kopf need not know which kinds the cluster serves.
+    settings.scanning.disabled = True
     operator_settings = load_settings()
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as opened:
@@ -54,14 +54,3 @@ async def running(memo: kopf.Memo, **_: Any) -> bool:
     if runtime is not None and runtime.ready and not runtime.alive:
         raise kopf.PermanentError("a part of the operator has ended")
     return True
-
-
-def _register(kind: Kind) -> None:
-    @kopf.on.event(GROUP, VERSION, kind.plural, id=kind.plural)
-    async def changed(event: kopf.RawEvent, memo: kopf.Memo, **_: Any) -> None:
-        """Hand a change over to the queue of its kind."""
-        memo.runtime.observe(kind.kind, event["type"], dict(event["object"]))
-
-
-for _kind in KINDS:
-    _register(_kind)

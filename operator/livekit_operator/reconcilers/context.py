@@ -74,8 +74,9 @@ class RoomListing:
         for name in (*self._touched, *self._unlisted):
             if name in self._rooms:
                 listed[name] = self._rooms[name]
-        names = listed.keys() | self._rooms.keys()
-        changed = {name for name in names if listed.get(name) != self._rooms.get(name)}
+        known = self._rooms
+        changed = {name for name, room in listed.items() if room is not known.get(name) and room != known.get(name)}
+        changed |= known.keys() - listed.keys()
         self._rooms = listed
         # After a start everything is new, and an empty room is not worth a look.
         news = changed if self.listed else {name for name, room in listed.items() if room.participants}

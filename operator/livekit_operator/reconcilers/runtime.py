@@ -5,7 +5,8 @@ Tests and benchmarks run it against a real API server without kopf.
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 from livekit_operator.agent_problems import PERSONAL_REASONS
@@ -19,7 +20,6 @@ from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, MANAGED_SELEC
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
-from livekit_operator.errors import KubernetesError
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers import server_pods
 from livekit_operator.reconcilers.context import CHILD_KINDS, UNDECLARED_ROOM, Context
@@ -30,6 +30,9 @@ from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
 from livekit_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
+
+# A server that does not answer keeps others waiting for this long.
+_SERVERS_FIRST_SECONDS = 5.0
 
 # More than a clock is corrected by little by little; far less than what is left of a token when it is due.
 _CLOCK_MOVED_SECONDS = 5.0
@@ -84,14 +87,18 @@ class Runtime:
     async def start(self) -> None:
         """Fill the caches, then begin to work; raises KubernetesError when the API server cannot be listed."""
         await asyncio.gather(*(reflector.sync() for reflector in [*self._children, *self._resources]))
-        runs = [
-            *(reflector.run() for reflector in self._children),
-            *(controller.run() for controller in self._controllers.values()),
-            self._resync(),
-            self._follow_clock(),
-        ]
-        self._tasks = [asyncio.create_task(run) for run in runs]
+        self._run(*(reflector.run() for reflector in [*self._children, *self._resources]), self._follow_clock())
+        servers = self._controllers["LiveKitServer"]
+        self._run(servers.run())
+        # Pools and rooms can do nothing before their server was looked at, and ten thousand would look for it in vain.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SERVERS_FIRST_SECONDS):
+                await servers.first_passes()
+        self._run(*(controller.run() for controller in self._controllers.values() if controller is not servers))
         self.ready = True
+
+    def _run(self, *parts: Coroutine[Any, Any, None]) -> None:
+        self._tasks += [asyncio.create_task(part) for part in parts]
 
     async def stop(self) -> None:
         """End all work and close the connections."""
@@ -99,6 +106,7 @@ class Runtime:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         await asyncio.gather(*(access.client.close() for access in self.context.servers.values()))
         for key in list(self.context.server_pods):
             await server_pods.forget(self.context, key)
@@ -107,14 +115,6 @@ class Runtime:
     def alive(self) -> bool:
         """Return whether every part still runs."""
         return self.ready and not any(task.done() for task in self._tasks)
-
-    def observe(self, kind: str, event_type: str | None, manifest: Manifest) -> None:
-        """Take over one event of a watch of our own resources."""
-        cache = self.context.resources[kind]
-        if event_type == "DELETED":
-            cache.remove(key_of(manifest), manifest["metadata"].get("uid"))
-        else:
-            cache.put(manifest)
 
     def _controller(self, kind: str) -> Controller:
         pass_ = _RECONCILERS[kind]
@@ -159,16 +159,6 @@ class Runtime:
             for kind in ("LiveKitServer", "VoiceAgentPool"):
                 for resource in self.context.resources[kind]:
                     self._wake(kind, key_of(resource))
-
-    async def _resync(self) -> None:
-        """List our own resources anew from time to time: a plain watch does not tell what was deleted in its gaps."""
-        while True:
-            await asyncio.sleep(self.context.settings.resync_seconds)
-            for reflector in self._resources:
-                try:
-                    await reflector.sync()
-                except KubernetesError as error:
-                    logger.warning("listing of %s failed: %s", reflector.kind, error)
 
     async def _follow_clock(self) -> None:
         """Have everything looked at when the clock was moved, or the machine slept: timers know nothing of either."""

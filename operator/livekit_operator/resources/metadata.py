@@ -2,10 +2,11 @@
 
 import base64
 import hashlib
-import json
 import re
 from collections.abc import Mapping
 from typing import Any
+
+import orjson
 
 from livekit_operator.api.common import NAME_PATTERN, Resource
 from livekit_operator.constants import (
@@ -88,8 +89,7 @@ def secret_variable(name: str, secret: str, key: str) -> dict[str, Any]:
 
 def digest(value: Any, length: int = 10) -> str:
     """Return a short, stable digest of plain values."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
-    return hashlib.sha256(text.encode()).hexdigest()[:length]
+    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:length]
 
 
 def qualified_name(namespace: str, name: str, server_namespace: str) -> str:

@@ -35,6 +35,19 @@ _CA_FILE: Final = "ca.crt"
 # Keys of a Secret of type kubernetes.io/tls, and their names as files.
 _TLS_CERTIFICATE, _TLS_KEY = "tls.crt", "tls.key"
 _SECRET_FILE_MODE: Final = 0o440
+# What the operator makes nothing of. Not sent where nobody else listens: each room and track would cost it a request.
+_UNHEARD_EVENTS: Final = frozenset(
+    {
+        "room_started",
+        "track_published",
+        "track_unpublished",
+        "egress_started",
+        "egress_updated",
+        "egress_ended",
+        "ingress_started",
+        "ingress_ended",
+    }
+)
 
 
 # --- The configuration file -------------------------------------------------------------------------------------------
@@ -243,7 +256,10 @@ def _node_selector(selection: NodeSelection) -> Section:
 def _webhook(server: LiveKitServer, operator_url: str | None) -> Section:
     webhooks = server.spec.webhooks
     urls = [url for url in (operator_url, *webhooks.urls) if url]
-    excluded = {"exclude_events": list(webhooks.exclude_events)} if webhooks.exclude_events else None
+    unheard: set[str] = set(webhooks.exclude_events)
+    if operator_url and not webhooks.urls:
+        unheard |= _UNHEARD_EVENTS
+    excluded = {"exclude_events": sorted(unheard)} if unheard else None
     return _without_nothing({"urls": list(dict.fromkeys(urls)), "filter_params": excluded})
 
 

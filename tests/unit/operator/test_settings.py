@@ -26,7 +26,6 @@ def test_every_setting_has_a_variable() -> None:
             "LIVEKIT_OPERATOR_WORKERS": "8",
             "LIVEKIT_OPERATOR_SERVER_POLL_SECONDS": "2.5",
             "LIVEKIT_OPERATOR_POOL_POLL_SECONDS": "1",
-            "LIVEKIT_OPERATOR_RESYNC_SECONDS": "60",
             "LIVEKIT_OPERATOR_CLOCK_LOOK_SECONDS": "30",
         }
     )
@@ -42,7 +41,6 @@ def test_every_setting_has_a_variable() -> None:
         "workers": 8,
         "server_poll_seconds": 2.5,
         "pool_poll_seconds": 1.0,
-        "resync_seconds": 60.0,
         "clock_look_seconds": 30.0,
     }
 
@@ -59,7 +57,6 @@ def test_an_empty_variable_is_none() -> None:
         pytest.param({"WORKERS": "0"}, "workers", id="no workers"),
         pytest.param({"WORKERS": "many"}, "workers", id="not a number"),
         pytest.param({"SERVER_POLL_SECONDS": "0"}, "server_poll_seconds", id="asked without a pause"),
-        pytest.param({"RESYNC_SECONDS": "-1"}, "resync_seconds", id="negative"),
         pytest.param({"PROVIDER_BASE_URLS": "http://gateway"}, "Invalid JSON", id="not JSON"),
         pytest.param({"PROVIDER_BASE_URLS": "[]"}, "dict", id="not an object"),
     ],

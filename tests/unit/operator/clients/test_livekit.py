@@ -5,7 +5,7 @@ import json
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import aiohttp
 import pytest
@@ -21,6 +21,7 @@ from livekit_operator.clients.livekit import LiveKitClient
 from livekit_operator.errors import ServerRefused, ServerUnreachable
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView
 from tests.fakes.manifests import API_KEY, API_SECRET
+from tests.fakes.waiting import eventually
 
 _REQUESTS: dict[str, type[Message]] = {
     "RoomService/ListRooms": api.ListRoomsRequest,
@@ -41,6 +42,7 @@ class Server:
 
     client: LiveKitClient
     site: TestServer
+    url: str
     requests: list[tuple[str, Message, Claims]] = field(default_factory=list)
     reply: Message | tuple[int, bytes] = field(default_factory=api.ListRoomsResponse)
     connections: set[object] = field(default_factory=set)
@@ -79,8 +81,9 @@ async def server() -> AsyncIterator[Server]:
     application.router.add_post("/{path:.*}", handle)
     site = TestServer(application, host="127.0.0.1")
     await site.start_server()
-    client = LiveKitClient(str(site.make_url("")).replace("http://", "ws://"), API_KEY, API_SECRET)
-    made = Server(client, site)
+    url = str(site.make_url("")).replace("http://", "ws://")
+    client = LiveKitClient(url, API_KEY, API_SECRET)
+    made = Server(client, site, url)
     holder.append(made)
     yield made
     await client.close()
@@ -257,11 +260,32 @@ async def test_an_answer_that_is_not_a_servers_is_unreachable(server: Server, st
         await server.client.list_rooms()
 
 
-async def test_no_connection_is_kept(server: Server) -> None:
+async def test_a_connection_is_used_for_a_moment_only(server: Server) -> None:
     """One that is kept would lead to a server that drains, or is gone, while the Service leads to others."""
+    now = 100.0
+    client = LiveKitClient(server.url, API_KEY, API_SECRET, clock=lambda: now)
     for _ in range(3):
-        await server.client.list_rooms()
+        await client.list_rooms()
+    assert len(server.connections) == 1
+    now += 1
+    await client.list_rooms()
+    assert len(server.connections) == 2
+    web_server = server.site.runner and server.site.runner.server
+    assert isinstance(web_server, web.Server)
+    await eventually(lambda: not web_server.connections, "the connections to close")
+    now += 1
+    await client.list_rooms()
     assert len(server.connections) == 3
+    await client.close()
+
+
+async def test_what_did_not_change_since_the_last_listing_is_not_read_again(server: Server) -> None:
+    server.reply = api.ListRoomsResponse(rooms=[ROOM, api.Room(sid="RM_2", name="other")])
+    before = await server.client.list_rooms()
+    server.reply = api.ListRoomsResponse(rooms=[api.Room(sid="RM_2", name="other", num_participants=1), ROOM])
+    after = await server.client.list_rooms()
+    assert after[1] is before[0]
+    assert after[0] == replace(before[1], participants=1)
 
 
 async def test_a_server_that_says_nothing_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:

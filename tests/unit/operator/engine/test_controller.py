@@ -133,3 +133,23 @@ async def test_the_queue_is_measured() -> None:
         await eventually(lambda: count(metrics, "livekit_operator_queue_depth") == 2)
         block.set()
         await eventually(lambda: count(metrics, "livekit_operator_queue_depth") == 0)
+
+
+async def test_first_passes_are_over_when_everything_was_looked_at() -> None:
+    allowed, seen = asyncio.Event(), []
+
+    async def reconcile(key: Key) -> float:
+        await allowed.wait()
+        seen.append(key)
+        return 3600.0  # what waits for its time is not waited for
+
+    async with running(reconcile) as controller:
+        await controller.first_passes()  # nothing to look at
+        controller.queue.add(A)
+        controller.queue.add(B)
+        waiting = asyncio.create_task(controller.first_passes())
+        await eventually(lambda: not len(controller.queue))
+        assert not waiting.done()
+        allowed.set()
+        await waiting
+        assert sorted(seen) == [A, B]

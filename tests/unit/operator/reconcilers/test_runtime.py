@@ -8,6 +8,7 @@ import pytest
 
 from livekit_operator.clients.kubernetes import WatchExpired
 from livekit_operator.errors import KubernetesError
+from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.settings import Settings
 from tests.fakes import manifests
@@ -188,26 +189,14 @@ async def test_what_happened_while_the_operator_was_down_is_caught_up_with() -> 
     assert decoded(world.get("Secret", "support-42-bob"))["room"] == token["room"]
 
 
-async def test_a_missed_deletion_is_found_by_the_resync() -> None:
+async def test_what_was_deleted_while_nobody_watched_is_found() -> None:
     world = World()
-    settings = QUIET.model_copy(update={"resync_seconds": 0.02})
-    async with running(world.kubernetes, world.worker, world.livekit.connect, settings) as runtime:
-        operator = Operator(world, runtime)
-        await operator.with_server()
-        ghost = manifests.room("ghost")
-        ghost["metadata"] |= {"uid": "u", "resourceVersion": "1"}
-        runtime.observe("MeetingRoom", "ADDED", ghost)
+    world.kubernetes.put(manifests.room("ghost"))
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET) as runtime:
+        await Operator(world, runtime).with_server()
+        world.kubernetes.end_watches(WatchExpired("too old"), "MeetingRoom")
+        world.kubernetes.objects.pop(("MeetingRoom", NAMESPACE, "ghost"))  # no watch tells of it
         await eventually(lambda: len(runtime.context.resources["MeetingRoom"]) == 0)
-
-
-async def test_an_unanswered_resync_ends_nothing() -> None:
-    world = World()
-    settings = QUIET.model_copy(update={"resync_seconds": 0.005})
-    async with running(world.kubernetes, world.worker, world.livekit.connect, settings) as runtime:
-        world.kubernetes.fail("list", "MeetingRoom", KubernetesError(503, "Unavailable", "m"))
-        before = world.kubernetes.reads.count("list LiveKitServer")
-        await eventually(lambda: world.kubernetes.reads.count("list LiveKitServer") > before + 2)
-        assert runtime.alive
 
 
 async def test_what_is_due_is_done_when_the_clock_was_moved() -> None:
@@ -230,6 +219,23 @@ async def test_what_is_due_is_done_when_the_clock_was_moved() -> None:
 
 def _tokens(world: World, *identities: str) -> list[str]:
     return [decoded(world.get("Secret", f"support-42-{identity}"))["token"] for identity in identities]
+
+
+async def test_servers_come_before_what_waits_for_them() -> None:
+    world = World()
+    await world.with_server()
+    for number in range(20):
+        world.kubernetes.put(manifests.room(f"room-{number}"))
+    await world.settle()
+    metrics = Metrics()
+    async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET, metrics):
+        await eventually(lambda: _passes(metrics) >= 20)
+        assert _passes(metrics) == 20, "rooms were looked at before their server, in vain"
+
+
+def _passes(metrics: Metrics) -> float:
+    labels = {"kind": "MeetingRoom", "result": "ok"}
+    return metrics.registry.get_sample_value("livekit_operator_reconcile_total", labels) or 0.0
 
 
 async def test_watches_that_expire_are_begun_again(operator: Operator) -> None:

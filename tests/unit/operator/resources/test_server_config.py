@@ -305,9 +305,16 @@ def test_webhooks() -> None:
         "urls": ["http://operator/x", "https://a.example.com/x"],
         "filter_params": {"exclude_events": ["track_published"]},
     }
-    assert config("http://operator/x")["webhook"] == {"urls": ["http://operator/x"]}
     assert config(webhooks={"urls": ["http://a"]})["webhook"] == {"urls": ["http://a"]}
     assert "webhook" not in config()
+
+
+def test_the_operator_alone_is_told_only_what_it_acts_upon() -> None:
+    found = config("http://operator/x", webhooks={"excludeEvents": ["participant_connection_aborted"]})["webhook"]
+    assert found["urls"] == ["http://operator/x"]
+    excluded = found["filter_params"]["exclude_events"]
+    assert {"room_started", "track_published", "participant_connection_aborted"} <= set(excluded)
+    assert not {"room_finished", "participant_joined", "participant_left"} & set(excluded)
 
 
 def test_extra_config_is_merged_into_what_is_there() -> None:
