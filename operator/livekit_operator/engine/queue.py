@@ -30,7 +30,8 @@ class WorkQueue(Generic[K]):
         self._heap: list[tuple[float, int, K]] = []
         self._order = 0
         self._failures: dict[K, int] = {}
-        self._wakeup = asyncio.Event()
+        self._waiting: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
 
     def __len__(self) -> int:
         """Return how many keys are ready to be worked on."""
@@ -44,7 +45,7 @@ class WorkQueue(Generic[K]):
         elif key not in self._queued:
             self._queued.add(key)
             self._ready.append(key)
-            self._wakeup.set()
+            self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
         """Make a key ready in `seconds`, unless it is due before that anyway."""
@@ -58,7 +59,7 @@ class WorkQueue(Generic[K]):
             # Entries of keys that became ready earlier; a token's renewal would keep one for hours.
             self._heap = [(due, order, key) for order, (key, due) in enumerate(self._due.items())]
             heapq.heapify(self._heap)
-        self._wakeup.set()
+        self._set_timer()
 
     def add_failed(self, key: K) -> float:
         """Make a key ready after a backoff that doubles with each failure in a row; return the delay in seconds."""
@@ -86,13 +87,15 @@ class WorkQueue(Generic[K]):
                 self._queued.discard(key)
                 self._working.add(key)
                 return key
-            self._wakeup.clear()
-            timeout = max(0.0, self._heap[0][0] - self._now()) if self._heap else None
+            waiter = asyncio.get_running_loop().create_future()
+            self._waiting.append(waiter)
+            self._set_timer()
             try:
-                async with asyncio.timeout(timeout):
-                    await self._wakeup.wait()
-            except TimeoutError:
-                continue
+                await waiter
+            except asyncio.CancelledError:
+                if not waiter.cancelled():
+                    self._wake_one()  # it was woken for a key that somebody else must take now
+                raise
 
     def done(self, key: K) -> None:
         """Say that the work on a key is over."""
@@ -112,6 +115,28 @@ class WorkQueue(Generic[K]):
             due, _, key = heapq.heappop(self._heap)
             if self._due.get(key) == due:
                 self.add(key)
+
+    def _wake_one(self) -> None:
+        """Wake one of those that wait: all of them for each key would be most of the work of thousands of keys."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+                return
+
+    def _set_timer(self) -> None:
+        """Have keys made ready when their time comes, while somebody waits for one."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._heap and self._waiting:
+            seconds = max(0.0, self._heap[0][0] - self._now())
+            self._timer = asyncio.get_running_loop().call_later(seconds, self._ring)
+
+    def _ring(self) -> None:
+        self._timer = None
+        self._promote()
+        self._set_timer()
 
     def _now(self) -> float:
         return self._clock() if self._clock else asyncio.get_running_loop().time()

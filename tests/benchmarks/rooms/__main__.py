@@ -20,7 +20,7 @@ from pathlib import Path
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.resources.metadata import COMPONENT_ROOM
 from tests.benchmarks.rooms import rooms
-from tests.benchmarks.rooms.api import ROOMS, SECRETS, Api
+from tests.benchmarks.rooms.api import OF_OPERATOR, OF_ROOMS, ROOMS, SECRETS, Api
 from tests.benchmarks.rooms.figures import table
 from tests.benchmarks.rooms.processes import NODE, USER, Floor, Operator, forget, prepare, server_access
 from tests.cluster import progress
@@ -78,7 +78,7 @@ class Benchmark:
             self._tell("writes_per_room", bulk.writes / self._count)
             self._tell("peak_rss_mib", operator.peak_rss_mib)
             await self._idle(operator)
-        written = await self._api.writes()
+        written = await self._api.writes(OF_OPERATOR)
         async with self._operating() as operator:
             await self._restarted(operator, written)
             await self._latency()
@@ -136,12 +136,12 @@ class Benchmark:
         """Apply so many rooms; return the seconds until all are ready and the writes of others than us."""
         wanted = rooms.names(count)
         async with rooms.observing(self._api, _NAMESPACE) as observer:
-            written, began = await self._api.writes(), time.monotonic()
+            written, began = await self._api.writes(OF_ROOMS), time.monotonic()
             _, last = await asyncio.gather(
                 rooms.apply(self._api, _NAMESPACE, wanted, _SERVER),
                 observer.until_all(observer.ready, wanted, "ready"),
             )
-        return last - began, await self._api.writes() - written - count
+        return last - began, await self._api.writes(OF_ROOMS) - written - count
 
     async def _idle(self, operator: Operator) -> None:
         seconds = self._options.idle_seconds
@@ -163,7 +163,7 @@ class Benchmark:
             await asyncio.sleep(_SETTLE_SECONDS)
             self._tell("restart_seconds", seconds)
             self._tell("restart_ratio", seconds / self.figures["floor_list_seconds"])
-            self._tell("restart_writes", await self._api.writes() - written)
+            self._tell("restart_writes", await self._api.writes(OF_OPERATOR) - written)
             self._tell("restart_rss_mib", operator.peak_rss_mib)
             step.result = f"{seconds:.1f} s"
 

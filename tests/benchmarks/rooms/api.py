@@ -22,8 +22,9 @@ _COUNTER = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\
 _DISPATCHED = re.compile(r"apiserver_flowcontrol_dispatched_requests_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
-# What the operator writes for rooms; nobody else of a quiet cluster writes to these but the garbage collector.
-_RESOURCES = {"meetingrooms", "livekitservers", "voiceagentpools", "secrets", "events"}
+# What is written for rooms; nobody else of a quiet cluster writes to these but the garbage collector.
+OF_ROOMS = frozenset({"meetingrooms", "secrets", "events"})
+OF_OPERATOR = OF_ROOMS | {"livekitservers", "voiceagentpools", "pods", "services", "configmaps"}
 
 
 class ApiError(Exception):
@@ -88,12 +89,12 @@ class Api:
             async for line in response.content:
                 yield line
 
-    async def writes(self) -> int:
-        """Return how many requests so far changed something that rooms are made of, refused ones included."""
+    async def writes(self, resources: frozenset[str]) -> int:
+        """Return how many requests so far changed something of these kinds, or tried to."""
         return sum(
             value
             for labels, value in await self._samples(_COUNTER)
-            if labels.get("verb") in _WRITES and labels.get("resource") in _RESOURCES
+            if labels.get("verb") in _WRITES and labels.get("resource") in resources
         )
 
     async def requests_of(self, flow_schema: str) -> int:

@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livekit_operator.engine.queue import FIRST_BACKOFF_SECONDS, LONGEST_BACKOFF_SECONDS, WorkQueue
+from tests.fakes.waiting import eventually
 
 
 class Time:
@@ -240,3 +241,36 @@ async def test_delays_that_were_overtaken_take_no_memory() -> None:
         queue.add_after(key, 14400)
         queue.done(key)
     assert len(queue._heap) < 100
+
+
+async def test_one_key_wakes_one_of_those_that_wait() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    workers = [asyncio.create_task(queue.get()) for _ in range(8)]
+    await asyncio.sleep(0)
+    queue.add("a")
+    queue.add("b")
+    await eventually(lambda: sum(worker.done() for worker in workers) == 2)
+    assert sorted(worker.result() for worker in workers if worker.done()) == ["a", "b"]
+    for worker in workers:
+        worker.cancel()
+    await asyncio.gather(*workers, return_exceptions=True)
+
+
+async def test_a_key_is_not_lost_with_the_worker_that_was_woken_for_it() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    queue.add("a")
+    first.cancel()  # in the same moment, before it took the key
+    assert await second == "a"
+    assert first.cancelled()
+
+
+async def test_who_gave_up_waiting_is_passed_over() -> None:
+    queue: WorkQueue[str] = WorkQueue()
+    first, second = (asyncio.create_task(queue.get()) for _ in range(2))
+    await asyncio.sleep(0)
+    first.cancel()
+    await asyncio.gather(first, return_exceptions=True)
+    queue.add("a")
+    assert await second == "a"
