@@ -31,6 +31,7 @@ from tests.harness.target import Target, find_target
 _NAMESPACE, _SERVER = "benchmark-rooms", "voice"
 # What follows the last room: events of our own writes.
 _SETTLE_SECONDS = 2.0
+_PAUSE_SECONDS = 0.1
 _FEW = 1000
 
 
@@ -62,8 +63,9 @@ class Benchmark:
             await self._new_server()
         floor = await self._floor_create(self._count)
         await self._floor_list()
+        await self._floor_latency()
         floor_gone = await self._floor_delete(gone)
-        await self._floor_clear(self._count - gone)
+        await self._floor_clear(self._count + self._options.latency_rooms - gone)
         async with self._operating() as operator:
             # A new one: the other still has the deletions to tell, which nobody has heard of yet.
             await self._new_server()
@@ -81,7 +83,8 @@ class Benchmark:
         written = await self._api.writes(OF_OPERATOR)
         async with self._operating() as operator:
             await self._restarted(operator, written)
-            await self._latency()
+            await self._latency("operator")
+            self._tell("latency_ratio", self.figures["latency_p50_ms"] / self.figures["floor_latency_p50_ms"])
             self._tell("delete_ratio", await self._delete(operator, gone) / floor_gone)
             await self._clear()
             await self._kubectl("delete", "livekitserver", _SERVER, "--wait", "--timeout", "60s")
@@ -178,22 +181,27 @@ class Benchmark:
         moment: float = await until("the operator to be up to date", done, seconds=180, every=0.1)
         return moment
 
-    async def _latency(self) -> None:
-        count, seconds = self._options.latency_rooms, 0.1
+    async def _latency(self, who: str) -> None:
+        """Measure one more room at a time, with all others there."""
+        count, prefix = self._options.latency_rooms, "" if who == "operator" else f"{who}_"
         wanted = rooms.names(count, "room-one")
         asked: dict[str, float] = {}
-        with progress.step(f"operator: {count} rooms, one each {1000 * seconds:.0f} ms") as step:
+        with progress.step(f"{who}: {count} rooms, one each {1000 * _PAUSE_SECONDS:.0f} ms") as step:
             async with rooms.observing(self._api, _NAMESPACE) as observer:
                 for name in wanted:
                     asked[name] = time.monotonic()
-                    body = rooms.manifest(_NAMESPACE, name, _SERVER)
-                    await self._api.post(ROOMS.path(_NAMESPACE), body)
-                    await asyncio.sleep(max(0.0, asked[name] + seconds - time.monotonic()))
+                    await self._api.post(ROOMS.path(_NAMESPACE), rooms.manifest(_NAMESPACE, name, _SERVER))
+                    await asyncio.sleep(max(0.0, asked[name] + _PAUSE_SECONDS - time.monotonic()))
                 await observer.until_all(observer.ready, wanted, "ready")
-                took = sorted(1000 * (observer.ready[name] - asked[name]) for name in wanted)
-            self._tell("latency_p50_ms", statistics.median(took))
-            self._tell("latency_p95_ms", statistics.quantiles(took, n=20, method="inclusive")[-1])
+            took = sorted(1000 * (observer.ready[name] - asked[name]) for name in wanted)
+            self._tell(f"{prefix}latency_p50_ms", statistics.median(took))
+            self._tell(f"{prefix}latency_p95_ms", statistics.quantiles(took, n=20, method="inclusive")[-1])
             step.result = f"{took[0]:.1f} to {took[-1]:.1f} ms"
+
+    async def _floor_latency(self) -> None:
+        floor = await Floor.start("create", _NAMESPACE, self._options.latency_rooms, self._server)
+        await self._latency("floor")
+        await floor.cpu_seconds()
 
     async def _delete(self, operator: Operator, count: int) -> float:
         with progress.step(f"operator: {count} deletions") as step:
@@ -213,12 +221,9 @@ class Benchmark:
         return last - began
 
     async def _floor_clear(self, left: int) -> None:
-        if left:
-            floor = await Floor.start("delete", _NAMESPACE, left, self._server)
-            await self._clear()
-            await floor.cpu_seconds()
-        else:
-            await self._clear()
+        floor = await Floor.start("delete", _NAMESPACE, left, self._server)
+        await self._clear()
+        await floor.cpu_seconds()
 
     async def _clear(self) -> None:
         """Delete all rooms, and their Secrets, of which the garbage collector takes twenty a second."""
@@ -296,8 +301,8 @@ def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.rooms", description=__doc__)
     parser.add_argument("--rooms", type=int, default=10000, help="rooms (default 10000)")
-    parser.add_argument("--idle-seconds", type=float, default=60.0)
-    parser.add_argument("--latency-rooms", type=int, default=100)
+    parser.add_argument("--idle-seconds", type=float, default=60.0, help="seconds of nothing to do (default 60)")
+    parser.add_argument("--latency-rooms", type=int, default=100, help="rooms one by one (default 100)")
     figures = asyncio.run(_measure(parser.parse_args()))
     print("\n".join(table(figures)))
     print(json.dumps({key: round(value, 3) for key, value in figures.items()}))

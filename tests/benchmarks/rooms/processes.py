@@ -51,8 +51,7 @@ class Operator:
         }
         resolver = shlex.quote(str(folder / "resolv.conf"))
         python = shlex.quote(sys.executable)
-        profile = os.environ.get("PROFILE", "")
-        script = f"mount --bind {resolver} /etc/resolv.conf && exec {python} {profile} -m livekit_operator"
+        script = f"mount --bind {resolver} /etc/resolv.conf && exec {python} -m livekit_operator"
         started = time.monotonic()
         process = await asyncio.create_subprocess_exec(
             *("nsenter", f"--net={NODE.network_namespace}", "--", "unshare", "--mount", "sh", "-c", script),
