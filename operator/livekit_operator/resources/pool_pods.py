@@ -57,7 +57,7 @@ _STOCK_START_SECONDS = 60
 _OWN_START_SECONDS = 300
 # The kernel drops signals to a container's first process that it has no handler for, and Python has none in its first
 # 0.1 s: a worker that misses the only one there is goes on taking calls, and is killed with them when its grace period
-# is over. Before 1.30 Kubernetes leaves this out.
+# is over.
 _SIGNAL_SECONDS = 1
 # A node that does not answer has lost its agents: they are replaced sooner than after Kubernetes' five minutes.
 _LOST_NODE_SECONDS = 30

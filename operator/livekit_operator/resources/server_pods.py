@@ -43,8 +43,7 @@ _SECRET_FILE_MODE = 0o440
 _LOST_NODE_SECONDS = 30
 _CHECK_SECONDS = 120
 # A server told to end before it has quite started forgets that, and runs on until its whole grace period is over
-# (pkg/service/server.go Start sets `running` after 100 ms, Stop returns while it is not set). Before 1.30 Kubernetes
-# leaves this out.
+# (pkg/service/server.go Start sets `running` after 100 ms, Stop returns while it is not set).
 _START_SECONDS = 1
 # A server that does not even take connections would not end its calls in an hour either.
 _HUNG_GRACE_SECONDS = 30
