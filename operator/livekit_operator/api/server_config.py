@@ -118,6 +118,22 @@ class Agents(ApiModel):
     )
 
 
+WebhookEvent = Literal[
+    "room_started",
+    "room_finished",
+    "participant_joined",
+    "participant_left",
+    "participant_connection_aborted",
+    "track_published",
+    "track_unpublished",
+    "egress_started",
+    "egress_updated",
+    "egress_ended",
+    "ingress_started",
+    "ingress_ended",
+]
+
+
 class Webhooks(ApiModel):
     """Who hears of what happens in rooms."""
 
@@ -126,22 +142,9 @@ class Webhooks(ApiModel):
         description="URLs to post events to, signed with the API key in use. Credentials do not belong into them.",
         max_length=32,
     )
-    exclude_events: list[
-        Literal[
-            "room_started",
-            "room_finished",
-            "participant_joined",
-            "participant_left",
-            "participant_connection_aborted",
-            "track_published",
-            "track_unpublished",
-            "egress_started",
-            "egress_updated",
-            "egress_ended",
-            "ingress_started",
-            "ingress_ended",
-        ]
-    ] = Field(default_factory=list, description="Events that nobody is told of.", max_length=32)
+    exclude_events: list[WebhookEvent] = Field(
+        default_factory=list, description="Events that nobody is told of.", max_length=32
+    )
 
 
 class Logging(ApiModel):

@@ -10,11 +10,11 @@ Settings that are left out and are the server's own defaults are not written, so
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.redis import RedisTls
-from livekit_operator.api.server_config import Limits, Logging, NodeSelection, RoomDefaults
+from livekit_operator.api.server_config import Limits, Logging, NodeSelection, RoomDefaults, WebhookEvent
 from livekit_operator.errors import Blocked
 from livekit_operator.resources.managed_redis import KEY_PASSWORD, redis_name
 from livekit_operator.resources.metadata import Manifest, secret_variable
@@ -35,18 +35,9 @@ _CA_FILE: Final = "ca.crt"
 # Keys of a Secret of type kubernetes.io/tls, and their names as files.
 _TLS_CERTIFICATE, _TLS_KEY = "tls.crt", "tls.key"
 _SECRET_FILE_MODE: Final = 0o440
-# What the operator makes nothing of. Not sent where nobody else listens: each room and track would cost it a request.
-_UNHEARD_EVENTS: Final = frozenset(
-    {
-        "room_started",
-        "track_published",
-        "track_unpublished",
-        "egress_started",
-        "egress_updated",
-        "egress_ended",
-        "ingress_started",
-        "ingress_ended",
-    }
+# What the operator acts upon. Nothing else is sent where nobody else listens: each room and track would cost a request.
+_HEARD_EVENTS: Final = frozenset(
+    {"room_finished", "participant_joined", "participant_left", "participant_connection_aborted"}
 )
 
 
@@ -258,7 +249,7 @@ def _webhook(server: LiveKitServer, operator_url: str | None) -> Section:
     urls = [url for url in (operator_url, *webhooks.urls) if url]
     unheard: set[str] = set(webhooks.exclude_events)
     if operator_url and not webhooks.urls:
-        unheard |= _UNHEARD_EVENTS
+        unheard |= set(get_args(WebhookEvent)) - _HEARD_EVENTS
     excluded = {"exclude_events": sorted(unheard)} if unheard else None
     return _without_nothing({"urls": list(dict.fromkeys(urls)), "filter_params": excluded})
 
