@@ -1,9 +1,10 @@
 """MeetingRoom: the room on its server, the token Secrets, the agents that serve it; and its end."""
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar, cast
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom
@@ -23,6 +24,9 @@ from livekit_operator.reconcilers.room_tokens import ensure_tokens
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import meetingroom as build
 from livekit_operator.resources.meetingroom import Limits
+
+A = TypeVar("A")
+B = TypeVar("B")
 
 # A server that does not answer holds up the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
@@ -99,22 +103,34 @@ async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, acce
     room_lifecycle.check_foreign(room, listed, claimed=claimed)
     if (problem := build.refusal(room, server)) and not (claimed and listed):
         raise Blocked(*problem)
-    await add_finalizer(context, room, ROOM_FINALIZER)
     heard = Overheard(access.client)
     access = replace(access, client=heard.client)
+    _, tokens = await _both(
+        add_finalizer(context, room, ROOM_FINALIZER),
+        ensure_tokens(context, room, access, Limits.of(server), new=not claimed),
+    )
     # A room that is there goes on as it is, with its calls and tokens, when it is to be what the server refuses.
     opened = room_lifecycle.opened_room(room, listed) if listed and problem else None
     try:
         opened = opened or await room_lifecycle.ensure_room(room, access, claimed=claimed)
     except Blocked as blocked:
         if blocked.reason == room_lifecycle.ROOM_EXISTS:
+            await children.remove_secrets(context, room)
             await _unclaim(context, room)
         raise
-    tokens = await ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
     return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people)
+
+
+async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+    """Wait for both, which need nothing of each other: a new room is ready sooner. Raises what one of them raised."""
+    found = await asyncio.gather(one, other, return_exceptions=True)
+    for result in found:
+        if isinstance(result, BaseException):
+            raise result
+    return cast(tuple[A, B], tuple(found))
 
 
 async def _unclaim(context: Context, room: MeetingRoom) -> None:

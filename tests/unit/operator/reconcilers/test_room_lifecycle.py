@@ -260,6 +260,7 @@ async def test_a_room_of_others_that_is_not_listed_yet_is_left_alone_too(
     await world.reconcile("MeetingRoom", ROOM)
     assert world.ready("MeetingRoom", ROOM) == ("False", "RoomExists")
     assert not world.get("MeetingRoom", ROOM)["metadata"]["finalizers"]
+    assert world.kubernetes.names("Secret") == ["voice-livekit-keys"], "a token for a room of others"
     await world.settle()
     assert world.ready("MeetingRoom", ROOM) == ("False", "RoomExists")
     assert world.kubernetes.names("Secret") == ["voice-livekit-keys"]
