@@ -55,10 +55,6 @@ _RUNNER_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"c
 # An image of the user's own may load anything before its worker answers.
 _STOCK_START_SECONDS = 60
 _OWN_START_SECONDS = 300
-# The kernel drops signals to a container's first process that it has no handler for, and Python has none in its first
-# 0.1 s: a worker that misses the only one there is goes on taking calls, and is killed with them when its grace period
-# is over.
-_SIGNAL_SECONDS = 1
 # A node that does not answer has lost its agents: they are replaced sooner than after Kubernetes' five minutes.
 _LOST_NODE_SECONDS = 30
 _CLUSTER_HOSTS = ("localhost", "127.0.0.1", ".svc", ".cluster.local")
@@ -182,7 +178,6 @@ def _container(pool: VoiceAgentPool, version: PoolVersion, environment: list[dic
         "env": environment,
         "ports": _ports(pool),
         **_probes(pool),
-        "lifecycle": {"preStop": {"sleep": {"seconds": _SIGNAL_SECONDS}}},
         "resources": pool.spec.resources.model_dump(exclude_defaults=True),
         "securityContext": {**unprivileged_container(), **user},
         "volumeMounts": mounts,

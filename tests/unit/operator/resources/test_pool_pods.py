@@ -209,11 +209,6 @@ def test_probes_ask_who_knows(spec: dict[str, Any], port: str, alive: str, ready
     assert found["livenessProbe"]["httpGet"] == {"port": port, "path": alive}
 
 
-@pytest.mark.parametrize("spec", [STOCK, OWN, BARE])
-def test_a_worker_is_told_to_leave_when_it_can_hear_that(spec: dict[str, Any]) -> None:
-    assert container(**spec)["lifecycle"] == {"preStop": {"sleep": {"seconds": 1}}}
-
-
 @pytest.mark.parametrize(
     ("spec", "ports"),
     [
