@@ -231,15 +231,9 @@ async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     if not access.rooms.listed:
         # Each of its rooms would wait for the answer, and hold up those of other servers.
         return "The LiveKit server does not answer."
-    name = build.room_name(room)
     try:
-        # LiveKit ends the jobs of agents that leave with the room (pkg/rtc/room.go RemoveParticipant). One that has not
-        # come yet would keep its worker's place, and come to a room that nobody knows of.
-        if any(agent["state"] == "Dispatched" for agent in room.status.get("agents") or ()):
-            for dispatch in await access.client.list_dispatches(name):
-                await access.client.delete_dispatch(name, dispatch.id)
-        await access.client.delete_room(name)
+        await access.client.delete_room(build.room_name(room))
     except (ServerUnreachable, ServerRefused) as error:
         return f"The LiveKit server does not delete the room: {error}."
-    access.rooms.remove(name)
+    access.rooms.remove(build.room_name(room))
     return None

@@ -439,17 +439,6 @@ async def test_deleting_closes_the_room_first(world: World) -> None:
     assert len(world.context.resources["MeetingRoom"]) == 0
 
 
-async def test_a_deleted_room_takes_its_request_for_an_agent_back(world: World) -> None:
-    await with_agent(world)
-    world.livekit.join("support-42", "alice")
-    await look(world)
-    assert agent_state(world) == "Dispatched"
-    world.forget()
-    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, "support-42")
-    await world.reconcile("MeetingRoom", "support-42")
-    assert [request[0] for request in world.livekit.writes] == ["delete_dispatch", "delete_room"]
-
-
 async def test_a_finalizer_of_somebody_else_is_kept(world: World) -> None:
     await opened(world)
     world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"metadata": {"finalizers": [ROOM_FINALIZER, "x/y"]}})
