@@ -19,8 +19,8 @@ def main() -> None:
     # kopf names its identity after the user, and a container's uid has no name.
     os.environ.setdefault("LOGNAME", "livekit-operator")
     settings = load_settings()
-    # The caches of ten thousand rooms are millions of objects that live on and make no cycles: collecting them at
-    # Python's own pace, as often as 700 objects are made, stops everything for half a second again and again.
+    # The caches of ten thousand rooms are millions of objects that live on and make no cycles: to go through them at
+    # Python's own pace, which counts every 700 that are made, would be work for nothing.
     gc.set_threshold(50_000, 20, 100)
     with suppress(asyncio.CancelledError), asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(_operate(settings))
