@@ -1,8 +1,8 @@
 """The API server, as plain dicts over one session.
 
 `kubernetes.aio` gives credentials and TLS; its typed models are left out because building them took half of a
-reconcile's time, and its own session because it writes JSON by the standard library. What orjson reads takes two thirds of
-the memory: it keeps each key once. Requests that change something name the one field manager.
+reconcile's time, and its own session because it writes JSON by the standard library. What orjson reads takes two
+thirds of the memory: it keeps each key once. Requests that change something name the one field manager.
 """
 
 from collections.abc import AsyncIterator, Mapping
