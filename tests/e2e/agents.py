@@ -38,11 +38,15 @@ WAITS = (
 )
 # Runs for ever, and ends when it is told to.
 NEVER_REGISTERS = ("sh", "-c", "trap exit TERM; sleep infinity & wait")
+# What an AgentSession does as well: it says that it listens when it is connected. An agent that ends while it connects
+# takes its whole worker with it where calls are threads, as the LiveKit library panics.
+LISTENS = """await ctx.connect()
+    await ctx.room.local_participant.set_attributes({"lk.agent.state": "listening"})"""
 _VERSION = "livekit-operator.dev/revision"
 _TRACK = "livekit-operator.dev/track"
 
 
-def code(*, first: str = "", options: str = "", session: str = "await ctx.connect()", request: str = "") -> str:
+def code(*, first: str = "", options: str = "", session: str = LISTENS, request: str = "") -> str:
     """Return an agent's code: what it does `first`, more options of its worker, and what it does with a call."""
     return f"""\
 import os
@@ -230,10 +234,11 @@ def rolled_out(state: Seen) -> bool:
 
 @dataclass(frozen=True)
 class Agent:
-    """An agent in a room, in its own words; `pod` and `version` are empty for agents that do not say so."""
+    """An agent in a room, in its own words; what it does not say is empty, as `state` is while it connects."""
 
     identity: str
     name: str
+    state: str
     pod: str
     version: str
 
@@ -241,7 +246,8 @@ class Agent:
     def of(cls, participant: api.ParticipantInfo) -> Self:
         """Read a participant's attributes."""
         said = participant.attributes
-        return cls(participant.identity, said.get("lk.agent.name", ""), said.get("pod", ""), said.get("version", ""))
+        words = ("lk.agent.name", "lk.agent.state", "pod", "version")
+        return cls(participant.identity, *(said.get(word, "") for word in words))
 
 
 class Switchboard:
@@ -264,11 +270,12 @@ class Switchboard:
         return [Agent.of(participant) for participant in found]
 
     async def served(self, *rooms: str, seconds: float = 60) -> list[Agent]:
-        """Wait until each of these rooms has an agent, and return the first of each."""
+        """Wait until each of these rooms has an agent that is connected, and return the first of each."""
 
         async def look() -> list[Agent]:
             found = await asyncio.gather(*(self.agents(room) for room in rooms))
-            return [agents[0] for agents in found if agents] if all(found) else []
+            connected = [[agent for agent in agents if agent.state] for agents in found]
+            return [agents[0] for agents in connected] if all(connected) else []
 
         agents: list[Agent] = await until(f"agents in {', '.join(rooms)}", look, seconds=seconds)
         return agents

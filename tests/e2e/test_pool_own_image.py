@@ -13,7 +13,7 @@ from tests.harness.kubectl import Manifest
 from tests.harness.watching import Watched
 
 # As in LiveKit's own examples: nothing in it knows of Kubernetes or of this operator.
-OWN = """\
+OWN = f"""\
 import time
 
 from livekit.agents import AgentServer, JobContext, JobProcess, cli
@@ -30,7 +30,7 @@ server.setup_fnc = prewarm
 
 @server.rtc_session(agent_name="my-agent")
 async def entrypoint(ctx: JobContext) -> None:
-    await ctx.connect()
+    {agents.LISTENS}
 
 
 if __name__ == "__main__":

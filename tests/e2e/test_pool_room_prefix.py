@@ -13,14 +13,11 @@ from tests.harness.kubectl import Manifest, until
 from tests.harness.processes import sigkill
 from tests.harness.servers import Key
 
-LISTENS = """await ctx.connect()
-    await ctx.room.local_participant.set_attributes({"lk.agent.state": "listening"})"""
-
 
 @pytest.mark.timeout(240)
 async def test_a_room_is_served_for_its_name_and_by_another_agent_when_that_is_killed(story: Story) -> None:
     pool = agents.pool(story, roomPrefix="voice-agent-", replicas=2)
-    await agents.serve(story, pool, code=agents.code_map(agent=agents.code(session=LISTENS)))
+    await agents.serve(story, pool)
     assert "voice-agent-" in await agents.condition(story, "voiceagentpool", POOL, "RoomPrefixAccepted", "Accepted")
     url, key = await agents.access(story)
     async with (

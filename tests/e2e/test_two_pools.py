@@ -3,8 +3,9 @@
 import pytest
 
 from tests.e2e import agents
-from tests.e2e.agents import switchboard
+from tests.e2e.agents import Agent, switchboard
 from tests.e2e.conftest import Story
+from tests.harness.kubectl import until
 
 SALES, SUPPORT = "sales", "support"
 ROOMS = 3
@@ -27,10 +28,14 @@ async def test_each_pool_serves_its_own_rooms_only(story: Story) -> None:
             own = {pod["metadata"]["name"] for pod in await agents.pods(story, pool)}
             assert {agent.pod for agent in found} <= own
         # A room that names both gets one of each.
-        await board.served("both")
-        both_agents = await board.agents("both")
-        assert sorted(agent.name for agent in both_agents) == ["help/desk", SALES]
+
+        async def served_by_both() -> list[Agent]:
+            found = await board.agents("both")
+            return found if sorted(agent.name for agent in found) == ["help/desk", SALES] else []
+
+        both_agents: list[Agent] = await until("an agent of each pool in one room", served_by_both)
         assert {board.most[name] for pool in names for name in names[pool]} == {1}
+        assert board.most["both"] == 2
 
         # Without its pool a room gets nobody, whoever else is free.
         await agents.change(story, {"replicas": 0}, SALES)

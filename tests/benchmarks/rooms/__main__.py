@@ -20,9 +20,9 @@ from pathlib import Path
 from livekit_operator.constants import GROUP, LABEL_COMPONENT
 from livekit_operator.resources.metadata import COMPONENT_ROOM
 from tests.benchmarks.rooms import rooms
-from tests.benchmarks.rooms.api import OF_OPERATOR, OF_ROOMS, ROOMS, SECRETS, Api
+from tests.benchmarks.rooms.api import OF_ROOMS, ROOMS, SECRETS, Api
 from tests.benchmarks.rooms.figures import table
-from tests.benchmarks.rooms.processes import NODE, USER, Floor, Operator, forget, prepare, server_access
+from tests.benchmarks.rooms.processes import NODE, READS, WRITES, Floor, Operator, forget, prepare, server_access
 from tests.cluster import progress
 from tests.harness import install
 from tests.harness.kubectl import Kubectl, until
@@ -80,7 +80,7 @@ class Benchmark:
             self._tell("writes_per_room", bulk.writes / self._count)
             self._tell("peak_rss_mib", operator.peak_rss_mib)
             await self._idle(operator)
-        written = await self._api.writes(OF_OPERATOR)
+        written = await self._api.requests_of(WRITES)
         async with self._operating() as operator:
             await self._restarted(operator, written)
             await self._latency("operator")
@@ -105,7 +105,9 @@ class Benchmark:
     async def _floor_create(self, count: int) -> Bulk:
         with progress.step(f"floor: {count} rooms") as step:
             floor = await Floor.start("create", _NAMESPACE, count, self._server)
-            wall, writes = await self._apply(count)
+            written = await self._api.writes(OF_ROOMS)
+            wall = await self._apply(count)
+            writes = await self._api.writes(OF_ROOMS) - written - count
             bulk = Bulk(wall, await floor.cpu_seconds(), writes)
             step.result = self._tell_bulk("floor", bulk, count)
         return bulk
@@ -128,23 +130,24 @@ class Benchmark:
 
     async def _create(self, operator: Operator, count: int) -> Bulk:
         with progress.step(f"operator: {count} rooms") as step:
-            used = operator.cpu_seconds
-            wall, writes = await self._apply(count)
+            written, used = await self._api.requests_of(WRITES), operator.cpu_seconds
+            wall = await self._apply(count)
             await asyncio.sleep(_SETTLE_SECONDS)
+            writes = await self._api.requests_of(WRITES) - written
             bulk = Bulk(wall, operator.cpu_seconds - used, writes)
             step.result = self._tell_bulk("operator" if count == self._count else "operator_few", bulk, count)
         return bulk
 
-    async def _apply(self, count: int) -> tuple[float, int]:
-        """Apply so many rooms; return the seconds until all are ready and the writes of others than us."""
+    async def _apply(self, count: int) -> float:
+        """Apply so many rooms; return the seconds until all are ready."""
         wanted = rooms.names(count)
         async with rooms.observing(self._api, _NAMESPACE) as observer:
-            written, began = await self._api.writes(OF_ROOMS), time.monotonic()
+            began = time.monotonic()
             _, last = await asyncio.gather(
                 rooms.apply(self._api, _NAMESPACE, wanted, _SERVER),
                 observer.until_all(observer.ready, wanted, "ready"),
             )
-        return last - began, await self._api.writes(OF_ROOMS) - written - count
+        return last - began
 
     async def _idle(self, operator: Operator) -> None:
         seconds = self._options.idle_seconds
@@ -157,7 +160,7 @@ class Benchmark:
             step.result = f"{self.figures['idle_cpu_percent']:.1f} % of a core"
 
     async def _requests(self) -> int:
-        return await self._api.requests_of(USER)
+        return await self._api.requests_of(WRITES) + await self._api.requests_of(READS)
 
     async def _restarted(self, operator: Operator, written: int) -> None:
         """Measure how long an operator that has just been started takes; `written` are the writes before that."""
@@ -166,7 +169,7 @@ class Benchmark:
             await asyncio.sleep(_SETTLE_SECONDS)
             self._tell("restart_seconds", seconds)
             self._tell("restart_ratio", seconds / self.figures["floor_list_seconds"])
-            self._tell("restart_writes", await self._api.writes(OF_OPERATOR) - written)
+            self._tell("restart_writes", await self._api.requests_of(WRITES) - written)
             self._tell("restart_rss_mib", operator.peak_rss_mib)
             step.result = f"{seconds:.1f} s"
 

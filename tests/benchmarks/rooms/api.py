@@ -22,9 +22,8 @@ _COUNTER = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\
 _DISPATCHED = re.compile(r"apiserver_flowcontrol_dispatched_requests_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
-# What is written for rooms; nobody else of a quiet cluster writes to these but the garbage collector.
+# What is written for rooms, by the operator or by the floor.
 OF_ROOMS = frozenset({"meetingrooms", "secrets", "events"})
-OF_OPERATOR = OF_ROOMS | {"livekitservers", "voiceagentpools", "pods", "services", "configmaps"}
 
 
 class ApiError(Exception):

@@ -24,6 +24,9 @@ from tests.harness.target import Target
 NODE = Node(1)
 HTTP_PORT, LIVENESS_PORT = 18080, 18090
 USER = "rooms-benchmark"
+# The FlowSchemas of its requests that change something, and of the others.
+WRITES, READS = f"{USER}-writes", f"{USER}-reads"
+_WRITING = ["create", "update", "patch", "delete", "deletecollection"]
 _TICKS = os.sysconf("SC_CLK_TCK")
 _RESOLVER = f"nameserver {addresses.DNS_SERVICE}\nsearch {addresses.CLUSTER_DOMAIN}\noptions ndots:5\n"
 
@@ -107,30 +110,7 @@ async def prepare(target: Target, folder: Path) -> None:
     """Write a kubeconfig with the token of a ServiceAccount, and the node's resolver, into a folder."""
     kubectl = Kubectl(target, "default")
     subject = {"kind": "ServiceAccount", "name": USER, "namespace": "default"}
-    counted = {
-        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
-        "kind": "FlowSchema",
-        "metadata": {"name": USER},
-        "spec": {
-            "priorityLevelConfiguration": {"name": "exempt"},
-            "matchingPrecedence": 2,
-            "rules": [
-                {
-                    "subjects": [{"kind": "ServiceAccount", "serviceAccount": {"name": USER, "namespace": "default"}}],
-                    "resourceRules": [
-                        {
-                            "verbs": ["*"],
-                            "apiGroups": ["*"],
-                            "resources": ["*"],
-                            "clusterScope": True,
-                            "namespaces": ["*"],
-                        }
-                    ],
-                    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
-                }
-            ],
-        },
-    }
+    counted = [_flow_schema(WRITES, 2, _WRITING), _flow_schema(READS, 3, ["*"])]
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
@@ -139,7 +119,7 @@ async def prepare(target: Target, folder: Path) -> None:
         "subjects": [subject],
     }
     account = {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": USER, "namespace": "default"}}
-    await kubectl.apply(account, binding, counted)
+    await kubectl.apply(account, binding, *counted)
     token = (await kubectl("create", "token", USER, "--duration", "6h")).strip()
     config = json.loads(await kubectl("config", "view", "--raw", "--minify", "--output", "json"))
     config["users"] = [{"name": config["contexts"][0]["context"]["user"], "user": {"token": token}}]
@@ -152,8 +132,28 @@ async def prepare(target: Target, folder: Path) -> None:
 async def forget(target: Target) -> None:
     """Remove what `prepare` brought into the cluster."""
     kubectl = Kubectl(target, "default")
-    for kind in ("serviceaccount", "clusterrolebinding", "flowschema"):
-        await kubectl("delete", kind, USER, "--ignore-not-found")
+    names = {"serviceaccount": [USER], "clusterrolebinding": [USER], "flowschema": [WRITES, READS]}
+    for kind, found in names.items():
+        await kubectl("delete", kind, *found, "--ignore-not-found")
+
+
+def _flow_schema(name: str, precedence: int, verbs: list[str]) -> dict[str, Any]:
+    """Return what makes the API server count the operator's requests with these verbs, without holding them up."""
+    anything = {"apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+    rule = {
+        "subjects": [{"kind": "ServiceAccount", "serviceAccount": {"name": USER, "namespace": "default"}}],
+        "resourceRules": [{"verbs": verbs, **anything}],
+    }
+    return {
+        "apiVersion": "flowcontrol.apiserver.k8s.io/v1",
+        "kind": "FlowSchema",
+        "metadata": {"name": name},
+        "spec": {
+            "priorityLevelConfiguration": {"name": "exempt"},
+            "matchingPrecedence": precedence,
+            "rules": [rule],
+        },
+    }
 
 
 class Floor:
