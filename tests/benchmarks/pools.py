@@ -32,9 +32,6 @@ BURST = 6
 _SMALL = {"requests": {"cpu": "100m", "memory": "256Mi"}}
 _IDLE, _TALKING = 6, 3
 _ANSWER_SECONDS = 60.0
-# A worker tells the server every 2.5 s whether it is full (livekit-agents 1.8.9, worker.py UPDATE_STATUS_INTERVAL): one
-# that was full a moment ago is not yet given calls, and a burst is to find free places.
-_TOLD_SECONDS = 5.0
 
 
 # --- What is set up ---------------------------------------------------------------------------------------------------
@@ -275,7 +272,6 @@ async def measure_burst(kubectl: Kubectl, figures: BurstFigures, pods: int, burs
         await _warm_pods(kubectl, pods, places)
         for call in range(BURST):
             await _room_is_empty(kubectl, f"call-{call}")
-        await asyncio.sleep(_TOLD_SECONDS)
         leave = asyncio.Barrier(BURST)
         heard = await asyncio.gather(*(_greeted(secret, leave) for secret in secrets))
         seconds = [sounded - joined for joined, sounded in heard]

@@ -8,7 +8,8 @@ import shlex
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -163,7 +164,8 @@ class Floor:
         self._process = process
 
     @classmethod
-    async def start(cls, what: str, namespace: str, count: int, server: dict[str, str]) -> Self:
+    @asynccontextmanager
+    async def started(cls, what: str, namespace: str, count: int, server: dict[str, str]) -> AsyncIterator[Self]:
         """Start it and wait until it is ready; raises RuntimeError when it ends before."""
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", "tests.benchmarks.rooms.floor", what, namespace, str(count)),
@@ -172,12 +174,18 @@ class Floor:
         )
         assert process.stdin
         assert process.stdout
-        # The keys are no argument: every process of the machine can read those.
-        process.stdin.write(json.dumps(server).encode())
-        process.stdin.close()
-        if (await process.stdout.readline()) != b"ready\n":
-            raise RuntimeError("the floor did not start")
-        return cls(process)
+        try:
+            # The keys are no argument: every process of the machine can read those.
+            process.stdin.write(json.dumps(server).encode())
+            process.stdin.close()
+            if (await process.stdout.readline()) != b"ready\n":
+                raise RuntimeError("the floor did not start")
+            yield cls(process)
+        finally:
+            # One that is left behind by a failure would work on the next run's rooms as well.
+            with suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
 
     async def cpu_seconds(self) -> float:
         """Wait for its end and return its CPU time; raises RuntimeError when it failed."""
