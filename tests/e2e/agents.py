@@ -164,10 +164,11 @@ async def gone(story: Story, pod: str, *, seconds: float = 60) -> None:
 
 
 async def draining(story: Story, pod: str) -> None:
-    """Wait until a worker knows that its pod is to leave: until then it may be given calls."""
+    """Wait until a worker knows that its pod is to leave, or is gone: until then it may be given calls."""
 
     async def look() -> bool:
-        return bool((await status_of(story.kubectl, await story.kubectl.get("pod", pod)))["draining"])
+        found = [each for each in await story.kubectl.find("pods", AGENTS) if each["metadata"]["name"] == pod]
+        return not found or bool((await status_of(story.kubectl, found[0]))["draining"])
 
     await until(f"{pod} to drain", look, seconds=30)
 

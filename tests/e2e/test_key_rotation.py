@@ -13,6 +13,7 @@ from tests.e2e.conftest import Story
 from tests.harness.kubectl import Manifest, until
 from tests.harness.resources import SERVER, room
 from tests.harness.servers import (
+    LONGEST_GAP_MS,
     Key,
     call,
     change,
@@ -31,7 +32,6 @@ from tests.media import Party, Talk, TalkError
 
 GRACE_SECONDS = 10
 # A resumed signalling connection leaves the media alone; what is left is a busy machine.
-LONGEST_GAP_MS = 1000
 
 
 @pytest.mark.timeout(240)

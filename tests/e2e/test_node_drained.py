@@ -10,10 +10,8 @@ import pytest
 from tests.e2e.conftest import Story
 from tests.harness.kubectl import CommandError
 from tests.harness.resources import SERVER
-from tests.harness.servers import call, key_in_use, lines, names, server, settled, spread_rooms
+from tests.harness.servers import LONGEST_GAP_MS, call, key_in_use, lines, names, server, settled, spread_rooms
 from tests.harness.watching import Seen, Watched
-
-LONGEST_GAP_MS = 1000
 
 
 @pytest.mark.timeout(240)

@@ -45,10 +45,13 @@ async def test_a_canary_gets_its_share_of_the_calls_and_takes_over_when_it_is_pr
         # The last batch stays: promotion ends no call.
         before = await board.served(*batch)
         busy = [str(pod["metadata"]["name"]) for pod in await agents.pods(story, track="canary")]
+        old = [str(pod["metadata"]["name"]) for pod in await agents.pods(story, track="stable")]
         assert any(agent.version == "2" for agent in before), "none of the last calls went to the canary"
         await agents.change(story, {"rollout": {"canary": {"promote": canary}}})
         await pool.until("the new version to take over", lambda s: on_track(s, "Stable") == canary and rolled_out(s))
         await agents.delete_rooms(story, batch[:1])
+        for name in old:
+            await agents.draining(story, name)
         assert {*(await _call(story, board, ["later-1", "later-2", "later-3"]))} == {"2"}
         assert [agent.identity for agent in await board.served(*batch[1:])] == [a.identity for a in before[1:]]
         assert set(busy) & {pod["metadata"]["name"] for pod in await _all(story)}, "a canary with calls was ended"
@@ -122,9 +125,12 @@ async def test_a_canary_that_serves_well_is_promoted_by_itself(story: Story) -> 
         names = [f"try-{number}" for number in range(6)]
         assert (await _call(story, board, names)).count("2") >= analysis["minSessions"]
         agents_before = await board.served(*names)
+        old = [str(pod["metadata"]["name"]) for pod in await agents.pods(story, track="stable")]
         await agents.delete_rooms(story, names[:5])
         await pool.until("it to take over", lambda s: on_track(s, "Stable") == canary and rolled_out(s), seconds=90)
         assert [a.identity for a in await board.served(names[5])] == [agents_before[5].identity]
+        for name in old:
+            await agents.draining(story, name)
         assert set(await _call(story, board, ["later-1", "later-2"])) == {"2"}
 
 

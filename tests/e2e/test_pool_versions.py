@@ -100,9 +100,11 @@ async def test_a_pool_goes_back_to_a_version_of_its_history(story: Story) -> Non
         await pool.until("it to serve alone", lambda s: rolled_out(s) and _alone(s, second), seconds=90)
         await pool.until("the first to be history", lambda s: version_of(s, first).get("track") == "History")
 
+        (late,) = await agents.pods(story)
         back = time.monotonic()
         await agents.change(story, {"rollout": {"rollbackTo": first}})
         await pool.until("the first to serve alone", lambda s: rolled_out(s) and _alone(s, first), since=back)
+        await agents.draining(story, late["metadata"]["name"])
         await story.kubectl.apply(agents.room("back", dispatch="OnCreate"))
         assert [found.version for found in await board.served("back")] == ["1"]
         assert {agents.revision(pod) for pod in await agents.pods(story)} == {first}

@@ -7,11 +7,10 @@ import pytest
 from tests.e2e.conftest import Story
 from tests.harness.kubectl import until
 from tests.harness.resources import SERVER
-from tests.harness.servers import call, key_in_use, lines, server
+from tests.harness.servers import LONGEST_GAP_MS, call, key_in_use, lines, server
 from tests.harness.watching import Watched
 
 OURS = "app.kubernetes.io/managed-by=livekit-operator"
-LONGEST_GAP_MS = 1000
 
 
 @pytest.mark.timeout(240)

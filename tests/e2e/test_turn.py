@@ -2,6 +2,7 @@
 
 import ssl
 
+import aiohttp
 import pytest
 
 from tests.e2e.conftest import Story
@@ -22,7 +23,7 @@ from tests.harness.kubectl import until
 from tests.harness.loadbalancer import LoadBalancer
 from tests.harness.netfilter import counted_udp
 from tests.harness.resources import SERVER
-from tests.harness.turn import Allocation, allocate, ice_servers
+from tests.harness.turn import Allocation, TurnError, allocate, ice_servers
 from tests.media import Talk
 
 SIGNAL, TURN_UDP, TURN_TLS = 19880, 19885, 19886
@@ -78,7 +79,7 @@ async def test_media_is_relayed_and_a_renewed_certificate_is_served(story: Story
         async def served() -> bool:
             try:
                 return bool(await _allocate_by_tls(story, address, renewed))
-            except (TimeoutError, OSError):
+            except (TimeoutError, OSError, aiohttp.ClientError, TypeError, TurnError):
                 return False
 
         await until("TURN to serve the renewed certificate", served, seconds=90)

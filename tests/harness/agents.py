@@ -131,8 +131,11 @@ class Occupancy:
         assert self._session
         path = f"/api/v1/namespaces/{self._kubectl.namespace}/pods"
         while True:
-            async with self._session.get(path, params={"labelSelector": AGENT}) as answer:
-                pods = (await answer.json())["items"]
+            try:
+                async with self._session.get(path, params={"labelSelector": AGENT}) as answer:
+                    pods = (await answer.json())["items"]
+            except TimeoutError:
+                continue
             await asyncio.gather(*(self._look(pod) for pod in pods))
             self.looks += 1
             await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)

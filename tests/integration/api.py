@@ -80,7 +80,7 @@ class Api:
             self.configuration.host + path,
             headers=headers,
             body=body,
-            _request_timeout=aiohttp.ClientTimeout(total=60),
+            _request_timeout=aiohttp.ClientTimeout(total=180),
         )
         async with answer.response as response:
             raw = await response.read()

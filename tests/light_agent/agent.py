@@ -42,6 +42,8 @@ async def entrypoint(ctx: JobContext) -> None:
     # Without discontinuous transmission: an even tone looks like background noise to Opus.
     options = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE, dtx=False)
     await ctx.room.local_participant.publish_track(rtc.LocalAudioTrack.create_audio_track("tone", source), options)
+    # As an AgentSession does, once it is connected.
+    await ctx.room.local_participant.set_attributes({"lk.agent.state": "listening"})
     playing = asyncio.create_task(play(source, int(os.environ["TONE_HERTZ"])))
 
     async def stop() -> None:
