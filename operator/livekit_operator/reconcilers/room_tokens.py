@@ -2,17 +2,18 @@
 
 from collections import Counter
 from collections.abc import Sequence
-from http import HTTPStatus
 
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import timestamp
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAccess, Tokens
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import Limits, ServerKeys, room_name
 from livekit_operator.resources.room_entries import Entry, entries, problem_of
+
+_REFUSED_RETRY_SECONDS = 30.0
 
 
 async def ensure_tokens(
@@ -49,7 +50,9 @@ async def _ensure_all(
     names = Counter(entry.secret_name for entry in wanted)
     for entry in wanted:
         try:
-            _check(room, entry, limits, names)
+            _check(room, entry, limits)
+            if names[entry.secret_name] > 1:
+                _check_name(context, room, entry, wanted)
             found.append((entry, await _ensure(context, room, entry, access.keys, new=new)))
         except Blocked as blocked:
             problems.append(blocked)
@@ -66,11 +69,22 @@ async def _ensure_all(
     return Tokens(shown, due, problems[0] if problems else None)
 
 
-def _check(room: MeetingRoom, entry: Entry, limits: Limits, names: Counter[str]) -> None:
-    """Raise Blocked when an entry gets no Secret, whatever there is."""
-    if names[entry.secret_name] > 1:
-        message = f"More than one identity wants the Secret {entry.secret_name}: give them other names by secretName."
+def _check_name(context: Context, room: MeetingRoom, entry: Entry, wanted: Sequence[Entry]) -> None:
+    """Raise Blocked when another entry has this one's Secret: the one whose token is in it, or the first."""
+    others = [other for other in wanted if other.secret_name == entry.secret_name]
+    secret = context.children["Secret"].get((room.metadata.namespace, entry.secret_name))
+    holders = [other for other in others if secret and build.identity_in(secret, other) == other.identity]
+    holder = (holders or others)[0]
+    if entry is not holder:
+        message = (
+            f"{entry.path}: the Secret {entry.secret_name} is {holder.identity}'s already; "
+            f"give it another name by secretName."
+        )
         raise Blocked("SecretNameTaken", message)
+
+
+def _check(room: MeetingRoom, entry: Entry, limits: Limits) -> None:
+    """Raise Blocked when an entry gets no Secret, whatever there is."""
     if problem := problem_of(room, entry, limits):
         raise Blocked(*problem)
 
@@ -89,10 +103,11 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
             context.children["Secret"].put(written)
         return await children.ensure(context, room, desired, new=new)
     except KubernetesError as error:
-        if error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+        if isinstance(error, NamespaceTerminating) or not error.refused:
             raise
-        # Asking again brings the same answer, and the other identities wait.
-        raise Blocked("InvalidSecret", f"{entry.path}: the API server refused the Secret: {error}.") from error
+        # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
+        message = f"{entry.path}: the API server refused the Secret: {error}."
+        raise Blocked("InvalidSecret", message, retry_after=_REFUSED_RETRY_SECONDS) from error
 
 
 async def _remove(

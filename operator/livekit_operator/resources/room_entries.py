@@ -84,7 +84,9 @@ def entries(room: MeetingRoom) -> list[Entry]:
 
     Only a name that the user gave can be somebody else's as well.
     """
-    spec, ends = room.spec, parse_timestamp(room.spec.expires_at) if room.spec.expires_at else None
+    # Tokens, and what their Secrets say of them, know whole seconds only.
+    ends = parse_timestamp(room.spec.expires_at).replace(microsecond=0) if room.spec.expires_at else None
+    spec = room.spec
     usual = _LISTED_ROLES[spec.kind]
     names = _secret_names(room)
     found = [

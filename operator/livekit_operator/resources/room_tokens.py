@@ -121,6 +121,15 @@ def _token_in(secret: Manifest, entry: Entry) -> str:
     return base64.b64decode(secret["data"][entry.keys["token"]]).decode()
 
 
+def identity_in(secret: Manifest, entry: Entry) -> str | None:
+    """Return whom the token in a Secret lets in, None when there is none where an entry has it."""
+    try:
+        claims = jwt.decode(_token_in(secret, entry), options={"verify_signature": False})
+    except (KeyError, TypeError, ValueError, jwt.InvalidTokenError):
+        return None
+    return str(claims.get("sub"))
+
+
 def expiry(secret: Manifest) -> datetime:
     """Return when the token in a Secret expires."""
     return parse_timestamp(secret["metadata"]["annotations"][ANNOTATION_EXPIRES_AT])

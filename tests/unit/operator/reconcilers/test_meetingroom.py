@@ -103,7 +103,21 @@ async def test_two_identities_with_one_secret_name_do_not_fight(world: World) ->
     tokens = [{"identity": "alice"}, {"identity": "bob", "secretName": "support-42-alice"}]
     await opened(world, tokens=tokens)
     assert world.ready("MeetingRoom", "support-42") == ("False", "SecretNameTaken")
-    assert "support-42-alice" in world.message("MeetingRoom", "support-42")
+    assert "spec.tokens[1]: the Secret support-42-alice is alice's" in world.message("MeetingRoom", "support-42")
+    assert decoded(world.get("Secret", "support-42-alice"))["identity"] == "alice"
+
+
+async def test_who_has_a_secret_keeps_it_when_another_wants_its_name(world: World) -> None:
+    await opened(world, tokens=[{"identity": "alice", "ttlSeconds": 3600}])
+    tokens = [{"identity": "bob", "secretName": "support-42-alice"}, {"identity": "alice", "ttlSeconds": 3600}]
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"spec": {"tokens": tokens}})
+    await world.settle()
+    assert "spec.tokens[0]" in world.message("MeetingRoom", "support-42")
+    before = decoded(world.get("Secret", "support-42-alice"))
+    world.clock.advance(3000)
+    await world.reconcile("MeetingRoom", "support-42")
+    after = decoded(world.get("Secret", "support-42-alice"))
+    assert (after["identity"], after["token"] != before["token"]) == ("alice", True)
 
 
 async def test_a_token_is_renewed_when_it_is_due(world: World) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import jwt
 import pytest
 
+from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_GIVEN, ROOM_FINALIZER
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, ServerUnreachable
 from tests.fakes import manifests
@@ -245,15 +246,39 @@ async def test_what_would_be_refused_is_named_and_costs_the_others_nothing(
     assert world.get("Secret", "support-42-bob")
 
 
-async def test_a_secret_that_the_api_server_refuses_costs_the_others_nothing(world: World) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        KubernetesError(422, "Invalid", "metadata.labels: Invalid value"),
+        KubernetesError(403, "Forbidden", "exceeded quota: secrets"),
+    ],
+)
+async def test_a_secret_that_the_api_server_refuses_costs_the_others_nothing(
+    world: World, error: KubernetesError
+) -> None:
     await world.with_server()
-    error = KubernetesError(422, "Invalid", "metadata.labels: Invalid value")
     world.kubernetes.fail("create", "Secret", error, once=True)
     world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}, {"identity": "bob"}]))
-    await world.reconcile("MeetingRoom", ROOM)
+    again = await world.reconcile("MeetingRoom", ROOM)
     assert world.ready("MeetingRoom", ROOM) == ("False", "InvalidSecret")
     assert "spec.tokens[0]: the API server refused the Secret" in world.message("MeetingRoom", ROOM)
     assert world.get("Secret", "support-42-bob")
+    assert ROOM in world.livekit.rooms
+    assert again is not None
+    assert again <= 30
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+
+
+async def test_a_token_that_ends_with_its_room_is_not_minted_again_and_again(world: World) -> None:
+    """JavaScript writes milliseconds."""
+    ends = timestamp(world.clock() + timedelta(hours=1)).replace("Z", ".750Z")
+    await opened(world, expiresAt=ends, tokens=[{"identity": "alice"}])
+    world.forget()
+    again = await world.reconcile("MeetingRoom", ROOM)
+    assert again is not None
+    assert 3590 < again <= 3601
+    assert world.written() == []
 
 
 async def test_a_name_that_is_taken_costs_a_new_room_one_more_look(world: World) -> None:
