@@ -133,9 +133,10 @@ class LiveKitClient:
         await _call(self._api.room.update_room_metadata(request))
 
     async def list_participants(self, room: str) -> list[ParticipantView]:
-        """Return everybody in a room, agents included; nobody when there is no such room."""
+        """Return people and agents in a room, nobody when there is no such room; recorders are neither."""
         answer = await _absent_is_fine(self._api.room.list_participants(api.ListParticipantsRequest(room=room)))
-        return [_participant_view(participant) for participant in answer.participants] if answer else []
+        found = answer.participants if answer else ()
+        return [_participant_view(participant) for participant in found if not _is_recorder(participant)]
 
     async def list_dispatches(self, room: str) -> list[DispatchView]:
         """Return the requests for agents in a room."""
@@ -200,6 +201,11 @@ def room_view(room: api.Room) -> RoomView:
     # The server's num_participants leaves agents and other dependents out (livekit pkg/rtc/room.go).
     settings = RoomSettings(room.name, room.max_participants, room.empty_timeout, room.departure_timeout, room.metadata)
     return RoomView(sid=room.sid, settings=settings, participants=room.num_participants, publishers=room.num_publishers)
+
+
+def _is_recorder(participant: ParticipantInfo) -> bool:
+    """Return whether it keeps no room open, as agents do not either (livekit pkg/rtc/participant.go IsDependent)."""
+    return participant.kind == ParticipantInfo.Kind.EGRESS or participant.permission.recorder
 
 
 def _participant_view(participant: ParticipantInfo) -> ParticipantView:

@@ -203,8 +203,9 @@ def _public_facts(kind: str, manifest: Manifest | None) -> Any:
     status = manifest.get("status") or {}
     ready = [(c["status"], c["reason"]) for c in status.get("conditions") or () if c["type"] == "Ready"]
     if kind == "LiveKitServer":
-        allowed = (manifest.get("spec") or {}).get("allowedNamespaces")
-        return ready, allowed, status.get("externalUrl"), manifest["metadata"].get("deletionTimestamp")
+        metadata = manifest["metadata"]
+        # The spec says whom it allows, and its limits and presets what it takes.
+        return ready, metadata.get("generation"), status.get("externalUrl"), metadata.get("deletionTimestamp")
     if kind == "VoiceAgentPool":
         reference = (manifest.get("spec") or {}).get("serverRef")
         served = find(status.get("conditions"), CONDITION_AGENTS_AVAILABLE)

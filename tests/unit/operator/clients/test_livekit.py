@@ -145,7 +145,7 @@ async def test_change_and_delete_a_room(server: Server) -> None:
     assert server.asked[1] == api.RoomParticipantIdentity(room="support-42", identity="alice")
 
 
-async def test_participants_are_people_or_agents(server: Server) -> None:
+async def test_participants_are_people_or_agents_and_recorders_are_neither(server: Server) -> None:
     agent = ParticipantInfo(
         identity="agent-1", kind=ParticipantInfo.Kind.AGENT, attributes={"lk.agent.name": "front-desk"}
     )
@@ -153,7 +153,9 @@ async def test_participants_are_people_or_agents(server: Server) -> None:
     pretender = ParticipantInfo(
         identity="alice", attributes={"lk.agent.name": "front-desk"}, permission=ParticipantPermission(agent=True)
     )
-    server.reply = api.ListParticipantsResponse(participants=[agent, nameless, pretender])
+    egress = ParticipantInfo(identity="EG_1", kind=ParticipantInfo.Kind.EGRESS)
+    recorder = ParticipantInfo(identity="tape", permission=ParticipantPermission(recorder=True))
+    server.reply = api.ListParticipantsResponse(participants=[agent, nameless, pretender, egress, recorder])
     assert await server.client.list_participants("support-42") == [
         ParticipantView("agent-1", "front-desk"),
         ParticipantView("agent-2", ""),

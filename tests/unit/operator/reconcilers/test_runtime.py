@@ -66,6 +66,15 @@ async def test_a_room_waits_for_its_server_without_asking(operator: Operator) ->
     await operator.there("Secret", "support-42-alice")
 
 
+async def test_a_room_is_woken_when_its_server_takes_what_it_asks_for(operator: Operator) -> None:
+    await operator.with_server()
+    operator.world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"limits": {"metadataBytes": 10}}})
+    operator.world.kubernetes.put(manifests.room(metadata="more than ten bytes"))
+    await operator.ready("MeetingRoom", "support-42", "ServerLimitExceeded")
+    operator.world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"limits": {"metadataBytes": 100}}})
+    await operator.ready("MeetingRoom", "support-42")
+
+
 async def test_a_room_is_woken_when_its_pool_is_there(operator: Operator) -> None:
     await operator.with_server()
     operator.world.kubernetes.put(manifests.providers_secret())
