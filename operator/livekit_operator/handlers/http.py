@@ -18,8 +18,8 @@ from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import ServerAccess
 from livekit_operator.reconcilers.runtime import Runtime
 
-# livekit-server sends one event a request; room metadata is at most 64 KiB.
-_MAX_BODY_BYTES = 256 * 1024
+# livekit-server sends one event a request, with the room's metadata: usually 512 KiB at most, and quotes count twice.
+_MAX_BODY_BYTES = 2 * 1024 * 1024
 # Events after which a server may have nobody left.
 _LEAVING = ("participant_left", "room_finished")
 
@@ -68,7 +68,11 @@ class HttpServer:
     async def _receive_webhook(self, request: web.Request) -> web.Response:
         server = (request.match_info["namespace"], request.match_info["name"])
         access = self._runtime.context.servers.get(server)
-        body = (await request.read()).decode(errors="replace")
+        try:
+            body = (await request.read()).decode(errors="replace")
+        except web.HTTPRequestEntityTooLarge:
+            self._metrics.webhooks.labels("refused").inc()
+            raise
         event = _verified(access, body, request.headers.get("Authorization", "")) if access else None
         if access is None or event is None:
             self._metrics.webhooks.labels("refused").inc()
@@ -106,7 +110,7 @@ def _take_over(access: ServerAccess, event: api.WebhookEvent, *, declared: bool)
     if event.event == "room_finished":
         # An older room of that name may end after a new one was made.
         if known is not None and known.sid == event.room.sid:
-            access.rooms.remove(event.room.name)
+            access.rooms.close(event.room.name, event.room.sid)
     elif event.event.startswith("participant_"):
         if known is None and not declared and access.rooms.listed and event.event == "participant_joined":
             # Made since the last listing. Whoever looks at it asks the server who is there.

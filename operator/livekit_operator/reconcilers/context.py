@@ -53,6 +53,7 @@ class RoomListing:
         """Names of rooms where somebody came or went: their participants are worth a look."""
         self.doubtful: set[str] = set()
         """Names of rooms that may be listed though the server they lived on is lost."""
+        self._closed: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._rooms)
@@ -93,6 +94,7 @@ class RoomListing:
     def put(self, room: RoomView) -> None:
         """Remember what the server just said of a room."""
         self._rooms[room.name] = room
+        self._closed.pop(room.name, None)
         self.doubtful.discard(room.name)
         self._touched.add(room.name)
 
@@ -109,7 +111,17 @@ class RoomListing:
         """Remember that a room is gone."""
         self._rooms.pop(name, None)
         self._unlisted.pop(name, None)
+        self._closed.pop(name, None)
         self._touched.add(name)
+
+    def close(self, name: str, sid: str) -> None:
+        """Remember that the server said that it has closed this very room."""
+        self.remove(name)
+        self._closed[name] = sid
+
+    def is_closed(self, name: str, sid: str) -> bool:
+        """Return whether the server said that it has closed this very room: others may be forgotten by its Redis."""
+        return self._closed.get(name) == sid
 
     def lonely_seconds(self, name: str, *, people: int, now: datetime) -> float:
         """Return since when, in seconds, no person was seen in a room at any look, this one included."""
@@ -123,6 +135,7 @@ class RoomListing:
         self._rooms.clear()
         self._touched.clear()
         self._unlisted.clear()
+        self._closed.clear()
         self.lively.clear()
         self.listed = False
 

@@ -8,7 +8,7 @@ from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import find, parse_timestamp
 from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_READY
-from livekit_operator.errors import Blocked, ServerUnreachable
+from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.resources import meetingroom as build
@@ -87,8 +87,9 @@ async def ended(room: MeetingRoom, access: ServerAccess, now: datetime) -> str |
     name = build.room_name(room)
     view, sid = access.rooms.get(name), room.status.get("sid")
     if view is None:
-        gone = sid and not room.spec.persistent and not _is_recreating(room)
-        return "The server closed the room." if gone else None
+        if not sid or room.spec.persistent or _is_recreating(room) or await _lives_on(room, access):
+            return None
+        return "The server closed the room."
     moment = ends_at(room, room.status.get("emptySince"))
     if view.participants or view.sid != sid or moment is None or now < moment:
         return None
@@ -96,6 +97,25 @@ async def ended(room: MeetingRoom, access: ServerAccess, now: datetime) -> str |
         access.rooms.lively.add(name)
         return None
     return f"Nobody was in the room for {room.spec.ttl_seconds_after_empty} s."
+
+
+async def _lives_on(room: MeetingRoom, access: ServerAccess) -> bool:
+    """Return whether the server has a room that it does not list: its Redis may have forgotten it.
+
+    The server tells only whoever asks for the room to be made, and makes another when it has none.
+    """
+    settings = build.room_settings(room)
+    if access.rooms.is_closed(settings.name, room.status["sid"]):
+        return False
+    try:
+        view = await access.client.create_room(settings)
+    except ServerRefused:
+        return False
+    if view.sid == room.status["sid"]:
+        access.rooms.put_unlisted(view)
+        return True
+    await access.client.delete_room(settings.name)
+    return False
 
 
 async def end(context: Context, room: MeetingRoom, why: str) -> None:

@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import io
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -52,7 +53,8 @@ class Door:
     async def send_raw(self, body: bytes, headers: dict[str, str], path: str = "team/voice") -> int:
         """Send bytes."""
         all_headers = {"Content-Type": "application/webhook+json", **headers}
-        async with self.session.post(f"{self.url}/webhooks/{path}", data=body, headers=all_headers) as response:
+        url, data = f"{self.url}/webhooks/{path}", io.BytesIO(body)
+        async with self.session.post(url, data=data, headers=all_headers) as response:
             return response.status
 
     def counted(self, result: str) -> float:
@@ -162,7 +164,13 @@ async def test_bytes_that_are_no_text_are_refused_and_not_an_error(door: Door) -
 
 
 async def test_a_body_too_large_is_refused(door: Door) -> None:
-    assert await door.send_raw(b"x" * (300 * 1024), {"Authorization": "x"}) == 413
+    assert await door.send_raw(b"x" * (2 * 1024 * 1024 + 1), {"Authorization": "x"}) == 413
+    assert door.counted("refused") == 1
+
+
+async def test_the_largest_metadata_passes(door: Door) -> None:
+    room = {"name": "support-42", "sid": door.sid, "metadata": '"' * 512 * 1024}
+    assert await door.send({"event": "room_started", "room": room}) == 200
 
 
 async def test_the_end_of_the_room_makes_it_anew(door: Door) -> None:

@@ -322,6 +322,36 @@ async def test_a_room_that_is_not_persistent_takes_its_resource_along(world: Wor
     assert world.livekit.rooms == {}
 
 
+async def test_a_room_that_is_not_persistent_survives_that_redis_forgets_it(world: World) -> None:
+    await opened(world, persistent=False, tokens=[{"identity": "alice"}])
+    before = sid(world)
+    world.livekit.join(ROOM, "alice")
+    world.livekit.unlisted.add(ROOM)
+    for _ in range(4):
+        await look(world)
+    assert world.kubernetes.names("MeetingRoom") == [ROOM]
+    assert sid(world) == before
+    world.livekit.unlisted.clear()
+    world.livekit.close_room(ROOM)
+    for _ in range(20):
+        await look(world)
+    await world.settle()
+    assert world.kubernetes.names("MeetingRoom") == []
+    assert world.livekit.rooms == {}
+
+
+async def test_a_room_that_the_server_says_it_closed_is_not_asked_for(world: World) -> None:
+    await opened(world, persistent=False)
+    before = sid(world)
+    world.livekit.close_room(ROOM)
+    world.context.servers[NAMESPACE, "voice"].rooms.close(ROOM, before)
+    world.forget()
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.livekit.asked("create_room") == 0
+    await world.settle()
+    assert world.kubernetes.names("MeetingRoom") == []
+
+
 async def test_a_room_that_is_not_persistent_survives_that_it_is_made_anew(world: World) -> None:
     await opened(world, persistent=False)
     world.livekit.lingering = 1
