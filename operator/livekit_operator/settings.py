@@ -31,7 +31,7 @@ class Settings(BaseModel):
     workers: Annotated[int, Field(ge=1, le=1000)] = 32
     """Objects of one kind reconciled at the same time."""
     server_poll_seconds: Annotated[float, Field(gt=0)] = 5.0
-    """How often each server's rooms are listed."""
+    """How often each server's rooms are listed, those of one with thousands more seldom."""
     pool_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
     """How often a pool's workers are asked for their sessions."""
     clock_look_seconds: Annotated[float, Field(gt=0)] = 10.0

@@ -175,8 +175,11 @@ class KubernetesClient:
                 # The pages left belong to a state that the API server has forgotten: all of it anew, in one page.
                 items, query = [], {"labelSelector": selector} if selector else {}
                 continue
-            # The items of a list do not say their kind, those of a watch and of every other answer do.
-            items += [{**resource.type_meta, **item} for item in page.get("items") or ()]
+            for item in page.get("items") or ():
+                # Before there are thousands of them: nobody asks who wrote what, and it is half of an object.
+                item["metadata"].pop("managedFields", None)
+                # The items of a list do not say their kind, those of a watch and of every other answer do.
+                items.append({**resource.type_meta, **item})
             metadata = page["metadata"]
             if not metadata.get("continue"):
                 return items, str(metadata["resourceVersion"])

@@ -94,8 +94,10 @@ def is_owned(owner: Resource, manifest: Manifest) -> bool:
 
 def contains(actual: Any, desired: Any, *, quantities: bool = False) -> bool:
     """Return whether `actual` has everything of `desired`; what the API server adds as defaults is ignored."""
+    if actual == desired:
+        return True  # most parts are, and are not walked through
     if actual is None:
-        return desired in ({}, [], None)  # the API server leaves out what is empty
+        return desired in ({}, [])  # the API server leaves out what is empty
     if isinstance(desired, dict):
         return isinstance(actual, dict) and all(
             contains(actual.get(key), value, quantities=quantities or key in ("requests", "limits"))

@@ -62,6 +62,10 @@ class RoomListing:
         """Return a room, None when the server has none of that name."""
         return self._rooms.get(name)
 
+    def listing_seconds(self, least: float) -> float:
+        """Return how long to wait for the next listing: a second for each thousand rooms, which take 2 % of it."""
+        return max(least, len(self) / 1000)
+
     def start_listing(self) -> None:
         """Begin a listing: what is put from now on is newer than what it brings."""
         self._touched.clear()

@@ -112,7 +112,10 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
         keys, surroundings, look, decided, _external_url(server, look, surroundings.signal_service), problems
     )
     observed = await observe(context, server, observed, keys.state)
-    outcome = decide(server, observed, context.settings.server_poll_seconds)
+    poll = context.settings.server_poll_seconds
+    if access := context.servers.get(server.key):
+        poll = access.rooms.listing_seconds(poll)
+    outcome = decide(server, observed, poll)
     looks = [again, *(blocked.retry_after for blocked in problems)]
     if sum(view.up for view in look.views) > 1 and build.is_shared(server):
         looks.append(_SHARED_POLL_SECONDS)

@@ -25,8 +25,7 @@ from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import meetingroom as build
 from livekit_operator.resources.meetingroom import Limits
 
-A = TypeVar("A")
-B = TypeVar("B")
+T = TypeVar("T")
 
 # A server that does not answer holds up the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
@@ -105,10 +104,8 @@ async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, acce
         raise Blocked(*problem)
     heard = Overheard(access.client)
     access = replace(access, client=heard.client)
-    _, tokens = await _both(
-        add_finalizer(context, room, ROOM_FINALIZER),
-        ensure_tokens(context, room, access, Limits.of(server), new=not claimed),
-    )
+    minting = ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
+    tokens = await minting if claimed else await _second(add_finalizer(context, room, ROOM_FINALIZER), minting)
     # A room that is there goes on as it is, with its calls and tokens, when it is to be what the server refuses.
     opened = room_lifecycle.opened_room(room, listed) if listed and problem else None
     try:
@@ -124,13 +121,13 @@ async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, acce
     return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people)
 
 
-async def _both(one: Awaitable[A], other: Awaitable[B]) -> tuple[A, B]:
+async def _second(first: Awaitable[Any], second: Awaitable[T]) -> T:
     """Wait for both, which need nothing of each other: a new room is ready sooner. Raises what one of them raised."""
-    found = await asyncio.gather(one, other, return_exceptions=True)
+    found = await asyncio.gather(first, second, return_exceptions=True)
     for result in found:
         if isinstance(result, BaseException):
             raise result
-    return cast(tuple[A, B], tuple(found))
+    return cast(T, found[1])
 
 
 async def _unclaim(context: Context, room: MeetingRoom) -> None:

@@ -94,7 +94,7 @@ async def serve(
     if candidates and (access.rooms.is_unlisted(view.name) or (view.participants and not people)):
         # The last one has just left, which the next listing tells too, or Redis has forgotten who is there, which would
         # cost a call its agent.
-        again = _NEXT_LISTING * context.settings.server_poll_seconds
+        again = _NEXT_LISTING * access.rooms.listing_seconds(context.settings.server_poll_seconds)
         return _counted(access, view, people), [_as_before(wanted, candidate, again) for candidate in candidates]
     view = _counted(access, view, people)
     if not (view.participants or wanted.declared or wanted.active):

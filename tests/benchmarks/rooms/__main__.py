@@ -19,10 +19,12 @@ from pathlib import Path
 
 from livekit_operator.constants import GROUP, LABEL_COMPONENT
 from livekit_operator.resources.metadata import COMPONENT_ROOM
+from livekit_operator.resources.room_tokens import RENEWAL_SPREAD
 from tests.benchmarks.rooms import rooms
 from tests.benchmarks.rooms.api import OF_ROOMS, ROOMS, SECRETS, Api
 from tests.benchmarks.rooms.figures import table
 from tests.benchmarks.rooms.processes import NODE, READS, WRITES, Floor, Operator, forget, prepare, server_access
+from tests.benchmarks.rooms.renewals import Renewals
 from tests.cluster import progress
 from tests.harness import install
 from tests.harness.kubectl import Kubectl, until
@@ -87,6 +89,7 @@ class Benchmark:
             await self._latency("operator")
             self._tell("latency_ratio", self.figures["latency_p50_ms"] / self.figures["floor_latency_p50_ms"])
             self._tell("delete_ratio", await self._delete(operator, gone) / floor_gone)
+            await self._renewals()
             await self._clear()
             await self._delete_server()
 
@@ -140,10 +143,10 @@ class Benchmark:
 
     async def _create(self, operator: Operator, count: int) -> Bulk:
         with progress.step(f"operator: {count} rooms") as step:
-            written, used = await self._api.requests_of(WRITES), operator.cpu_seconds
+            written, used = await self._api.writes(OF_ROOMS), operator.cpu_seconds
             wall = await self._apply(count)
             await asyncio.sleep(_SETTLE_SECONDS)
-            writes = await self._api.requests_of(WRITES) - written
+            writes = await self._api.writes(OF_ROOMS) - written - count
             bulk = Bulk(wall, operator.cpu_seconds - used, writes)
             step.result = self._tell_bulk("operator" if count == self._count else "operator_few", bulk, count)
         return bulk
@@ -213,6 +216,23 @@ class Benchmark:
             self._tell(f"{prefix}latency_p95_ms", statistics.quantiles(took, n=20, method="inclusive")[-1])
             self._tell(f"{prefix}request_p50_ms", statistics.median(answered))
             step.result = f"{took[0]:.1f} to {took[-1]:.1f} ms"
+
+    async def _renewals(self) -> None:
+        """Measure the renewals of tokens that were made together, with all others there."""
+        count = self._options.renewals
+        # Twenty fall due in a second, as of ten thousand tokens of 83 minutes; those of six hours bring five.
+        ttl = max(60, round(count / (20 * RENEWAL_SPREAD)))
+        wanted, began = rooms.names(count, "room-brief"), asyncio.Event()
+        renewals = Renewals(ttl, [f"{name}-alice" for name in wanted])
+        with progress.step(f"operator: {count} renewals of tokens of {ttl} s") as step:
+            async with asyncio.timeout(2 * ttl), asyncio.TaskGroup() as tasks:
+                tasks.create_task(renewals.watch(self._api, _NAMESPACE, began))
+                await began.wait()
+                await rooms.apply(self._api, _NAMESPACE, wanted, self._server_name, ttlSeconds=ttl)
+            self._tell("renewed_latest_percent", 100 * max(renewals.lives))
+            self._tell("renewals_per_second", renewals.mean_per_second)
+            self._tell("renewals_busiest_second", renewals.busiest_second)
+            step.result = f"after {100 * min(renewals.lives):.0f} to {100 * max(renewals.lives):.0f} % of their life"
 
     async def _floor_latency(self) -> None:
         async with self._floor("create", self._options.latency_rooms) as floor:
@@ -321,6 +341,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.rooms", description=__doc__)
     parser.add_argument("--rooms", type=int, default=10000, help="rooms (default 10000)")
     parser.add_argument("--idle-seconds", type=float, default=60.0, help="seconds of nothing to do (default 60)")
+    parser.add_argument("--renewals", type=int, default=300, help="tokens made together and renewed (default 300)")
     parser.add_argument("--latency-rooms", type=int, default=100, help="rooms one by one (default 100)")
     figures = asyncio.run(_measure(parser.parse_args()))
     print("\n".join(table(figures)))

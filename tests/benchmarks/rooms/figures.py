@@ -42,6 +42,9 @@ ROWS = (
     Row("floor_delete_seconds", "bare script: from the first deletion to the last room gone", "s"),
     Row("delete_seconds", "operator: the same", "s"),
     Row("delete_ratio", "  times the bare script's", "times", 1.5),
+    Row("renewed_latest_percent", "tokens made together: life of the one renewed last, at its renewal", "%", 70),
+    Row("renewals_per_second", "  renewed in a second, mean", ""),
+    Row("renewals_busiest_second", "  renewed in the busiest second", ""),
 )
 
 

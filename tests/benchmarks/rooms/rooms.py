@@ -22,9 +22,9 @@ def names(count: int, prefix: str = "room") -> list[str]:
     return [f"{prefix}-{number:05}" for number in range(count)]
 
 
-def manifest(namespace: str, name: str, server: str) -> Manifest:
+def manifest(namespace: str, name: str, server: str, **token: object) -> Manifest:
     """Return a room with one token."""
-    spec = {"serverRef": {"name": server}, "tokens": [{"identity": "alice"}]}
+    spec = {"serverRef": {"name": server}, "tokens": [{"identity": "alice", **token}]}
     metadata = {"name": name, "namespace": namespace}
     return {"apiVersion": ROOMS.api_version, "kind": ROOMS.kind, "metadata": metadata, "spec": spec}
 
@@ -90,9 +90,9 @@ async def observing(api: Api, namespace: str) -> AsyncIterator[Observer]:
             await task
 
 
-async def apply(api: Api, namespace: str, wanted: Sequence[str], server: str) -> None:
+async def apply(api: Api, namespace: str, wanted: Sequence[str], server: str, **token: object) -> None:
     """Create rooms as fast as the API server takes them."""
-    await _each(wanted, lambda name: api.post(ROOMS.path(namespace), manifest(namespace, name, server)))
+    await _each(wanted, lambda name: api.post(ROOMS.path(namespace), manifest(namespace, name, server, **token)))
 
 
 async def delete(api: Api, namespace: str, unwanted: Sequence[str]) -> None:

@@ -251,12 +251,16 @@ async def test_a_server_that_is_gone_is_an_error(api: ApiServer) -> None:
     assert api.requests_counted("GET", "pods", "none") == 2
 
 
+def _named(*names: str) -> list[dict[str, Any]]:
+    return [{"metadata": {"name": name, "managedFields": [{"manager": "kubectl"}]}} for name in names]
+
+
 async def test_a_list_goes_on_page_by_page(api: ApiServer) -> None:
-    api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"a": 1}, {"a": 2}]})
-    api.answer({"metadata": {"resourceVersion": "9", "continue": ""}, "items": [{"a": 3}]})
+    api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": _named("a", "b")})
+    api.answer({"metadata": {"resourceVersion": "9", "continue": ""}, "items": _named("c")})
     items, version = await api.client.list("Secret", "app=x")
     says = {"apiVersion": "v1", "kind": "Secret"}  # the items of a list do not
-    assert (items, version) == ([{**says, "a": 1}, {**says, "a": 2}, {**says, "a": 3}], "9")
+    assert (items, version) == ([{**says, "metadata": {"name": name}} for name in ("a", "b", "c")], "9")
     assert [request.query.get("continue") for request in api.seen] == [None, "next"]
     assert all(request.query["labelSelector"] == "app=x" for request in api.seen)
     assert all(request.path == "/api/v1/secrets" for request in api.seen)
@@ -269,11 +273,11 @@ async def test_an_empty_list(api: ApiServer) -> None:
 
 
 async def test_a_list_whose_pages_expired_is_begun_anew_in_one_page(api: ApiServer) -> None:
-    api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": [{"a": 1}]})
+    api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": _named("a")})
     api.refuse(410, "Expired")
-    api.answer({"metadata": {"resourceVersion": "12"}, "items": [{"a": 1}, {"a": 2}]})
+    api.answer({"metadata": {"resourceVersion": "12"}, "items": _named("a", "b")})
     items, version = await api.client.list("Secret", "app=x")
-    assert ([item["a"] for item in items], version) == ([1, 2], "12")
+    assert ([item["metadata"]["name"] for item in items], version) == (["a", "b"], "12")
     assert api.seen[2].query == {"labelSelector": "app=x"}
 
 
