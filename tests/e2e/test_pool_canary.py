@@ -2,6 +2,7 @@
 
 import math
 import random
+import time
 
 import pytest
 
@@ -55,10 +56,13 @@ async def test_a_canary_gets_its_share_of_the_calls_and_takes_over_when_it_is_pr
         assert {*(await _call(story, board, ["later-1", "later-2", "later-3"]))} == {"2"}
         assert [agent.identity for agent in await board.served(*batch[1:])] == [a.identity for a in before[1:]]
         assert set(busy) & {pod["metadata"]["name"] for pod in await _all(story)}, "a canary with calls was ended"
+        left = time.monotonic()
         await agents.delete_rooms(story, batch[1:])
         for name in busy:
             await agents.gone(story, name)
-        await pool.until("the old version to have left", lambda s: not version_of(s, stable).get("replicas"))
+        await pool.until(
+            "the old version to have left", lambda s: not version_of(s, stable).get("replicas"), since=left
+        )
         assert not pool.last.status.get("canary")
 
 

@@ -37,7 +37,10 @@ async def test_a_version_that_never_serves_is_taken_back_under_a_call(story: Sto
         message = await story.reason("voiceagentpool", POOL, "RolledBack")
         assert broken in message
         assert first in message
-        await pool.until("one pod of it to be left", lambda s: version_of(s, broken).get("replicas") == 1)
+        await pool.until(
+            "one pod of it to be left",
+            lambda s: (line := version_of(s, broken)).get("track") == "Failed" and line.get("replicas") == 1,
+        )
         assert on_track(pool.last, "Stable") == first
         assert all(version_of(state, first).get("readyReplicas") for state in pool.states if state.status["versions"])
         # Calls that come now are served as before.
