@@ -96,23 +96,25 @@ class PoolMemory:
         """Take over a look at the pods; return the names of the rooms whose call was lost with its worker.
 
         A call that its worker no longer has, and one whose worker is gone, is lost: when it ended as it should, its
-        room has nothing to do about that.
+        room has nothing to do about that. One that another worker has is not: LiveKit offers a job that a worker
+        refuses to the next one, under the same id.
         """
+        held = {job.id for pod in pods.values() if pod.status for job in pod.status.jobs or ()}
         rooms: set[str] = set()
         for uid, before in self.pods.items():
             known = {job.id: job.room for job in (before.status.jobs or ())} if before.status else {}
             pod = pods.get(uid)
+            known = {job: room for job, room in known.items() if job not in held}
             same = pod is not None and pod.container == before.container and not pod.ended
             if before.status and not same and not before.ended:
                 self._count(before, dead=0 if before.leaving else len(known))
-            if pod is not None and same:
-                still = {job.id for job in (pod.status.jobs or ())} if pod.status else known.keys()
-                known = {job: room for job, room in known.items() if job not in still}
+            if pod is not None and same and pod.status is None:
+                known = {}
             self.lost.update(dict.fromkeys(known, now))
             rooms.update(known.values())
         self.pods = dict(pods)
         horizon = now - timedelta(seconds=LOST_SECONDS)
-        self.lost = {job: since for job, since in self.lost.items() if since > horizon}
+        self.lost = {job: since for job, since in self.lost.items() if since > horizon and job not in held}
         self._forget_kept(now)
         return rooms
 

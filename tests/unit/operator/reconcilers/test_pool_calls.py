@@ -123,6 +123,27 @@ async def test_a_call_whose_process_dies_gets_another_agent_too(world: World) ->
     assert "create_dispatch" in [request[0] for request in world.livekit.writes]
 
 
+@pytest.mark.parametrize("between", [0, 1])
+async def test_a_call_that_the_next_worker_takes_is_not_lost(world: World, between: int) -> None:
+    """LiveKit offers what one worker refuses to the next, also when some looks find it with neither."""
+    await with_room(world, replicas=2)
+    first, second = world.agent_pods()
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    world.livekit.take("support-42", "AJ_1")
+    world.say(first, jobs={"AJ_1": "support-42"})
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    world.say(first)
+    for _ in range(between):
+        await world.reconcile("VoiceAgentPool", "front-desk")
+    world.say(second, jobs={"AJ_1": "support-42"})
+    world.forget()
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    await look(world)
+    assert world.context.pools[NAMESPACE, "front-desk"].lost == {}
+    assert world.livekit.writes == []
+
+
 async def test_a_call_that_ended_brings_nobody_back(world: World) -> None:
     await with_room(world)
     world.livekit.join("support-42", "alice")
