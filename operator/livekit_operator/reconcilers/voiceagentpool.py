@@ -105,6 +105,9 @@ async def _progress(
     # As many calls a pod as the version takes that serves, not the one that is yet to come.
     serving = versions.with_template(pool, known[rollout.stable].template)
     desired, problem = _desired(serving, observed, memory, rollout, context.now())
+    if desired.replicas == 0 and _is_tried(pool, observed, known[rollout.stable]):
+        reason = f"1 pod until it is known whether revision {rollout.stable} can serve."
+        desired = replace(desired, replicas=1, reason=reason)
     targets = _targets(pool, observed, known, rollout, inputs, desired)
     decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
     refused = await _apply(context, pool, access, known, inputs, rollout, decided)
@@ -358,10 +361,24 @@ def _targets(
         most = versions.with_template(pool, known[rollout.canary].template).spec.sessions_per_pod
         share = ceil(desired.replicas * canary.weight / 100)
         held = ceil(observed.active_sessions(CANARY, most) / most)
-        targets.append(Target(_version(pool, rollout.canary, inputs), max(share, held), CANARY))
+        tried = _is_tried(pool, observed, known[rollout.canary])
+        targets.append(Target(_version(pool, rollout.canary, inputs), max(share, held, tried), CANARY))
     if rollout.retried:
         targets.append(Target(_version(pool, rollout.retried, inputs), min(1, desired.replicas), CANARY))
     return targets
+
+
+def _is_tried(pool: VoiceAgentPool, observed: Observation, version: PoolVersion) -> bool:
+    """Return whether a version has pods of which none was ready yet, in a pool that scales by its calls.
+
+    One of them stays though nobody calls any more: were it made anew with each caller, its time would begin anew, and
+    a version that cannot start would never be found out.
+    """
+    if pool.spec.autoscaling is None or pool.spec.autoscaling.mode != "Internal":
+        return False
+    pods = [pod.view for pod in observed.staying if pod.view.revision == version.revision]
+    known = version.proven or version.served or version.failed
+    return not known and bool(pods) and not any(view.ready for view in pods)
 
 
 def _version(pool: VoiceAgentPool, revision: str, inputs: Mapping[str, PodInputs]) -> str:

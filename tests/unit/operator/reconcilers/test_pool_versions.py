@@ -169,6 +169,66 @@ async def test_what_could_not_start_is_rolled_out_once_it_can(world: World) -> N
     assert not [line for line in pool(world)["status"]["versions"] if "message" in line]
 
 
+async def called(world: World, *, people: int) -> None:
+    """Let somebody come to the room of the pool, or everybody leave."""
+    (world.livekit.join if people else world.livekit.leave)("support-42", "alice")
+    await world.reconcile("LiveKitServer", "voice")
+    await world.reconcile("MeetingRoom", "support-42")
+    await world.reconcile("VoiceAgentPool", "front-desk")
+
+
+@pytest.mark.parametrize("rollout", [{}, {"canary": {"weight": 20}}])
+async def test_what_cannot_start_gives_way_also_where_nobody_waits_for_it(
+    world: World, rollout: dict[str, Any]
+) -> None:
+    await world.with_server()
+    scaling = {**SCALING, "minReplicas": 0, "scaleDownStabilizationSeconds": 30}
+    await world.with_pool(autoscaling=scaling, rollout={"progressDeadlineSeconds": 60, **rollout})
+    world.kubernetes.put(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}]))
+    await world.settle()
+    await called(world, people=1)
+    world.run_pods()
+    await world.settle()
+    good = pool(world)["status"]["revision"]
+    await called(world, people=0)
+    world.clock.advance(31)
+    await rolled(world)
+    assert world.agent_pods(leaving=None) == []
+    change(world, idleProcesses=7)
+    await called(world, people=1)
+    bad = pool(world)["status"]["revision"]
+    tried = [pod for pod in world.agent_pods() if pod["metadata"]["labels"]["livekit-operator.dev/revision"] == bad]
+    assert len(tried) == 1
+    await called(world, people=0)
+    world.clock.advance(45)
+    await world.settle()
+    world.context.pools.clear()  # the operator is a new one
+    await world.settle()
+    names = {pod["metadata"]["name"] for pod in world.agent_pods()}
+    assert tried[0]["metadata"]["name"] in names, "whether it can serve is not known yet"
+    world.clock.advance(16)
+    await world.settle()
+    assert tracks(world) == {bad: "Failed", good: "Stable"}
+    world.clock.advance(31)
+    await world.settle()
+    world.end_pods()
+    assert world.agent_pods() == [], "nobody calls"
+    await called(world, people=1)
+    revisions = [pod["metadata"]["labels"]["livekit-operator.dev/revision"] for pod in pods_of(world, "stable")]
+    assert revisions == [good]
+
+
+async def test_nothing_is_tried_where_people_want_no_pod(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool(replicas=1))
+    await world.settle()
+    assert len(world.agent_pods()) == 1
+    change(world, replicas=0)
+    await world.settle()
+    assert world.agent_pods() == []
+
+
 async def test_what_could_not_start_takes_no_place_of_what_serves(world: World) -> None:
     good, _ = await failed_to_start(world)
     lost = pods_of(world, "stable")[0]
