@@ -82,6 +82,8 @@ class PoolMemory:
     """Revision -> calls begun and failed on workers that are no more; those that died with one are among the failed."""
     joined: dict[RoomKey, JoinedRoom] = field(default_factory=dict)
     """Rooms that have an agent of the pool, as LiveKit says."""
+    silent: dict[str, datetime] = field(default_factory=dict)
+    """Uids of pods that gave no answer when they were last asked, and when that was."""
     problem: tuple[str, str] | None = None
     """Reason and message why rooms get no agent."""
     told: ToldSessions | None = None

@@ -18,6 +18,8 @@ from livekit_operator.views import ProviderError, WorkerStatus
 _STARTING = ("ContainerCreating", "PodInitializing")
 # One that is ready and then dies of its first calls has not served.
 _PROBATION = timedelta(seconds=60)
+# How often one is asked that gave no answer and whose node is not ready: each time the pass waits for it.
+_SILENT = timedelta(seconds=30)
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Observation:
 async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> Observation:
     """Look at the pods and ask their workers, all at once."""
     manifests = context.children["Pod"].owned_by(pool.metadata.uid)
-    answers = await asyncio.gather(*(_ask(context, manifest) for manifest in manifests))
+    answers = await asyncio.gather(*(_ask(context, memory, manifest) for manifest in manifests))
     seen: dict[str, SeenPod] = {}
     for manifest, answer in zip(manifests, answers, strict=True):
         uid = manifest["metadata"]["uid"]
@@ -104,6 +106,7 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
         leaving = "deletionTimestamp" in manifest["metadata"]
         seen[uid] = SeenPod(revision, leaving, container, ended, answer or kept)
     lost = memory.see(seen, context.now())
+    memory.silent = {uid: since for uid, since in memory.silent.items() if uid in seen}
     emptied = _emptied_nodes(context)
     pods = [
         _observed(manifest, seen[manifest["metadata"]["uid"]].status, answer is not None, emptied)
@@ -112,14 +115,23 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
     return Observation(pods, frozenset(lost))
 
 
-async def _ask(context: Context, pod: Manifest) -> WorkerStatus | None:
-    status = pod.get("status") or {}
+async def _ask(context: Context, memory: PoolMemory, pod: Manifest) -> WorkerStatus | None:
+    status, uid = pod.get("status") or {}, pod["metadata"]["uid"]
     address = status.get("podIP")
     if not address or status.get("phase") != "Running":
         return None
+    node = context.nodes.get(("", pod["spec"].get("nodeName") or ""))
+    silent_since = memory.silent.get(uid)
+    if node is not None and not node["ready"] and silent_since and context.now() - silent_since < _SILENT:
+        return None
     # By the pod, not the spec: it may be of a former version.
     ports = {port["name"] for container in pod["spec"]["containers"] for port in container.get("ports") or ()}
-    return await (context.worker.status if "status" in ports else context.worker.plain_status)(address)
+    answer = await (context.worker.status if "status" in ports else context.worker.plain_status)(address)
+    if answer is None:
+        memory.silent[uid] = context.now()
+    else:
+        memory.silent.pop(uid, None)
+    return answer
 
 
 def _container_run(pod: Manifest) -> tuple[str, bool]:

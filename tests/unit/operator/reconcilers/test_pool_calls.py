@@ -192,6 +192,43 @@ async def test_pods_on_a_node_that_is_emptied_are_replaced_first(world: World) -
     assert [pod["metadata"]["name"] for pod in world.agent_pods(leaving=True)] == [name]
 
 
+@pytest.mark.parametrize("node", ["ready", "lost"])
+async def test_a_pod_on_a_lost_node_is_not_waited_for_each_time(world: World, node: str) -> None:
+    """Each look at it costs the whole pass the time in which it could answer; it may stay for hours, leaving."""
+    await world.with_server()
+    await world.with_pool(replicas=1)
+    (pod,) = world.agent_pods()
+    name, address = pod["metadata"]["name"], pod["status"]["podIP"]
+    world.kubernetes.edit("Pod", NAMESPACE, name, {"spec": {"nodeName": "node-1"}})
+    world.say(pod, sessions=2)
+    world.kubernetes.put({"kind": "Node", "metadata": {"name": "node-1", "namespace": ""}, "spec": {}})
+    answer = world.worker.answers[address]
+
+    def turn(ready: bool) -> None:
+        condition = {"type": "Ready", "status": "True" if ready else "Unknown"}
+        world.kubernetes.edit("Node", "", "node-1", {"conditions": [condition]}, status=True)
+
+    async def asked(looks: int) -> int:
+        world.worker.asked.clear()
+        for _ in range(looks):
+            await world.reconcile("VoiceAgentPool", "front-desk")
+        return world.worker.asked.count(address)
+
+    turn(node == "ready")
+    assert await asked(3) == 3, "it answers"
+    del world.worker.answers[address]
+    assert await asked(3) == (3 if node == "ready" else 1)
+    assert pool_status(world)["activeSessions"] == 2, "what it said last counts"
+    world.clock.advance(30)
+    assert await asked(3) == (3 if node == "ready" else 1)
+    turn(True)
+    assert await asked(3) == 3
+    turn(node == "ready")
+    world.worker.answers[address] = answer
+    world.clock.advance(30)
+    assert await asked(3) == 3
+
+
 async def test_the_limit_is_told_with_who_waits(world: World) -> None:
     scaling = {"minReplicas": 1, "maxReplicas": 1, "bufferSessions": 0}
     await with_room(world, autoscaling=scaling, sessionsPerPod=1)
