@@ -265,8 +265,8 @@ class Context:
     """Room -> name of the agent -> how it was asked for."""
     kept_tokens: dict[Key, KeptTokens] = field(default_factory=dict)
     """MeetingRoom -> its tokens, so that a room of hundreds is not gone through whenever somebody joins."""
-    foreign_secrets: dict[Key, tuple[datetime, Manifest]] = field(default_factory=dict)
-    """Secrets of others that were read a moment ago, and when."""
+    foreign_secrets: dict[Key, tuple[datetime, Manifest | None]] = field(default_factory=dict)
+    """Secrets of others that were read a moment ago, None where there was none, and when."""
     users: Users = field(default_factory=Users)
     """Who refers to whom."""
     understood: dict[tuple[str, Key], tuple[Manifest, Resource]] = field(default_factory=dict)

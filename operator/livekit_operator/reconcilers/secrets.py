@@ -15,19 +15,19 @@ _FORGOTTEN_AFTER = timedelta(seconds=60)
 RETRY_SECONDS = 3.0
 
 
-async def read_secret(context: Context, key: Key) -> Manifest | None:
-    """Return a Secret of somebody else, at most ten seconds old; a missing one is looked for each time."""
+async def read_secret(context: Context, key: Key, *, may_miss: bool = False) -> Manifest | None:
+    """Return a Secret of somebody else, at most ten seconds old.
+
+    A missing one is looked for each time, with `may_miss` as seldom as one that is there.
+    """
     now = context.now()
     for old in [known for known, (at, _) in context.foreign_secrets.items() if now - at > _FORGOTTEN_AFTER]:
         del context.foreign_secrets[old]
     read = context.foreign_secrets.get(key)
-    if read is not None and now - read[0] < _AGE:
+    if read is not None and now - read[0] < _AGE and (read[1] is not None or may_miss):
         return read[1]
     secret = await children.find(context, "Secret", *key)
-    if secret is None:
-        context.foreign_secrets.pop(key, None)
-    else:
-        context.foreign_secrets[key] = now, secret
+    context.foreign_secrets[key] = now, secret
     return secret
 
 
@@ -38,6 +38,13 @@ async def require_secret(context: Context, namespace: str, name: str, field: str
         message = f"Secret {name} of {field} does not exist."
         raise Blocked("SecretNotFound", message, retry_after=RETRY_SECONDS)
     return secret
+
+
+async def find_value(context: Context, namespace: str, name: str, key: str) -> str | None:
+    """Return one value of a Secret, still base64 and at most ten seconds old, None when it or its Secret is missing."""
+    secret = await read_secret(context, (namespace, name), may_miss=True)
+    value = ((secret or {}).get("data") or {}).get(key)
+    return None if value is None else str(value)
 
 
 async def read_value(context: Context, namespace: str, name: str, key: str, field: str) -> str:

@@ -21,7 +21,7 @@ from livekit_operator.reconcilers.pool_pods import Observation, observe
 from livekit_operator.reconcilers.pool_status import Standing
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
-from livekit_operator.reconcilers.secrets import read_value
+from livekit_operator.reconcilers.secrets import find_value, read_value
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import pool_versions as versions
 from livekit_operator.resources import voiceagentpool as build
@@ -276,13 +276,19 @@ async def _inputs(
 
 
 async def _inputs_of(context: Context, pool: VoiceAgentPool, access: ServerAccess, version: PoolVersion) -> PodInputs:
-    """Return what pods of a version need; raises Blocked naming a Secret or key of a provider that is missing."""
+    """Return what pods of a version need; raises Blocked naming a Secret or key of a provider that is missing.
+
+    One that a variable names may be missing: the kubelet says so, or it is optional.
+    """
     then = versions.with_template(pool, version.template)
-    digests = {}
+    digests: dict[str, str | None] = {}
     for role, reference in sorted(build.provider_secrets(then).items()):
         field = f"spec.agent.{role}.apiKeySecretRef"
         value = await read_value(context, pool.metadata.namespace, reference.name, reference.key, field)
         digests[role] = digest(value, 8)
+    for variable, reference in sorted(build.secret_variables(then).items()):
+        found = await find_value(context, pool.metadata.namespace, reference.name, reference.key)
+        digests[f"env.{variable}"] = None if found is None else digest(found, 8)
     keys = access.keys
     return PodInputs(
         server_url=keys.internal_url,

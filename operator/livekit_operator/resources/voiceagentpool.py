@@ -47,6 +47,21 @@ def provider_secrets(pool: VoiceAgentPool) -> dict[str, SecretKeyRef]:
     return {role: part.api_key_secret_ref for role, part in parts.items() if part}
 
 
+def secret_variables(pool: VoiceAgentPool) -> dict[str, SecretKeyRef]:
+    """Return variable -> the Secret key that `spec.agent.env` takes it from."""
+    sources = {variable.name: variable.value_from or {} for variable in pool.spec.agent.env}
+    found = {name: _secret_key(source.get("secretKeyRef")) for name, source in sources.items()}
+    return {name: reference for name, reference in found.items() if reference}
+
+
+def _secret_key(part: Any) -> SecretKeyRef | None:
+    """Return a reference as in a Pod, which only the API server checks, and only when the pod is made."""
+    try:
+        return SecretKeyRef(name=part["name"], key=part["key"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
 def grace_seconds(pool: VoiceAgentPool) -> int:
     """Return when Kubernetes kills a leaving pod, counted from its being told to leave."""
     given = pool.spec.termination_grace_period_seconds

@@ -207,6 +207,80 @@ async def test_a_changed_provider_key_makes_new_pods(world: World) -> None:
     assert before["metadata"]["name"] not in names(world.agent_pods())
 
 
+def own_agent(**reference: Any) -> dict[str, Any]:
+    """Return `spec.agent` of an image that takes its key from a Secret."""
+    variable = {"name": "OPENAI_API_KEY", "valueFrom": {"secretKeyRef": {"name": "mine", "key": "openai", **reference}}}
+    return manifests.own_agent(env=[{"name": "LOG", "value": "info"}, variable])
+
+
+async def replaced(world: World) -> list[str]:
+    """Let time pass and pods start and end; return the names of those that are there then."""
+    world.clock.advance(10)
+    for _ in range(4):
+        await world.settle()
+        world.run_pods()
+        await world.settle()
+        world.end_pods()
+    return names(world.agent_pods())
+
+
+async def test_a_changed_key_of_an_agents_own_makes_new_pods(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.secret("mine", openai="old-key", other="x"))
+    await world.with_pool(agent=own_agent())
+    before = names(world.agent_pods())
+    world.say(world.agent_pods()[0], sessions=1)
+    revision = world.get("VoiceAgentPool", "front-desk")["status"]["revision"]
+    changed = manifests.secret("mine", openai="old-key", other="y")["data"]
+    world.kubernetes.edit("Secret", NAMESPACE, "mine", {"data": changed})
+    assert await replaced(world) == before, "no variable takes it"
+    changed = manifests.secret("mine", openai="new-key")["data"]
+    world.kubernetes.edit("Secret", NAMESPACE, "mine", {"data": changed})
+    world.clock.advance(10)
+    await world.settle()
+    assert len(world.agent_pods()) == 2
+    assert names(world.agent_pods(leaving=True)) == [], "the call goes on until there is another pod"
+    assert not set(await replaced(world)) & set(before)
+    assert world.get("VoiceAgentPool", "front-desk")["status"]["revision"] == revision
+    for key, manifest in world.kubernetes.objects.items():
+        told = {name: part for name, part in manifest.items() if name != "spec"}
+        assert key[0] == "Secret" or ("new-key" not in str(told) and changed["openai"] not in str(told))
+
+
+@pytest.mark.parametrize("optional", [False, True])
+async def test_a_key_of_an_agents_own_may_be_missing(world: World, optional: bool) -> None:
+    await world.with_server()
+    await world.with_pool(agent=own_agent(optional=optional))
+    before = names(world.agent_pods())
+    assert len(before) == 1
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+    world.forget()
+    for _ in range(4):
+        world.clock.advance(2)
+        await world.settle()
+    assert world.kubernetes.reads.count("get Secret/mine") <= 1
+    world.kubernetes.put(manifests.secret("mine", openai="a-key"))
+    assert not set(await replaced(world)) & set(before)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        {"secretKeyRef": {"key": "k"}},
+        {"secretKeyRef": {"name": "../../others/secrets/s", "key": "k"}},
+        {"secretKeyRef": {"name": 1, "key": []}},
+        {"secretKeyRef": "s"},
+        {"secretKeyRef": None},
+        {"fieldRef": {"fieldPath": "metadata.name"}},
+        {},
+    ],
+)
+async def test_a_variable_that_names_no_secret_stops_nothing(world: World, source: dict[str, Any]) -> None:
+    await world.with_server()
+    await world.with_pool(agent=manifests.own_agent(env=[{"name": "A", "valueFrom": source}]))
+    assert len(world.agent_pods()) == 1
+
+
 async def test_scales_up_with_its_calls_and_down_from_idle_pods(world: World) -> None:
     await world.with_server()
     scaling = {"minReplicas": 1, "maxReplicas": 4, "bufferSessions": 2, "scaleDownStabilizationSeconds": 0}
