@@ -1,6 +1,6 @@
 """Metrics of the operator, named as Prometheus recommends."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
@@ -51,6 +51,19 @@ class Metrics:
             ["namespace", "pool", "state"],
             registry=self.registry,
         )
+        self.version_pods = Gauge(
+            "livekit_operator_pool_version_pods",
+            "Agent pods of a version of a pool: present (those that do not leave), ready.",
+            ["namespace", "pool", "revision", "track", "state"],
+            registry=self.registry,
+        )
+        self.version_sessions = Gauge(
+            "livekit_operator_pool_version_sessions",
+            "Calls of a version of a pool: active, begun, failed.",
+            ["namespace", "pool", "revision", "track", "state"],
+            registry=self.registry,
+        )
+        self._versions: dict[tuple[str, str], set[tuple[str, str]]] = {}
         self.pool_lost = Counter(
             "livekit_operator_pool_lost_sessions_total",
             "Calls that lost their agent with its worker and got another one.",
@@ -67,10 +80,31 @@ class Metrics:
             self.pool_pods.labels(namespace, pool, state).set(status[field])
         for field, state in _POOL_SESSIONS.items():
             self.pool_sessions.labels(namespace, pool, state).set(status[field])
+        self._show_versions(namespace, pool, status["versions"])
+
+    def _show_versions(self, namespace: str, pool: str, versions: Sequence[Mapping[str, Any]]) -> None:
+        """Take over the versions that have a track now, and drop what was told of others."""
+        shown = {(v["revision"], v["track"].lower()): v for v in versions if v["track"] != "History"}
+        for revision, track in self._versions.get((namespace, pool), set()) - shown.keys():
+            labels = {"namespace": namespace, "pool": pool, "revision": revision, "track": track}
+            for metric in (self.version_pods, self.version_sessions):
+                metric.remove_by_labels(labels)
+        self._versions[namespace, pool] = set(shown)
+        for (revision, track), version in shown.items():
+            for metric, fields in ((self.version_pods, _VERSION_PODS), (self.version_sessions, _VERSION_SESSIONS)):
+                for field, state in fields.items():
+                    metric.labels(namespace, pool, revision, track, state).set(version[field])
 
     def forget_pool(self, namespace: str, pool: str) -> None:
         """Drop what is told of a pool that is gone."""
-        for metric in (self.pool_pods, self.pool_sessions, self.pool_lost):
+        self._versions.pop((namespace, pool), None)
+        for metric in (
+            self.pool_pods,
+            self.pool_sessions,
+            self.version_pods,
+            self.version_sessions,
+            self.pool_lost,
+        ):
             metric.remove_by_labels({"namespace": namespace, "pool": pool})
 
 
@@ -87,3 +121,5 @@ _POOL_SESSIONS = {
     "waitingSessions": "waiting",
     "remainingSessions": "remaining",
 }
+_VERSION_PODS = {"replicas": "present", "readyReplicas": "ready"}
+_VERSION_SESSIONS = {"activeSessions": "active", "sessions": "begun", "failedSessions": "failed"}

@@ -101,6 +101,37 @@ async def test_a_canary_is_judged_by_its_calls(world: World, failed: int, track:
         assert ("Warning", "RolledBack") in [event[:2] for event in world.events()]
 
 
+async def test_metrics_tell_the_versions_apart(world: World) -> None:
+    def told(metric: str) -> dict[tuple[str, ...], float]:
+        families = world.context.metrics.registry.collect()
+        samples = [s for family in families for s in family.samples if s.name == f"livekit_operator_pool_{metric}"]
+        labels = ("revision", "track", "state")
+        return {
+            tuple(s.labels[label] for label in labels): s.value for s in samples if s.labels["pool"] == "front-desk"
+        }
+
+    revision = await with_canary(world, analysis={"minSessions": 10, "maxFailedPercent": 20})
+    (former,) = tracks(world).keys() - {revision}
+    world.say(pods_of(world, "canary")[0], sessions=1, started=6, failed=2)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert told("version_pods") == {
+        (former, "stable", "present"): 2,
+        (former, "stable", "ready"): 2,
+        (revision, "canary", "present"): 1,
+        (revision, "canary", "ready"): 1,
+    }
+    sessions = told("version_sessions")
+    assert [sessions[revision, "canary", state] for state in ("active", "begun", "failed")] == [1, 6, 2]
+    assert sessions[former, "stable", "begun"] == 0
+    world.say(pods_of(world, "canary")[0], started=10, failed=2)
+    await rolled(world)
+    assert {labels[:2] for labels in told("version_sessions")} == {(revision, "stable")}, "the former one is history"
+    assert {labels[:2] for labels in told("version_pods")} == {(revision, "stable")}
+    world.kubernetes.vanish("VoiceAgentPool", NAMESPACE, "front-desk")
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert told("version_pods") == told("version_sessions") == {}
+
+
 @pytest.mark.parametrize("canary", [None, {"weight": 20}])
 async def test_a_version_that_never_becomes_ready_gives_way_again(world: World, canary: Any) -> None:
     await world.with_server()
