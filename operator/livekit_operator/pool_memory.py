@@ -17,6 +17,8 @@ RoomKey = tuple[str, str]
 PROMISE_SECONDS = 5.0
 # LiveKit drops a participant whose connection is dead after some 20 s; its room has been looked at many times by then.
 LOST_SECONDS = 300.0
+# What the API server refused is tried again after this time: a policy or a quota changes when people change it.
+REFUSED_SECONDS = 30.0
 # After so many looks a room is looked at whose agent no worker knows of: LiveKit lists one that died for some 20 s.
 _MISSED_LOOKS = (2, 5, 10, 20)
 
@@ -58,6 +60,48 @@ class ToldSessions:
     lines: Sequence[Mapping[str, str]]
 
 
+@dataclass(frozen=True)
+class Refusal:
+    """A write that the API server refused: what it was to become, until when it is not tried again, and the problem."""
+
+    wanted: str
+    until: datetime | None
+    problem: tuple[str, str]
+
+
+@dataclass
+class Refusals:
+    """What was refused at this pass, and at the one before, by what it was about."""
+
+    current: dict[str, Refusal] = field(default_factory=dict)
+    former: dict[str, Refusal] = field(default_factory=dict)
+
+    @property
+    def problem(self) -> tuple[str, str] | None:
+        """Return reason and message of the first one of this pass."""
+        return next((refusal.problem for refusal in self.current.values()), None)
+
+    def begin(self) -> None:
+        """Begin a pass."""
+        self.former, self.current = self.current, {}
+
+    def holds(self, what: str, wanted: str, now: datetime) -> bool:
+        """Return whether the same was refused a moment ago: that is then told of this pass as well."""
+        refusal = self.former.get(what)
+        if refusal is None or refusal.wanted != wanted or refusal.until is None or now >= refusal.until:
+            return False
+        self.current[what] = refusal
+        return True
+
+    def put(self, what: str, wanted: str, now: datetime, problem: tuple[str, str]) -> None:
+        """Note what was refused, and is not tried again for a while."""
+        self.current[what] = Refusal(wanted, now + timedelta(seconds=REFUSED_SECONDS), problem)
+
+    def tell(self, what: str, problem: tuple[str, str]) -> None:
+        """Note what cannot be now, and is tried at the next pass."""
+        self.current[what] = Refusal("", None, problem)
+
+
 @dataclass
 class PoolMemory:
     """What one pool's passes and its rooms' passes tell each other."""
@@ -84,6 +128,7 @@ class PoolMemory:
     """Rooms that have an agent of the pool, as LiveKit says."""
     silent: dict[str, datetime] = field(default_factory=dict)
     """Uids of pods that gave no answer when they were last asked, and when that was."""
+    refusals: Refusals = field(default_factory=Refusals)
     problem: tuple[str, str] | None = None
     """Reason and message why rooms get no agent."""
     told: ToldSessions | None = None

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
 from math import ceil
@@ -11,12 +10,13 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import Autoscaling, Schedule, VoiceAgentPool
 from livekit_operator.autoscaling import Demand, Desired, desired_replicas, minimum_now
 from livekit_operator.conditions import timestamp
-from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED, LABEL_BUSY
-from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, NotFound, ServerNotAllowed
+from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED
+from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerNotAllowed
 from livekit_operator.pool_memory import Free, PoolMemory
 from livekit_operator.reconcilers import children, pool_status, status, undeclared_rooms
 from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared
+from livekit_operator.reconcilers.pool_children import attempt, protect, provide
 from livekit_operator.reconcilers.pool_pods import Observation, observe
 from livekit_operator.reconcilers.pool_status import Standing
 from livekit_operator.reconcilers.reconcile import reconcile
@@ -27,7 +27,7 @@ from livekit_operator.resources import pool_versions as versions
 from livekit_operator.resources import voiceagentpool as build
 from livekit_operator.resources.livekitserver import key_digest
 from livekit_operator.resources.metadata import digest
-from livekit_operator.resources.pool_pods import PodInputs, build_pod, busy_patch, inputs_digest
+from livekit_operator.resources.pool_pods import PodInputs, build_pod, inputs_digest
 from livekit_operator.resources.pool_versions import PoolVersion
 from livekit_operator.resources.server_config import target_load
 from livekit_operator.rollout import CANARY, STABLE, Plan, Target, plan
@@ -57,6 +57,7 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     if access is None:
         return None
     memory = context.pools.setdefault(pool.key, PoolMemory())
+    memory.refusals.begin()
     observed = await observe(context, pool, memory)
     template = versions.build_template(pool, context.settings.agent_image, context.settings.provider_base_urls)
     wanted = versions.revision(template)
@@ -66,8 +67,8 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     _tell_rooms(context, pool, access, memory, observed)
     poll = context.settings.pool_poll_seconds
     try:
-        await _protect(context, pool, observed)
-        await children.ensure(context, pool, versions.build_version_map(pool, template))
+        await protect(context, pool, memory, observed)
+        await _remember(context, pool, memory, template)
         if wanted not in known:
             known = _known(context, pool)
         standing, again = await _progress(context, pool, server, access, memory, observed, known, wanted)
@@ -97,10 +98,11 @@ async def _progress(
     wanted: str,
 ) -> tuple[Standing, float]:
     """Bring versions and pods nearer to what is wanted; return how the pool stands and when to look again (seconds)."""
-    known = await _note_proven(context, pool, known, observed)
-    rollout = choose(pool.spec.rollout, wanted, _judged(known))
+    known = await _note_proven(context, pool, memory, known, observed)
+    kept = _kept(memory, known, wanted)
+    rollout = choose(pool.spec.rollout, kept, _judged(known))
     known = await _note_failed(context, pool, known, observed, memory, rollout, away=not is_ready(server.status))
-    rollout = choose(pool.spec.rollout, wanted, _judged(known))
+    rollout = choose(pool.spec.rollout, kept, _judged(known))
     rollout, inputs, again = await _inputs(context, pool, access, known, observed, rollout)
     # As many calls a pod as the version takes that serves, not the one that is yet to come.
     serving = versions.with_template(pool, known[rollout.stable].template)
@@ -110,9 +112,9 @@ async def _progress(
         desired = replace(desired, replicas=1, reason=reason)
     targets = _targets(pool, observed, known, rollout, inputs, desired)
     decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
-    refused = await _apply(context, pool, access, known, inputs, rollout, decided)
+    created = await _apply(context, pool, access, memory, known, inputs, rollout, decided)
     await _forget_former(context, pool, memory, known, observed, rollout, wanted)
-    problem = refused or rollout.problem or problem
+    problem = memory.refusals.problem or rollout.problem or problem
     standing = Standing(
         observed=observed,
         desired=desired,
@@ -120,7 +122,7 @@ async def _progress(
         rollout=replace(rollout, problem=problem),
         targets={target.track: target.version for target in targets},
         versions=sorted(known.values(), key=lambda version: (version.created, version.revision), reverse=True),
-        created=0 if refused else len(decided.create),
+        created=created,
         waiting=len(memory.waiting),
         target_load=target_load(server),
     )
@@ -137,6 +139,32 @@ def _known(context: Context, pool: VoiceAgentPool) -> dict[str, PoolVersion]:
     return {version.revision: version for version in found}
 
 
+async def _remember(context: Context, pool: VoiceAgentPool, memory: PoolMemory, template: versions.Template) -> None:
+    """Keep the wanted version, as far as it is taken."""
+
+    async def write() -> None:
+        await children.ensure(context, pool, versions.build_version_map(pool, template))
+
+    revision = versions.revision(template)
+    await attempt(context, memory, f"ConfigMap {versions.version_map_name(pool, revision)}", revision, write)
+
+
+def _kept(memory: PoolMemory, known: Mapping[str, PoolVersion], wanted: str) -> str:
+    """Return the version that is asked for, or where that could not be kept, the one that served last.
+
+    Raises Blocked when there is none.
+    """
+    refused = memory.refusals.problem
+    if wanted in known or refused is None:
+        return wanted
+    if not known:
+        raise Blocked(*refused)
+    return max(
+        known.values(),
+        key=lambda version: (not version.failed, bool(version.proven), version.proven or version.created),
+    ).revision
+
+
 def _judged(known: Mapping[str, PoolVersion]) -> list[Version]:
     return [_judged_version(version) for version in known.values()]
 
@@ -146,7 +174,11 @@ def _judged_version(version: PoolVersion) -> Version:
 
 
 async def _note_proven(
-    context: Context, pool: VoiceAgentPool, known: dict[str, PoolVersion], observed: Observation
+    context: Context,
+    pool: VoiceAgentPool,
+    memory: PoolMemory,
+    known: dict[str, PoolVersion],
+    observed: Observation,
 ) -> dict[str, PoolVersion]:
     """Note which version serves all calls now; return what is known then.
 
@@ -157,7 +189,7 @@ async def _note_proven(
         if _has_come(observed, version.revision) and (version.proven is None or version.proven != newest):
             # Not before what was noted last, whatever the clock says.
             moment = max(context.now(), newest + timedelta(seconds=1)) if newest else context.now()
-            return await _note(context, pool, known, version.revision, proven=timestamp(moment), failed=None)
+            return await _note(context, pool, memory, known, version.revision, proven=timestamp(moment), failed=None)
     return known
 
 
@@ -184,7 +216,7 @@ async def _note_failed(
         pods = [pod for pod in observed.staying if pod.view.revision == revision]
         if any(pod.serves and pod.has_served(now) for pod in pods):
             # From now on it may be unready for a moment, as when the server is away.
-            known = await _note(context, pool, known, version.revision, served="true", failed=None)
+            known = await _note(context, pool, memory, known, version.revision, served="true", failed=None)
             continue
         if version.failed:
             continue
@@ -197,7 +229,7 @@ async def _note_failed(
         if late and not blameless:
             words = [word for pod in pods[:1] for word in (pod.trouble, pod.crash) if word]
             reason = " ".join([f"no pod became ready within {deadline} s.", *words])
-            known = await _note(context, pool, known, version.revision, failed=reason[:1024])
+            known = await _note(context, pool, memory, known, version.revision, failed=reason[:1024])
     canary = pool.spec.rollout.canary
     if rollout.canary and canary and not known[rollout.canary].failed:
         started, failed = pool_status.version_sessions(observed, memory, rollout.canary)
@@ -205,10 +237,10 @@ async def _note_failed(
         ended = started - sum(p.view.sessions or 0 for p in observed.pods if p.view.revision == rollout.canary)
         match judge_canary(canary.analysis, sessions=max(0, ended), failed=failed):
             case "Promote":
-                known = await _note(context, pool, known, rollout.canary, proven=timestamp(now))
+                known = await _note(context, pool, memory, known, rollout.canary, proven=timestamp(now))
             case "Fail":
                 reason = f"{failed} of its {ended} calls failed."
-                known = await _note(context, pool, known, rollout.canary, served="true", failed=reason)
+                known = await _note(context, pool, memory, known, rollout.canary, served="true", failed=reason)
             case "Wait":
                 pass
     return known
@@ -223,13 +255,26 @@ def _has_come(observed: Observation, revision: str) -> bool:
 
 
 async def _note(
-    context: Context, pool: VoiceAgentPool, known: dict[str, PoolVersion], revision: str, **notes: str | None
+    context: Context,
+    pool: VoiceAgentPool,
+    memory: PoolMemory,
+    known: dict[str, PoolVersion],
+    revision: str,
+    **notes: str | None,
 ) -> dict[str, PoolVersion]:
-    """Write `served`, `proven` or `failed` to a version's ConfigMap; None takes a note away."""
+    """Write `served`, `proven` or `failed` to a version's ConfigMap, as far as it is taken; None takes a note away."""
     annotations = {"served": ANNOTATION_SERVED, "proven": ANNOTATION_PROVEN, "failed": ANNOTATION_FAILED}
     name = versions.version_map_name(pool, revision)
     patch = {"metadata": {"annotations": {annotations[note]: text for note, text in notes.items()}}}
-    written = await context.kubernetes.merge("ConfigMap", pool.metadata.namespace, name, patch)
+    written: Manifest = {}
+
+    async def write() -> None:
+        written.update(await context.kubernetes.merge("ConfigMap", pool.metadata.namespace, name, patch))
+
+    # The same whatever their texts, which tell the time.
+    what = f"the annotations {', '.join(sorted(annotations[note] for note in notes))} of ConfigMap {name}"
+    if not await attempt(context, memory, what, "", write):
+        return known
     context.children["ConfigMap"].put(written)
     if notes.get("failed"):
         await status.emit(context, pool, "Warning", "RolloutFailed", f"Revision {revision}: {notes['failed']}")
@@ -313,7 +358,7 @@ async def _forget_former(
         key = (pool.metadata.namespace, versions.version_map_name(pool, revision))
         memory.gone.pop(revision, None)
         if manifest := context.children["ConfigMap"].get(key):
-            await children.remove(context, "ConfigMap", manifest)
+            await _remove(context, memory, "ConfigMap", manifest)
 
 
 # --- Pods -------------------------------------------------------------------------------------------------------------
@@ -396,24 +441,26 @@ async def _apply(
     context: Context,
     pool: VoiceAgentPool,
     access: ServerAccess,
+    memory: PoolMemory,
     known: Mapping[str, PoolVersion],
     inputs: Mapping[str, PodInputs],
     rollout: Rollout,
     decided: Plan,
-) -> Problem | None:
-    """Make what pods need as desired, then delete and create the pods that were decided on.
+) -> int:
+    """Make what pods need as desired, then delete and create the pods that were decided on; return how many came.
 
-    Returns why no more could be created: a quota, a policy, overrides that collide. What is there goes on serving.
+    A quota, a policy or overrides that collide may keep them from coming: the memory then has the problem, and what is
+    there goes on serving.
     """
-    await children.ensure(context, pool, build.build_credentials(pool, access.keys.api_key, access.keys.api_secret))
-    await children.ensure(context, pool, build.build_service_account(pool))
-    await children.ensure(context, pool, build.build_network_policy(pool, context.settings.namespace))
+    sufficient = await provide(context, pool, access, memory)
     # What leaves goes first: under a quota it makes the room for what comes.
     for name in decided.delete:
         manifest = context.children["Pod"].get((pool.metadata.namespace, name))
         if manifest is not None:
-            await children.remove(context, "Pod", manifest)
-    for track in decided.create:
+            await _remove(context, memory, "Pod", manifest)
+    if not sufficient:
+        return 0
+    for number, track in enumerate(decided.create):
         version = known[(track == CANARY and (rollout.canary or rollout.retried)) or rollout.stable]
         suffix = secrets.token_hex(3)
         try:
@@ -422,35 +469,21 @@ async def _apply(
         except NamespaceTerminating:
             raise
         except Blocked as blocked:
-            return blocked.reason, blocked.message
+            memory.refusals.tell("Pod", (blocked.reason, blocked.message))
+            return number
         except KubernetesError as error:
             if not error.refused:
                 raise
             # It names the pod, which is another one at each try.
-            return "KubernetesRefused", f"The API server refused: {str(error).replace(suffix, '…')}."
-    return None
+            words = f"The API server refused: {str(error).replace(suffix, '…')}."
+            memory.refusals.tell("Pod", ("KubernetesRefused", words))
+            return number
+    return len(decided.create)
 
 
-async def _protect(context: Context, pool: VoiceAgentPool, observed: Observation) -> None:
-    """Keep evictions off pods with calls, and off those alone.
-
-    Never are fewer protected than have calls: marks go before the budget is lowered, and come after it is raised.
-    """
-    pods = [pod for pod in observed.staying if "deletionTimestamp" not in pod.manifest["metadata"]]
-    marked = {pod.view.name for pod in pods if (pod.manifest["metadata"].get("labels") or {}).get(LABEL_BUSY)}
-    # One that never said whether it has calls stays as it is.
-    busy = {p.view.name for p in pods if p.view.sessions or (p.view.sessions is None and p.view.name in marked)}
-    for name in sorted(marked - busy):
-        await _mark(context, pool, name, busy=False)
-    await children.ensure(context, pool, build.build_budget(pool, len(busy)))
-    for name in sorted(busy - marked):
-        await _mark(context, pool, name, busy=True)
-
-
-async def _mark(context: Context, pool: VoiceAgentPool, name: str, *, busy: bool) -> None:
-    with suppress(NotFound):
-        written = await context.kubernetes.merge("Pod", pool.metadata.namespace, name, busy_patch(busy))
-        context.children["Pod"].put(written)
+async def _remove(context: Context, memory: PoolMemory, kind: str, manifest: Manifest) -> None:
+    what = f"the deletion of {kind} {manifest['metadata']['name']}"
+    await attempt(context, memory, what, "", lambda: children.remove(context, kind, manifest))
 
 
 # --- Rooms ------------------------------------------------------------------------------------------------------------

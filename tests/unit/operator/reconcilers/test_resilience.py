@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from livekit_operator.dispatching import LONELY_SECONDS
 from livekit_operator.errors import KubernetesError, ServerUnreachable
 from livekit_operator.resources.meetingroom import NEVER_SECONDS
@@ -58,6 +60,106 @@ async def test_what_leaves_makes_room_under_a_quota(world: World) -> None:
     await world.reconcile("VoiceAgentPool", "front-desk")
     assert {pod["metadata"]["name"] for pod in world.agent_pods(leaving=True)} == broken
     assert world.ready("VoiceAgentPool", "front-desk") == ("False", "KubernetesRefused")
+
+
+CHILDREN = {
+    "ConfigMap": "front-desk-agent-",
+    "Secret": "front-desk-agent",
+    "ServiceAccount": "front-desk-agent",
+    "NetworkPolicy": "front-desk-agent",
+    "PodDisruptionBudget": "front-desk-busy",
+}
+
+
+@pytest.mark.parametrize("error", [(403, "Forbidden"), (400, "BadRequest"), (422, "Invalid")])
+@pytest.mark.parametrize(("kind", "name"), CHILDREN.items())
+async def test_a_pool_goes_on_whatever_of_it_is_refused(
+    world: World, kind: str, name: str, error: tuple[int, str]
+) -> None:
+    await world.with_server()
+    await world.with_pool(replicas=3)
+    dead, busy, idle = world.agent_pods()
+    if kind == "ConfigMap":  # of a new version
+        world.kubernetes.edit("VoiceAgentPool", NAMESPACE, "front-desk", {"spec": {"idleProcesses": 7}})
+    else:
+        world.kubernetes.vanish(kind, NAMESPACE, name)
+    world.kubernetes.fail("apply", kind, KubernetesError(*error, "admission webhook denied the request"))
+    world.kubernetes.edit("Pod", NAMESPACE, dead["metadata"]["name"], {"phase": "Failed"}, status=True)
+    world.say(busy, sessions=2)
+    world.forget()
+    for _ in range(10):
+        assert await world.reconcile("VoiceAgentPool", "front-desk") == 2.0, "its pods are looked at as ever"
+        world.clock.advance(2)
+    refused = [read for read in world.kubernetes.reads if read.startswith(f"get {kind}/{name}")]
+    assert len(refused) == 1, "it is not asked for again at each look"
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "KubernetesRefused")
+    message = world.message("VoiceAgentPool", "front-desk")
+    assert f"{kind} {name}" in message
+    assert "admission webhook denied the request" in message
+    assert len([event for event in world.events() if event[1] == "KubernetesRefused"]) == 1
+    names = {pod["metadata"]["name"] for pod in world.agent_pods()}
+    assert {busy["metadata"]["name"], idle["metadata"]["name"]} <= names
+    assert dead["metadata"]["name"] not in names
+    replaced = kind in ("ConfigMap", "PodDisruptionBudget")
+    assert len(names) == (3 if replaced else 2), "no pod comes that could not do without it"
+    assert "livekit-operator.dev/busy" in world.get("Pod", busy["metadata"]["name"])["metadata"]["labels"]
+    status = world.get("VoiceAgentPool", "front-desk")["status"]
+    assert (status["activeSessions"], status["busyReplicas"]) == (2, 1)
+    world.kubernetes.edit("VoiceAgentPool", NAMESPACE, "front-desk", {"spec": {"replicas": 1}})
+    await world.settle()
+    assert idle["metadata"]["name"] in {pod["metadata"]["name"] for pod in world.agent_pods(leaving=True)}
+    world.kubernetes.heal()
+    world.clock.advance(10)
+    await world.settle()
+    world.run_pods()
+    await world.settle()
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+
+
+async def test_a_pool_without_any_version_says_what_is_refused(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool())
+    world.kubernetes.fail("apply", "ConfigMap", KubernetesError(403, "Forbidden", "exceeded quota: small"))
+    assert await world.reconcile("VoiceAgentPool", "front-desk") == 2.0
+    assert "ConfigMap front-desk-agent-" in world.message("VoiceAgentPool", "front-desk")
+    world.kubernetes.heal()
+    world.clock.advance(30)
+    await world.settle()
+    assert len(world.agent_pods()) == 1
+
+
+async def test_a_pool_goes_on_with_what_is_there_though_its_change_is_refused(world: World) -> None:
+    await world.with_server()
+    await world.with_pool()
+    (dead,) = world.agent_pods()
+    for kind in ("ServiceAccount", "NetworkPolicy"):
+        changed = {"metadata": {"annotations": {"livekit-operator.dev/applied": None}}}
+        world.kubernetes.edit(kind, NAMESPACE, "front-desk-agent", changed)
+        world.kubernetes.fail("apply", kind, KubernetesError(403, "Forbidden", "no"))
+    world.kubernetes.edit("Pod", NAMESPACE, dead["metadata"]["name"], {"phase": "Failed"}, status=True)
+    await world.settle()
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "KubernetesRefused")
+    assert len(world.agent_pods()) == 1
+    world.clock.advance(30)
+
+
+async def test_marks_and_notes_that_are_refused_stop_nothing(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool(replicas=2))
+    for kind in ("Pod", "ConfigMap"):
+        world.kubernetes.fail("merge", kind, KubernetesError(403, "Forbidden", f"no changes of a {kind}"))
+    world.kubernetes.fail("delete", "Pod", KubernetesError(403, "Forbidden", "no ends"))
+    await world.settle()
+    world.run_pods()
+    first, _ = world.agent_pods()
+    world.say(first, sessions=1)
+    world.kubernetes.edit("Pod", NAMESPACE, first["metadata"]["name"], {"phase": "Failed"}, status=True)
+    await world.settle()
+    assert len(world.agent_pods()) == 3, "the dead one is replaced though it cannot be removed"
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "KubernetesRefused")
+    world.clock.advance(30)
 
 
 async def test_a_worker_that_never_answered_may_be_full(world: World) -> None:

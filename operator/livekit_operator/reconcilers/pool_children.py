@@ -1,0 +1,92 @@
+"""What a pool has beside its pods, made as far as the API server lets us.
+
+A quota or an admission policy may refuse any of it. That is told, and tried again later; what is there goes on being
+looked after, and only a pod that could not do without is not made.
+"""
+
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.constants import LABEL_BUSY
+from livekit_operator.engine.cache import Manifest, key_of
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, NotFound
+from livekit_operator.pool_memory import PoolMemory
+from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.pool_pods import Observation
+from livekit_operator.resources import voiceagentpool as build
+from livekit_operator.resources.metadata import digest
+from livekit_operator.resources.pool_pods import busy_patch
+
+
+async def attempt(
+    context: Context, memory: PoolMemory, what: str, wanted: str, write: Callable[[], Awaitable[object]]
+) -> bool:
+    """Write `what`, to become as `wanted`; return whether that was accepted.
+
+    What is refused is kept in the memory. The same is not written again for a while.
+    """
+    if memory.refusals.holds(what, wanted, context.now()):
+        return False
+    try:
+        await write()
+    except NamespaceTerminating:
+        raise
+    except Blocked as blocked:
+        memory.refusals.tell(what, (blocked.reason, blocked.message))
+    except KubernetesError as error:
+        if not error.refused:
+            raise
+        problem = ("KubernetesRefused", f"The API server refused {what}: {error}.")
+        memory.refusals.put(what, wanted, context.now(), problem)
+    else:
+        return True
+    return False
+
+
+async def ensure(context: Context, pool: VoiceAgentPool, memory: PoolMemory, desired: Manifest) -> bool:
+    """Make a child as desired; return whether it is so now."""
+    what = f"{desired['kind']} {desired['metadata']['name']}"
+    return await attempt(context, memory, what, digest(desired), lambda: children.ensure(context, pool, desired))
+
+
+async def provide(context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory) -> bool:
+    """Make what pods need as desired; return whether new ones can do with what is there then."""
+    keys = access.keys
+    # One with a former key would be taken for one that has the new key.
+    sufficient = await ensure(context, pool, memory, build.build_credentials(pool, keys.api_key, keys.api_secret))
+    for desired in (build.build_service_account(pool), build.build_network_policy(pool, context.settings.namespace)):
+        made = await ensure(context, pool, memory, desired)
+        sufficient = (made or _is_there(context, pool, desired)) and sufficient
+    return sufficient
+
+
+def _is_there(context: Context, pool: VoiceAgentPool, desired: Manifest) -> bool:
+    known = context.children[desired["kind"]].get(key_of(desired))
+    return known is not None and children.is_owned(pool, known)
+
+
+async def protect(context: Context, pool: VoiceAgentPool, memory: PoolMemory, observed: Observation) -> None:
+    """Keep evictions off pods with calls, and off those alone.
+
+    Never are fewer protected than have calls: marks go before the budget is lowered, and come after it is raised. They
+    come also where the budget is refused: they keep autoscalers of nodes away.
+    """
+    pods = [pod for pod in observed.staying if "deletionTimestamp" not in pod.manifest["metadata"]]
+    marked = {pod.view.name for pod in pods if (pod.manifest["metadata"].get("labels") or {}).get(LABEL_BUSY)}
+    # One that never said whether it has calls stays as it is.
+    busy = {p.view.name for p in pods if p.view.sessions or (p.view.sessions is None and p.view.name in marked)}
+    kept = {name for name in sorted(marked - busy) if not await _mark(context, pool, memory, name, busy=False)}
+    await ensure(context, pool, memory, build.build_budget(pool, len(busy | kept)))
+    for name in sorted(busy - marked):
+        await _mark(context, pool, memory, name, busy=True)
+
+
+async def _mark(context: Context, pool: VoiceAgentPool, memory: PoolMemory, name: str, *, busy: bool) -> bool:
+    async def write() -> None:
+        with suppress(NotFound):
+            written = await context.kubernetes.merge("Pod", pool.metadata.namespace, name, busy_patch(busy))
+            context.children["Pod"].put(written)
+
+    return await attempt(context, memory, f"the mark of Pod {name}", str(busy), write)
