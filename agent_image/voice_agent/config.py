@@ -76,6 +76,14 @@ class TtsConfig(_Section):
     base_url: ProviderUrl | None = None
 
 
+class VadConfig(_Section):
+    """Voice activity detection."""
+
+    min_speech_duration_ms: Milliseconds = 50
+    min_silence_duration_ms: Milliseconds | None = None
+    activation_threshold: float = Field(0.5, gt=0, lt=1)
+
+
 class TurnHandlingConfig(_Section):
     """Who speaks when."""
 
@@ -109,6 +117,7 @@ class AgentConfig(_Section):
     stt: SttConfig = SttConfig()
     llm: LlmConfig = LlmConfig()
     tts: TtsConfig = TtsConfig()
+    vad: VadConfig = VadConfig()
     turn_handling: TurnHandlingConfig = TurnHandlingConfig()
 
 

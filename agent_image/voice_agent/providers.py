@@ -23,11 +23,13 @@ VAD_SILENCE = 0.55  # the plugin's own default, in seconds
 
 
 def vad_silence(config: AgentConfig) -> float:
-    """Silence after which speech is over for the voice activity detector.
+    """Seconds of silence after which speech is over for the voice activity detector.
 
-    Shorter than the provider's endpointing, where that ends the turns: a detector still hearing speech when the
-    turn ends would be reset in the middle of it.
+    Unless it is configured, it is shorter than the provider's endpointing, where that ends the turns: a detector still
+    hearing speech when the turn ends would be reset in the middle of it.
     """
+    if config.vad.min_silence_duration_ms is not None:
+        return config.vad.min_silence_duration_ms / 1000
     if config.turn_handling.detection != "stt":
         return VAD_SILENCE
     return min(VAD_SILENCE, max(config.stt.endpointing_ms / 1000 - 0.1, 0.2))
@@ -77,7 +79,11 @@ def build_tts(config: TtsConfig, api_key: str) -> TtsPlugin:
 
 def build_vad(config: AgentConfig) -> agents.vad.VAD:
     """The voice activity detector; its model ships inside the plugin's package."""
-    return silero.VAD.load(min_silence_duration=vad_silence(config))
+    return silero.VAD.load(
+        min_speech_duration=config.vad.min_speech_duration_ms / 1000,
+        min_silence_duration=vad_silence(config),
+        activation_threshold=config.vad.activation_threshold,
+    )
 
 
 @functools.cache

@@ -199,6 +199,12 @@ WRONG = [
     ("too hot", POOL, {"spec.agent.llm.temperature": 3}, "spec.agent.llm.temperature", "less than or equal to 2"),
     ("no key", POOL, {"spec.agent.stt.apiKeySecretRef": {"name": "x"}}, "spec.agent.stt.apiKeySecretRef.key",
      "Required value"),
+    ("too short a silence", POOL, {"spec.agent.vad": {"minSilenceDurationMs": 9}},
+     "spec.agent.vad.minSilenceDurationMs", "greater than or equal to 10"),
+    ("speech that never is", POOL, {"spec.agent.vad": {"activationThreshold": 1}},
+     "spec.agent.vad.activationThreshold", "less than or equal to 0.95"),
+    ("speech of no length", POOL, {"spec.agent.vad": {"minSpeechDurationMs": -1}},
+     "spec.agent.vad.minSpeechDurationMs", "greater than or equal to 0"),
     ("delays reversed", POOL, {"spec.agent.turnHandling": {"minEndpointingDelayMs": 4000}},
      "spec.agent.turnHandling.minEndpointingDelayMs", "must not be above maxEndpointingDelayMs"),
     ("name with a space", POOL, {"spec.agentName": "front desk"}, "spec.agentName", "match"),
@@ -241,7 +247,7 @@ WRONG = [
     ("arguments of nothing", POOL, {"spec.agent.args": ["start"]}, "spec.agent.args", "args need a command"),
     *[(f"own agent with {field}", POOL, {"spec.agent": {**OWN_AGENT, field: value}}, f"spec.agent.{field}",
        f"{field} is for the stock agent")
-      for field, value in (("instructions", "x"), ("greeting", "x"), ("turnHandling", {}),
+      for field, value in (("instructions", "x"), ("greeting", "x"), ("vad", {}), ("turnHandling", {}),
                            *((part, POOL["spec"]["agent"][part]) for part in ("stt", "llm", "tts")))],
     *[(f"stock agent without {field}", POOL,
        {"spec.agent": {k: v for k, v in POOL["spec"]["agent"].items() if k != field}}, f"spec.agent.{field}",
@@ -462,6 +468,17 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
             id="proxies",
         ),
         pytest.param(POOL, {"spec.agent.image": "mirror.example.com/agent@sha256:" + "a" * 64}, id="a mirrored agent"),
+        pytest.param(
+            POOL,
+            {
+                "spec.agent.vad": {
+                    "minSpeechDurationMs": 0,
+                    "minSilenceDurationMs": 10000,
+                    "activationThreshold": 0.05,
+                }
+            },
+            id="a detector of voices",
+        ),
         pytest.param(POOL, {"spec.podTemplate": {"nodeSelector": {"pool": "voice"}}}, id="placed"),
         pytest.param(POOL, {"spec.replicas": 0}, id="none"),
         pytest.param(POOL, {"spec.drainTimeoutSeconds": 5, "spec.terminationGracePeriodSeconds": 5}, id="grace"),

@@ -27,7 +27,7 @@ OPERATOR_VARIABLES = (
 # What the stock agent has beside: its keys by role, and where its code is.
 STOCK_VARIABLES = ("LLM_API_KEY", "PYTHONPATH", "STT_API_KEY", "TTS_API_KEY")
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
-_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "turnHandling")
+_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "vad", "turnHandling")
 _REQUIRED_STOCK_FIELDS = ("instructions", "stt", "llm", "tts")
 
 
@@ -96,6 +96,28 @@ class TextToSpeech(Provider):
         default="aura-2-andromeda-en", description="Voice of the provider.", min_length=1, max_length=128
     )
     sample_rate: Literal[8000, 16000, 24000, 48000] = Field(default=24000, description="Samples a second (Hz).")
+
+
+class VoiceActivityDetection(ApiModel):
+    """How the agent tells speech from silence, by Silero's model inside the pod."""
+
+    min_speech_duration_ms: int = Field(
+        default=50, description="Speech in milliseconds after which the caller counts as speaking.", ge=0, le=10000
+    )
+    min_silence_duration_ms: int | None = Field(
+        default=None,
+        description="Silence in milliseconds after which speech is over. When left out 550, and with turn detection "
+        "`stt` at most 100 less than `stt.endpointingMs`, but not below 200: a detector that still hears speech when "
+        "the provider ends the turn is reset.",
+        ge=10,
+        le=10000,
+    )
+    activation_threshold: float = Field(
+        default=0.5,
+        description="Probability of speech above which sound counts as speech; higher in noisy places.",
+        ge=0.05,
+        le=0.95,
+    )
 
 
 class TurnHandling(ApiModel):
@@ -266,7 +288,8 @@ class AgentSpec(ApiModel):
     stt: SpeechToText | None = Field(default=None, description="How the agent hears.")
     llm: LanguageModel | None = Field(default=None, description="How the agent thinks.")
     tts: TextToSpeech | None = Field(default=None, description="How the agent speaks.")
-    # No default: beside command it would count as given.
+    # No defaults: beside command they would count as given.
+    vad: VoiceActivityDetection | None = Field(default=None, description="How the agent tells speech from silence.")
     turn_handling: TurnHandling | None = Field(
         default=None, description="When the agent speaks, and when it stops for the caller."
     )

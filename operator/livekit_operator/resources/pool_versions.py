@@ -166,6 +166,8 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         config["metricsPort"] = spec["metricsPort"]
     if not agent.stock:
         return config
+    if agent.vad:  # so is this
+        config["vad"] = agent.vad.model_dump(by_alias=True)
     base_urls = template.get("providerBaseUrls", {})
     return {
         **config,

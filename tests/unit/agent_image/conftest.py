@@ -42,6 +42,7 @@ def document() -> dict[str, Any]:
         },
         "llm": {"provider": "openai", "model": "gpt-4o-mini", "temperature": None, "baseUrl": None},
         "tts": {"provider": "deepgram", "model": "aura-2-andromeda-en", "sampleRate": 24000, "baseUrl": None},
+        "vad": {"minSpeechDurationMs": 50, "minSilenceDurationMs": None, "activationThreshold": 0.5},
         "turnHandling": {
             "detection": "stt",
             "minEndpointingDelayMs": 500,

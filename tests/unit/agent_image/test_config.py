@@ -55,6 +55,8 @@ def test_a_greeting_may_be_missing(document: dict[str, Any], greeting: str | Non
         ("llm.baseUrl", "ftp://example", "llm.baseUrl: Value error, must be an http, https, ws or wss URL"),
         ("llm.baseUrl", "https://user:pass@example/v1", "must not carry credentials"),
         ("tts.baseUrl", "https://example/v1?key=1", "must have neither a query nor a fragment"),
+        ("vad.minSpeechDurationMs", -1, "vad.minSpeechDurationMs"),
+        ("vad.activationThreshold", 1, "vad.activationThreshold"),
         ("turnHandling.detection", "magic", "turnHandling.detection"),
         ("turnHandling.maxEndpointingDelayMs", 100, "must not be below minEndpointingDelayMs"),
     ],

@@ -2,8 +2,10 @@
 
 import json
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
+from livekit.plugins import silero
 
 from voice_agent import config as configuration
 from voice_agent.config import AgentConfig
@@ -42,6 +44,36 @@ def test_silence_is_waited_for_once(
     config = configuration.parse(json.dumps(document))
     assert endpointing_delay(delay_ms, config) == seconds
     assert vad_silence(config) == vad
+
+
+@pytest.mark.parametrize("detection", ["stt", "vad"])
+@pytest.mark.parametrize("silence_ms", [100, 1500])
+def test_a_configured_silence_is_kept(document: dict[str, Any], detection: str, silence_ms: int) -> None:
+    document["turnHandling"]["detection"] = detection
+    document["vad"]["minSilenceDurationMs"] = silence_ms
+    assert vad_silence(configuration.parse(json.dumps(document))) == silence_ms / 1000
+
+
+@pytest.mark.parametrize(
+    ("vad", "options"),
+    [
+        ({}, {"min_speech_duration": 0.05, "min_silence_duration": 0.4, "activation_threshold": 0.5}),
+        (
+            {"minSpeechDurationMs": 120, "minSilenceDurationMs": 800, "activationThreshold": 0.7},
+            {"min_speech_duration": 0.12, "min_silence_duration": 0.8, "activation_threshold": 0.7},
+        ),
+    ],
+)
+def test_the_detector_a_process_is_warmed_with_follows_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, document: dict[str, Any], vad: dict[str, Any], options: dict[str, float]
+) -> None:
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    document["vad"] = vad
+    load = Mock(return_value=None)
+    monkeypatch.setattr(silero.VAD, "load", load)
+    build.__wrapped__(configuration.parse(json.dumps(document)))
+    load.assert_called_once_with(**options)
 
 
 def test_plugins_follow_the_configuration(monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> None:

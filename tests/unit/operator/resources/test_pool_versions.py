@@ -46,7 +46,7 @@ def as_stored(pool: VoiceAgentPool, wanted: Template) -> Manifest:
         pytest.param({"replicas": 5}, True, id="number"),
         pytest.param({"autoscaling": {"maxReplicas": 3}}, True, id="limits"),
         pytest.param({"rollout": {"maxSurge": 2}}, True, id="rollout"),
-        pytest.param({"agent": agent(env=[], turnHandling=None)}, True, id="nothing said twice"),
+        pytest.param({"agent": agent(env=[], vad=None, turnHandling=None)}, True, id="nothing said twice"),
         pytest.param({"podTemplate": {"labels": {}}}, True, id="empty overrides"),
         pytest.param({"sessionsPerPod": 5}, False, id="capacity"),
         pytest.param({"idleProcesses": 5}, False, id="idle processes"),
@@ -57,6 +57,7 @@ def as_stored(pool: VoiceAgentPool, wanted: Template) -> Manifest:
         pytest.param({"resources": {"requests": {"cpu": "1"}}}, False, id="size"),
         pytest.param({"podTemplate": POD_TEMPLATE}, False, id="overrides"),
         pytest.param({"agent": agent(instructions="Be long.")}, False, id="instructions"),
+        pytest.param({"agent": agent(vad={"minSpeechDurationMs": 80})}, False, id="voice activity"),
         pytest.param({"agent": agent(turnHandling={"detection": "vad"})}, False, id="turn handling"),
         pytest.param({"agent": agent(env=[{"name": "TZ", "value": "UTC"}])}, False, id="variable"),
         pytest.param({"agent": manifests.own_agent()}, False, id="own agent"),
@@ -192,6 +193,16 @@ def test_the_stock_agents_configuration_speaks_of_the_agent_and_holds_no_key() -
     assert config["turnHandling"]["minInterruptionMs"] == 300
     assert "metricsPort" not in config
     assert "apiKeySecretRef" not in json.dumps(config)
+
+
+def test_what_an_older_stock_image_does_not_know_is_configured_only_where_it_is_written() -> None:
+    assert "vad" not in pool_versions.build_agent_config(template())
+    config = pool_versions.build_agent_config(template(agent=agent(vad={"activationThreshold": 0.7})))
+    assert config["vad"] == {
+        "minSpeechDurationMs": 50,
+        "minSilenceDurationMs": None,
+        "activationThreshold": 0.7,
+    }
 
 
 def test_agents_that_have_no_time_are_given_the_least_they_take() -> None:
