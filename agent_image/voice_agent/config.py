@@ -119,6 +119,7 @@ class AgentConfig(_Section):
     tts: TtsConfig = TtsConfig()
     vad: VadConfig = VadConfig()
     turn_handling: TurnHandlingConfig = TurnHandlingConfig()
+    audio_only: bool = True
 
 
 def parse(text: str | bytes) -> AgentConfig:

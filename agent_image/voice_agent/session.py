@@ -61,19 +61,14 @@ def endpointing_delay(since_speech_ms: int, config: AgentConfig) -> float:
     return max(since_speech_ms - already_waited, 0) / 1000
 
 
-async def entrypoint(ctx: JobContext) -> None:
-    """One call, from joining the room to handing over to the session's own tasks."""
-    config: AgentConfig = ctx.proc.userdata["config"]
-    plugins: Plugins = ctx.proc.userdata["plugins"]
-    ctx.log_context_fields = {"room": ctx.job.room.name, "job_id": ctx.job.id}
+def subscription(config: AgentConfig) -> AutoSubscribe:
+    """Which of the room's tracks the agent receives; text streams are none of them."""
+    return AutoSubscribe.AUDIO_ONLY if config.audio_only else AutoSubscribe.SUBSCRIBE_ALL
 
-    proxies.use_in(ctx)
-    # joining, the session's start and the provider's handshake all take a round trip or more: do them at once
-    joining = asyncio.create_task(ctx.connect(auto_subscribe=AutoSubscribe.AUDIO_ONLY))
-    plugins.tts.prewarm()
-    await asyncio.sleep(0)  # session.start() would join too, with other options: let ours be first at the lock
 
-    session = AgentSession[None](
+def build_session(config: AgentConfig, plugins: Plugins) -> AgentSession[None]:
+    """The session of a call, not started."""
+    return AgentSession[None](
         vad=plugins.vad,
         stt=plugins.stt,
         llm=plugins.llm,
@@ -83,17 +78,37 @@ async def entrypoint(ctx: JobContext) -> None:
         # nobody reads the last words of a caller who has hung up; the library would keep the job for 2 s to get them
         session_close_transcript_timeout=0.1,
     )
+
+
+def room_options(config: AgentConfig) -> room_io.RoomOptions:
+    """What passes between the session and the room: sound and text, both ways."""
+    return room_io.RoomOptions(
+        video_input=False,
+        text_output=room_io.TextOutputOptions(sync_transcription=config.turn_handling.aligned_transcript),
+        # presence.py decides when to leave: the library leaves with the first participant, others or not
+        close_on_disconnect=False,
+    )
+
+
+async def entrypoint(ctx: JobContext) -> None:
+    """One call, from joining the room to handing over to the session's own tasks."""
+    config: AgentConfig = ctx.proc.userdata["config"]
+    plugins: Plugins = ctx.proc.userdata["plugins"]
+    ctx.log_context_fields = {"room": ctx.job.room.name, "job_id": ctx.job.id}
+
+    proxies.use_in(ctx)
+    # joining, the session's start and the provider's handshake all take a round trip or more: do them at once
+    joining = asyncio.create_task(ctx.connect(auto_subscribe=subscription(config)))
+    plugins.tts.prewarm()
+    await asyncio.sleep(0)  # session.start() would join too, with other options: let ours be first at the lock
+
+    session = build_session(config, plugins)
     report_failures(ctx, session, ProviderErrorBoard.default(), config)
     leave_with_the_last(ctx, session)
     await session.start(
         Agent(instructions=config.instructions),
         room=ctx.room,
-        room_options=room_io.RoomOptions(
-            video_input=False,
-            text_output=room_io.TextOutputOptions(sync_transcription=config.turn_handling.aligned_transcript),
-            # presence.py decides when to leave: the library leaves with the first participant, others or not
-            close_on_disconnect=False,
-        ),
+        room_options=room_options(config),
         record=False,
     )
     await joining

@@ -248,6 +248,7 @@ WRONG = [
     *[(f"own agent with {field}", POOL, {"spec.agent": {**OWN_AGENT, field: value}}, f"spec.agent.{field}",
        f"{field} is for the stock agent")
       for field, value in (("instructions", "x"), ("greeting", "x"), ("vad", {}), ("turnHandling", {}),
+                           ("audioOnly", True),
                            *((part, POOL["spec"]["agent"][part]) for part in ("stt", "llm", "tts")))],
     *[(f"stock agent without {field}", POOL,
        {"spec.agent": {k: v for k, v in POOL["spec"]["agent"].items() if k != field}}, f"spec.agent.{field}",
@@ -475,9 +476,10 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
                     "minSpeechDurationMs": 0,
                     "minSilenceDurationMs": 10000,
                     "activationThreshold": 0.05,
-                }
+                },
+                "spec.agent.audioOnly": False,
             },
-            id="a detector of voices",
+            id="a detector of voices, and video",
         ),
         pytest.param(POOL, {"spec.podTemplate": {"nodeSelector": {"pool": "voice"}}}, id="placed"),
         pytest.param(POOL, {"spec.replicas": 0}, id="none"),

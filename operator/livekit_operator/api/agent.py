@@ -27,7 +27,7 @@ OPERATOR_VARIABLES = (
 # What the stock agent has beside: its keys by role, and where its code is.
 STOCK_VARIABLES = ("LLM_API_KEY", "PYTHONPATH", "STT_API_KEY", "TTS_API_KEY")
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
-_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "vad", "turnHandling")
+_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "vad", "turnHandling", "audioOnly")
 _REQUIRED_STOCK_FIELDS = ("instructions", "stt", "llm", "tts")
 
 
@@ -292,6 +292,12 @@ class AgentSpec(ApiModel):
     vad: VoiceActivityDetection | None = Field(default=None, description="How the agent tells speech from silence.")
     turn_handling: TurnHandling | None = Field(
         default=None, description="When the agent speaks, and when it stops for the caller."
+    )
+    audio_only: bool | None = Field(
+        default=None,
+        description="Subscribe to audio tracks alone; true when left out. With false the agent receives video as well, "
+        "as livekit-agents does by default: for a derivate of the stock image, the stock agent looks at none. Text "
+        "from callers and transcripts are no tracks, and pass either way.",
     )
 
     @property

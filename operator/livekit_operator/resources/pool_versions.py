@@ -166,8 +166,11 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         config["metricsPort"] = spec["metricsPort"]
     if not agent.stock:
         return config
-    if agent.vad:  # so is this
+    # Nor does it know these.
+    if agent.vad is not None:
         config["vad"] = agent.vad.model_dump(by_alias=True)
+    if agent.audio_only is not None:
+        config["audioOnly"] = agent.audio_only
     base_urls = template.get("providerBaseUrls", {})
     return {
         **config,

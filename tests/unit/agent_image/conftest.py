@@ -53,6 +53,7 @@ def document() -> dict[str, Any]:
             "falseInterruptionTimeoutMs": 4000,
             "alignedTranscript": True,
         },
+        "audioOnly": True,
     }
 
 

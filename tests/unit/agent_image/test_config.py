@@ -33,7 +33,7 @@ def test_every_field_arrives(config: AgentConfig) -> None:
 def test_only_name_and_instructions_are_required() -> None:
     config = configuration.parse('{"agentName": "a", "instructions": "b"}')
     assert (config.stt.model, config.llm.model, config.tts.model) == ("nova-3", "gpt-4o-mini", "aura-2-andromeda-en")
-    assert (config.idle_processes, config.greeting) == (3, None)
+    assert (config.idle_processes, config.greeting, config.audio_only) == (3, None, True)
 
 
 @pytest.mark.parametrize("greeting", [None, "", "Hello"])

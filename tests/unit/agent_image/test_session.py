@@ -5,15 +5,25 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from livekit.plugins import silero
+from livekit.agents import AutoSubscribe
+from livekit.plugins import openai, silero
 
 from voice_agent import config as configuration
 from voice_agent.config import AgentConfig
 from voice_agent.failures import status_code
-from voice_agent.providers import build, vad_silence
-from voice_agent.session import endpointing_delay, turn_handling
+from voice_agent.providers import Plugins, build, vad_silence
+from voice_agent.session import build_session, endpointing_delay, room_options, subscription, turn_handling
 
 from .conftest import KEYS
+
+
+@pytest.fixture
+def plugins(monkeypatch: pytest.MonkeyPatch, config: AgentConfig) -> Plugins:
+    """The plugins of a process; a new session asks nobody."""
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    monkeypatch.setattr(openai.LLM, "prewarm", Mock())
+    return build(config)
 
 
 def test_the_reference_turn_handling(config: AgentConfig) -> None:
@@ -84,6 +94,64 @@ def test_plugins_follow_the_configuration(monkeypatch: pytest.MonkeyPatch, docum
     assert (plugins.stt.model, plugins.llm.model, plugins.tts.model) == ("nova-2", "gpt-4o-mini", "aura-2-andromeda-en")
     assert plugins.tts.sample_rate == 24000
     assert build(configuration.parse(json.dumps(document))) is plugins
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "option", "there"),
+    [
+        ("detection", "vad", "turn_detection", "vad"),
+        ("preemptiveGeneration", False, "preemptive_generation.enabled", False),
+        ("allowInterruptions", False, "interruption.enabled", False),
+        ("minInterruptionMs", 700, "interruption.min_duration", 0.7),
+        ("falseInterruptionTimeoutMs", 1500, "interruption.false_interruption_timeout", 1.5),
+        ("minEndpointingDelayMs", 900, "endpointing.min_delay", 0.4),
+        ("maxEndpointingDelayMs", 4000, "endpointing.max_delay", 3.5),
+    ],
+)
+async def test_turn_handling_reaches_the_session(
+    plugins: Plugins, document: dict[str, Any], field: str, value: Any, option: str, there: Any
+) -> None:
+    def seen() -> Any:
+        session = build_session(configuration.parse(json.dumps(document)), plugins)
+        found: Any = session.options.turn_handling
+        for name in option.split("."):
+            found = found[name]
+        return found
+
+    assert seen() != there
+    document["turnHandling"][field] = value
+    assert seen() == there
+
+
+async def test_the_detector_reaches_the_session(plugins: Plugins, config: AgentConfig) -> None:
+    assert build_session(config, plugins).vad is plugins.vad
+
+
+@pytest.mark.parametrize("aligned", [True, False])
+async def test_transcripts_are_aligned_where_that_is_asked_for(
+    plugins: Plugins, document: dict[str, Any], aligned: bool
+) -> None:
+    document["turnHandling"]["alignedTranscript"] = aligned
+    config = configuration.parse(json.dumps(document))
+    assert build_session(config, plugins).options.use_tts_aligned_transcript is aligned
+    text = room_options(config).get_text_output_options()
+    assert text is not None
+    assert text.sync_transcription is aligned
+
+
+@pytest.mark.parametrize(
+    ("audio_only", "tracks"), [(True, AutoSubscribe.AUDIO_ONLY), (False, AutoSubscribe.SUBSCRIBE_ALL)]
+)
+def test_text_passes_whatever_tracks_the_agent_receives(
+    document: dict[str, Any], audio_only: bool, tracks: AutoSubscribe
+) -> None:
+    document["audioOnly"] = audio_only
+    config = configuration.parse(json.dumps(document))
+    assert subscription(config) == tracks
+    options = room_options(config)
+    assert options.get_text_input_options() is not None
+    assert options.get_text_output_options() is not None
+    assert options.get_video_input_options() is None
 
 
 @pytest.mark.parametrize(("attributes", "code"), [({"status_code": 401}, 401), ({"status_code": -1}, 0), ({}, 0)])

@@ -46,7 +46,9 @@ def as_stored(pool: VoiceAgentPool, wanted: Template) -> Manifest:
         pytest.param({"replicas": 5}, True, id="number"),
         pytest.param({"autoscaling": {"maxReplicas": 3}}, True, id="limits"),
         pytest.param({"rollout": {"maxSurge": 2}}, True, id="rollout"),
-        pytest.param({"agent": agent(env=[], vad=None, turnHandling=None)}, True, id="nothing said twice"),
+        pytest.param(
+            {"agent": agent(env=[], vad=None, turnHandling=None, audioOnly=None)}, True, id="nothing said twice"
+        ),
         pytest.param({"podTemplate": {"labels": {}}}, True, id="empty overrides"),
         pytest.param({"sessionsPerPod": 5}, False, id="capacity"),
         pytest.param({"idleProcesses": 5}, False, id="idle processes"),
@@ -59,6 +61,7 @@ def as_stored(pool: VoiceAgentPool, wanted: Template) -> Manifest:
         pytest.param({"agent": agent(instructions="Be long.")}, False, id="instructions"),
         pytest.param({"agent": agent(vad={"minSpeechDurationMs": 80})}, False, id="voice activity"),
         pytest.param({"agent": agent(turnHandling={"detection": "vad"})}, False, id="turn handling"),
+        pytest.param({"agent": agent(audioOnly=False)}, False, id="video"),
         pytest.param({"agent": agent(env=[{"name": "TZ", "value": "UTC"}])}, False, id="variable"),
         pytest.param({"agent": manifests.own_agent()}, False, id="own agent"),
     ],
@@ -196,8 +199,10 @@ def test_the_stock_agents_configuration_speaks_of_the_agent_and_holds_no_key() -
 
 
 def test_what_an_older_stock_image_does_not_know_is_configured_only_where_it_is_written() -> None:
-    assert "vad" not in pool_versions.build_agent_config(template())
-    config = pool_versions.build_agent_config(template(agent=agent(vad={"activationThreshold": 0.7})))
+    assert not {"vad", "audioOnly"} & pool_versions.build_agent_config(template()).keys()
+    spec = agent(vad={"activationThreshold": 0.7}, audioOnly=False)
+    config = pool_versions.build_agent_config(template(agent=spec))
+    assert config["audioOnly"] is False
     assert config["vad"] == {
         "minSpeechDurationMs": 50,
         "minSilenceDurationMs": None,
