@@ -1,6 +1,9 @@
 """Finalizers: a resource stays until what is outside Kubernetes, or still in use, has come to its end."""
 
+from contextlib import suppress
+
 from livekit_operator.api.common import Resource
+from livekit_operator.errors import NotFound
 from livekit_operator.reconcilers.context import Context
 
 
@@ -11,8 +14,9 @@ async def add_finalizer(context: Context, resource: Resource, finalizer: str) ->
 
 
 async def remove_finalizer(context: Context, resource: Resource, finalizer: str) -> None:
-    """Take a finalizer off; with the last one a resource that is being deleted is gone."""
-    await _write(context, resource, [name for name in resource.metadata.finalizers if name != finalizer])
+    """Take a finalizer off; with the last one a resource that is being deleted is gone. It may be gone already."""
+    with suppress(NotFound):
+        await _write(context, resource, [name for name in resource.metadata.finalizers if name != finalizer])
 
 
 async def _write(context: Context, resource: Resource, finalizers: list[str]) -> None:

@@ -139,12 +139,11 @@ def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
     wanted = build.keys_digest(state)
     servers = [pod for pod in pods_of(context, server) if "deletionTimestamp" not in pod["metadata"]]
     in_use = build.key_digest(state.in_use.id, state.in_use.secret)
-    pools = [key for kind, key in context.users.of_server(server.key) if kind == "VoiceAgentPool"]
     return Users(
         servers_accept_all=all(_annotation(pod) == wanted for pod in servers),
         pools_moved=all(
             _annotation(pod) == in_use
-            for key in pools
+            for key in context.users.pools_of(server.key)
             if (pool := context.resources["VoiceAgentPool"].get(key))
             for pod in context.children["Pod"].owned_by(pool["metadata"]["uid"])
         ),

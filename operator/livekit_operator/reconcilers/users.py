@@ -40,6 +40,10 @@ class Users:
         """Return (kind, key) of everything that refers to a server."""
         return sorted(self._users.get(("server", server), ()))
 
+    def pools_of(self, server: Key) -> list[Key]:
+        """Return the VoiceAgentPools that refer to a server, without going through its thousands of rooms."""
+        return sorted(key for _, key in self._users.get(("pools of", server), ()))
+
     def of_room(self, server: Key, name: str) -> list[Key]:
         """Return the MeetingRooms of a room on a server."""
         return sorted(key for _, key in self._users.get(("room", (server, name)), ()))
@@ -63,6 +67,8 @@ def _links(kind: str, manifest: Manifest) -> Iterable[Link]:
     yield "server", server
     if spec.get("roomPrefix"):
         yield "prefix", server
+    if kind == "VoiceAgentPool":
+        yield "pools of", server
     if kind != "MeetingRoom":
         return
     # Read without parsing the whole resource: this happens at each of its events.

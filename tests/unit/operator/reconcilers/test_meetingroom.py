@@ -8,7 +8,7 @@ import pytest
 from livekit_operator.conditions import parse_timestamp
 from livekit_operator.constants import ROOM_FINALIZER
 from livekit_operator.dispatching import PATIENCE_SECONDS, UNTAKEN_SECONDS
-from livekit_operator.errors import KubernetesError, ServerRefused, ServerUnreachable
+from livekit_operator.errors import KubernetesError, NotFound, ServerRefused, ServerUnreachable
 from livekit_operator.views import AgentRequest
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, condition, decoded
@@ -451,6 +451,14 @@ async def test_deleting_closes_the_room_first(world: World) -> None:
     assert world.kubernetes.names("MeetingRoom") == []
     assert world.kubernetes.names("Secret") == ["voice-livekit-keys"]
     assert len(world.context.resources["MeetingRoom"]) == 0
+
+
+async def test_a_resource_that_is_gone_already_is_no_failure(world: World) -> None:
+    await opened(world)
+    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, "support-42")
+    world.kubernetes.fail("merge", "MeetingRoom", NotFound(404, "NotFound", "gone"), once=True)
+    assert await world.reconcile("MeetingRoom", "support-42") is None
+    assert "support-42" not in world.livekit.rooms
 
 
 async def test_a_finalizer_of_somebody_else_is_kept(world: World) -> None:

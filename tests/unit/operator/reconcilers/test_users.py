@@ -21,6 +21,7 @@ def test_a_server_knows_its_pools_and_rooms() -> None:
         ("MeetingRoom", ("team", "support-42")),
         ("VoiceAgentPool", DESK),
     ]
+    assert users.pools_of(VOICE) == [DESK]
 
 
 def test_a_room_on_a_server_knows_its_resources() -> None:
@@ -63,6 +64,7 @@ def test_a_changed_resource_is_known_by_its_new_references_only() -> None:
     users.remove("MeetingRoom", ("team", "support-42"))
     users.remove("MeetingRoom", ("team", "support-42"))
     assert users.of_server(VOICE) == []
+    assert users.pools_of(VOICE) == []
     assert users.of_pool(DESK) == []
     assert users.of_room(VOICE, "support-42") == []
 
