@@ -35,6 +35,15 @@ _NAMESPACE = "benchmark-rooms"
 _SETTLE_SECONDS = 2.0
 _PAUSE_SECONDS = 0.1
 _FEW = 1000
+# Key of a figure, of what it compares, and of what with.
+RATIOS = (
+    ("wall_ratio", "operator_wall_seconds", "floor_wall_seconds"),
+    ("wall_scaling", "operator_wall_seconds", "operator_few_wall_seconds"),
+    ("cpu_ratio", "operator_cpu_seconds", "floor_cpu_seconds"),
+    ("restart_ratio", "restart_seconds", "floor_list_seconds"),
+    ("latency_ratio", "latency_p50_ms", "floor_latency_p50_ms"),
+    ("delete_ratio", "delete_seconds", "floor_delete_seconds"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,41 +64,47 @@ class Benchmark:
         self._folder = folder
         self._options = options
         self._count: int = options.rooms
+        self._few = min(_FEW, self._count)
         self._server: dict[str, str] = {}
         self._server_name = ""
         self.figures: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Measure everything, in this order."""
-        gone = min(_FEW, self._count)
+        """Measure both, the bare script first."""
+        if not self._options.operator_only:
+            await self._bare_script()
+        await self._operator()
+        for key, one, other in RATIOS:
+            if one in self.figures and other in self.figures:
+                self._tell(key, self.figures[one] / self.figures[other])
+
+    async def _bare_script(self) -> None:
         async with self._operating():
             await self._new_server("first")
-        floor = await self._floor_create(self._count)
-        await self._floor_list()
+        await self._floor_create(self._count)
         await self._floor_latency()
-        floor_gone = await self._floor_delete(gone)
-        await self._floor_clear(self._count + self._options.latency_rooms - gone)
+        await self._floor_delete(self._few)
+        await self._floor_clear(self._count + self._options.latency_rooms - self._few)
+
+    async def _operator(self) -> None:
         async with self._operating() as operator:
             # A new one: the other still has the deletions to tell, which nobody has heard of yet.
             await self._new_server("second")
-            few = await self._create(operator, _FEW) if self._count > _FEW else None
-            if few:
+            if self._count > _FEW and not self._options.operator_only:
+                await self._create(operator, _FEW)
                 await self._clear()
-            bulk = await self._create(operator, self._count)
-            self._tell("wall_ratio", bulk.wall / floor.wall)
-            if few:
-                self._tell("wall_scaling", bulk.wall / few.wall)
-            self._tell("cpu_ratio", bulk.cpu / floor.cpu)
-            self._tell("writes_per_room", bulk.writes / self._count)
+            await self._create(operator, self._count)
             self._tell("peak_rss_mib", operator.peak_rss_mib)
             await self._idle(operator)
+        # Just before the restart, which it is compared with, and of the same objects.
+        await self._floor_list()
         written = await self._api.requests_of(WRITES)
         async with self._operating() as operator:
             await self._restarted(operator, written)
             await self._latency("operator")
-            self._tell("latency_ratio", self.figures["latency_p50_ms"] / self.figures["floor_latency_p50_ms"])
-            self._tell("delete_ratio", await self._delete(operator, gone) / floor_gone)
-            await self._renewals()
+            await self._delete(operator, self._few)
+            if self._options.renewals:
+                await self._renewals()
             await self._clear()
             await self._delete_server()
 
@@ -115,7 +130,7 @@ class Benchmark:
         if self._server_name:
             await self._kubectl("delete", "livekitserver", self._server_name, "--wait", "--timeout", "60s")
 
-    async def _floor_create(self, count: int) -> Bulk:
+    async def _floor_create(self, count: int) -> None:
         with progress.step(f"floor: {count} rooms") as step:
             written = await self._api.writes(OF_ROOMS)
             async with self._floor("create", count) as floor:
@@ -123,7 +138,6 @@ class Benchmark:
                 cpu = await floor.cpu_seconds()
             bulk = Bulk(wall, cpu, await self._api.writes(OF_ROOMS) - written - count)
             step.result = self._tell_bulk("floor", bulk, count)
-        return bulk
 
     async def _floor_list(self) -> None:
         with progress.step("floor: one listing"):
@@ -132,16 +146,15 @@ class Benchmark:
                 await floor.cpu_seconds()
             self._tell("floor_list_seconds", time.monotonic() - began)
 
-    async def _floor_delete(self, count: int) -> float:
+    async def _floor_delete(self, count: int) -> None:
         with progress.step(f"floor: {count} deletions") as step:
             async with self._floor("delete", count) as floor:
                 wall = await self._delete_few(rooms.names(count))
                 cpu = await floor.cpu_seconds()
             step.result = f"{wall:.1f} s, {cpu:.1f} s of CPU"
         self._tell("floor_delete_seconds", wall)
-        return wall
 
-    async def _create(self, operator: Operator, count: int) -> Bulk:
+    async def _create(self, operator: Operator, count: int) -> None:
         with progress.step(f"operator: {count} rooms") as step:
             written, used = await self._api.writes(OF_ROOMS), operator.cpu_seconds
             wall = await self._apply(count)
@@ -149,7 +162,6 @@ class Benchmark:
             writes = await self._api.writes(OF_ROOMS) - written - count
             bulk = Bulk(wall, operator.cpu_seconds - used, writes)
             step.result = self._tell_bulk("operator" if count == self._count else "operator_few", bulk, count)
-        return bulk
 
     async def _apply(self, count: int) -> float:
         """Apply so many rooms; return the seconds until all are ready."""
@@ -181,7 +193,6 @@ class Benchmark:
             seconds = await self._until_reconciled(operator, self._count) - operator.started
             await asyncio.sleep(_SETTLE_SECONDS)
             self._tell("restart_seconds", seconds)
-            self._tell("restart_ratio", seconds / self.figures["floor_list_seconds"])
             self._tell("restart_writes", await self._api.requests_of(WRITES) - written)
             self._tell("restart_rss_mib", operator.peak_rss_mib)
             step.result = f"{seconds:.1f} s"
@@ -239,13 +250,12 @@ class Benchmark:
             await self._latency("floor")
             await floor.cpu_seconds()
 
-    async def _delete(self, operator: Operator, count: int) -> float:
+    async def _delete(self, operator: Operator, count: int) -> None:
         with progress.step(f"operator: {count} deletions") as step:
             used = operator.cpu_seconds
             wall = await self._delete_few(rooms.names(count))
             step.result = f"{wall:.1f} s, {operator.cpu_seconds - used:.1f} s of CPU"
         self._tell("delete_seconds", wall)
-        return wall
 
     async def _delete_few(self, names: Iterable[str]) -> float:
         unwanted = list(names)
@@ -277,6 +287,8 @@ class Benchmark:
         self._tell(f"{key}_cpu_seconds", bulk.cpu)
         each = 1000 * bulk.cpu / count
         writes = bulk.writes / count
+        if key == "operator":
+            self._tell("writes_per_room", writes)
         return f"{bulk.wall:.1f} s, {bulk.cpu:.1f} s of CPU ({each:.2f} ms a room), {writes:.2f} writes a room"
 
 
@@ -341,6 +353,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.rooms", description=__doc__)
     parser.add_argument("--rooms", type=int, default=10000, help="rooms (default 10000)")
     parser.add_argument("--idle-seconds", type=float, default=60.0, help="seconds of nothing to do (default 60)")
+    parser.add_argument(
+        "--operator-only", action="store_true", help="without the bare script's rooms, in half the time"
+    )
     parser.add_argument("--renewals", type=int, default=300, help="tokens made together and renewed (default 300)")
     parser.add_argument("--latency-rooms", type=int, default=100, help="rooms one by one (default 100)")
     figures = asyncio.run(_measure(parser.parse_args()))

@@ -57,6 +57,6 @@ def table(figures: Mapping[str, float]) -> list[str]:
         value = figures[row.key]
         line = f"{row.label:<68} {value:8.2f} {row.unit}"
         if row.most is not None:
-            line = f"{line:<84} target {row.most:g} {'met' if value <= row.most else 'MISSED'}"
+            line = f"{line:<84} target {row.most:g} {'met' if round(value, 2) <= row.most else 'MISSED'}"
         lines.append(line)
     return lines
