@@ -101,6 +101,17 @@ class TextToSpeech(Provider):
 class VoiceActivityDetection(ApiModel):
     """How the agent tells speech from silence, by Silero's model inside the pod."""
 
+    # No bounds of the schema: the API server would print them as whole numbers.
+    model_config = ConfigDict(
+        json_schema_extra=schema_extra(
+            rule(
+                "self.activationThreshold > 0.0 && self.activationThreshold < 1.0",
+                "activationThreshold must be above 0 and below 1",
+                ".activationThreshold",
+            )
+        )
+    )
+
     min_speech_duration_ms: int = Field(
         default=50, description="Speech in milliseconds after which the caller counts as speaking.", ge=0, le=10000
     )
@@ -115,8 +126,6 @@ class VoiceActivityDetection(ApiModel):
     activation_threshold: float = Field(
         default=0.5,
         description="Probability of speech above which sound counts as speech; higher in noisy places.",
-        ge=0.05,
-        le=0.95,
     )
 
 
