@@ -1,10 +1,9 @@
 """MeetingRoom: the room on its server, the token Secrets, the agents that serve it; and its end."""
 
-import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any, TypeVar, cast
+from typing import Any
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom
@@ -24,8 +23,6 @@ from livekit_operator.reconcilers.room_tokens import ensure_tokens
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import meetingroom as build
 from livekit_operator.resources.meetingroom import Limits
-
-T = TypeVar("T")
 
 # A server that does not answer holds up the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
@@ -102,32 +99,24 @@ async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, acce
     room_lifecycle.check_foreign(room, listed, claimed=claimed)
     if (problem := build.refusal(room, server)) and not (claimed and listed):
         raise Blocked(*problem)
+    if not claimed:
+        await add_finalizer(context, room, ROOM_FINALIZER)
     heard = Overheard(access.client)
     access = replace(access, client=heard.client)
-    minting = ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
-    tokens = await minting if claimed else await _second(add_finalizer(context, room, ROOM_FINALIZER), minting)
     # A room that is there goes on as it is, with its calls and tokens, when it is to be what the server refuses.
     opened = room_lifecycle.opened_room(room, listed) if listed and problem else None
     try:
         opened = opened or await room_lifecycle.ensure_room(room, access, claimed=claimed)
     except Blocked as blocked:
         if blocked.reason == room_lifecycle.ROOM_EXISTS:
-            await children.remove_secrets(context, room)
             await _unclaim(context, room)
         raise
+    # Not before there is the room: who comes as soon as there is a token would make it, and be taken for a stranger.
+    tokens = await ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
     return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people)
-
-
-async def _second(first: Awaitable[Any], second: Awaitable[T]) -> T:
-    """Wait for both, which need nothing of each other: a new room is ready sooner. Raises what one of them raised."""
-    found = await asyncio.gather(first, second, return_exceptions=True)
-    for result in found:
-        if isinstance(result, BaseException):
-            raise result
-    return cast(T, found[1])
 
 
 async def _unclaim(context: Context, room: MeetingRoom) -> None:

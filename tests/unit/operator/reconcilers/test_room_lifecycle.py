@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.clients.kubernetes import WatchEvent
 from livekit_operator.constants import ANNOTATION_RECREATE
 from livekit_operator.errors import ServerUnreachable
 from livekit_operator.resources.meetingroom import NEVER_SECONDS
@@ -267,6 +268,22 @@ async def test_a_room_of_others_that_is_not_listed_yet_is_left_alone_too(
     world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, ROOM)
     await world.settle()
     assert settings(world) == theirs
+
+
+async def test_who_comes_as_soon_as_there_is_a_token_is_no_stranger(world: World) -> None:
+    await world.with_server()
+
+    def come(event: WatchEvent) -> None:
+        if event.object["metadata"]["name"] == f"{ROOM}-alice":
+            if ROOM not in world.livekit.rooms:
+                world.livekit.start_room(RoomSettings(ROOM, 0, 300, 20, ""))
+            world.livekit.join(ROOM, "alice")
+
+    world.kubernetes.listeners.append(come)
+    await opened(world, tokens=[{"identity": "alice"}])
+    assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+    assert settings(world).max_participants == 10
+    assert "alice" in world.livekit.rooms[ROOM].participants
 
 
 async def test_a_resource_that_never_had_the_room_does_not_delete_it(world: World) -> None:
