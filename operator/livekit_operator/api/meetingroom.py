@@ -44,9 +44,7 @@ class RoomAgent(ApiModel):
         "time, or when somebody joins. `Never`: only your app calls one, by the agent name in the status.",
     )
     metadata: str | None = Field(default=None, description="Text handed to the agent with its job.", max_length=65536)
-    attributes: Attributes = Field(
-        default_factory=dict, description="Attributes handed to the agent with its job, which it has in the room."
-    )
+    attributes: Attributes = Field(default_factory=dict, description="Attributes handed to the agent with its job.")
 
 
 class MeetingRoomSpec(ApiModel):

@@ -39,7 +39,7 @@ class AgentDispatch(ApiModel):
 
     agent_name: AgentName = Field(description="Name that the agent's workers registered with.")
     metadata: Metadata | None = Field(default=None, description="Text handed to the agent with its job.")
-    attributes: Attributes = Field(default_factory=dict, description="Attributes that the agent joins with.")
+    attributes: Attributes = Field(default_factory=dict, description="Attributes handed to the agent with its job.")
     deployment: Annotated[str, Field(max_length=256)] | None = Field(
         default=None, description="Workers of this deployment; of those that registered without one when left out."
     )
