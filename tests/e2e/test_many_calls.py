@@ -1,0 +1,47 @@
+"""Two hundred calls come and go: each has one agent, and no pod more calls than it may have."""
+
+import time
+from collections import Counter
+
+import pytest
+
+from tests.e2e import agents, rooms
+from tests.e2e.agents import POOL, Agent, switchboard
+from tests.e2e.conftest import Story
+from tests.harness.agents import Occupancy
+from tests.harness.watching import Watched
+
+# Forty at once are what two CPUs hold beside everything else.
+CALLS, AT_ONCE, SESSIONS, PODS = 200, 20, 10, 6
+
+
+@pytest.mark.timeout(600)
+async def test_two_hundred_calls_each_have_one_agent_and_no_pod_has_too_many(story: Story) -> None:
+    names = rooms.named("call", CALLS)
+    scaling = {"minReplicas": 2, "maxReplicas": PODS, "bufferSessions": AT_ONCE}
+    await agents.serve(story, agents.pool(story, sessionsPerPod=SESSIONS, autoscaling=scaling))
+    served: list[Agent] = []
+    began = time.monotonic()
+    async with (
+        Watched(story.kubectl, "voiceagentpool", POOL) as pool,
+        switchboard(story) as board,
+        Occupancy(story.kubectl) as occupancy,
+    ):
+        for first in range(0, CALLS, AT_ONCE):
+            asked = time.monotonic()
+            await story.kubectl.apply(
+                *(agents.room(name, dispatch="OnCreate") for name in names[first : first + AT_ONCE])
+            )
+            served += await board.served(*names[first : first + AT_ONCE], seconds=120)
+            print(f"calls {first + 1} to {first + AT_ONCE} were served after {time.monotonic() - asked:.1f} s")
+            # Those before leave only now: two batches are there together.
+            if first:
+                await agents.delete_rooms(story, names[first - AT_ONCE : first])
+        await agents.delete_rooms(story, names[-AT_ONCE:])
+        await pool.until("no call to be left", lambda s: s.status.get("activeSessions") == 0, since=asked)
+    print(f"{CALLS} calls after {time.monotonic() - began:.1f} s; by pod: {Counter(agent.pod for agent in served)}")
+    print(f"the most that each said, at {occupancy.looks} looks: {occupancy.most}")
+    assert len({agent.identity for agent in served}) == CALLS
+    assert set(board.most.values()) == {1}
+    assert max(occupancy.most.values()) <= SESSIONS
+    assert max(pool.seen(lambda s: s.status.get("activeSessions") or 0)) > AT_ONCE, "no two batches were there together"
