@@ -31,7 +31,8 @@ async def agent_pods(kubectl: Kubectl) -> list[Manifest]:
 
 async def status_of(kubectl: Kubectl, pod: Manifest) -> Manifest:
     """Return what an agent's pod says of itself; raises CommandError while it says nothing."""
-    answer: Manifest = json.loads(await kubectl("get", "--raw", _status_path(kubectl, pod)))
+    # The address of one that has just gone answers nobody, and the API server would wait for half a minute.
+    answer: Manifest = json.loads(await kubectl("get", "--raw", _status_path(kubectl, pod), "--request-timeout", "5s"))
     return answer
 
 
