@@ -71,3 +71,8 @@ class Conflict(KubernetesError):
 
 class NamespaceTerminating(KubernetesError):
     """The namespace is being deleted and takes nothing new."""
+
+    @property
+    def refused(self) -> bool:
+        """Return False: nobody has to hear of it, as what it was for goes as well."""
+        return False

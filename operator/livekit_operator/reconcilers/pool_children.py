@@ -10,7 +10,7 @@ from contextlib import suppress
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import LABEL_BUSY
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, NotFound
+from livekit_operator.errors import Blocked, KubernetesError, NotFound
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, ServerAccess
@@ -31,8 +31,6 @@ async def attempt(
         return False
     try:
         await write()
-    except NamespaceTerminating:
-        raise
     except Blocked as blocked:
         memory.refusals.tell(what, (blocked.reason, blocked.message))
     except KubernetesError as error:

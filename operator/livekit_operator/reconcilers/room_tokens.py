@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import timestamp
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating
+from livekit_operator.errors import Blocked, KubernetesError
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAccess, Tokens
 from livekit_operator.resources import room_tokens as build
@@ -103,7 +103,7 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
             context.children["Secret"].put(written)
         return await children.ensure(context, room, desired, new=new)
     except KubernetesError as error:
-        if isinstance(error, NamespaceTerminating) or not error.refused:
+        if not error.refused:
             raise
         # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
         message = f"{entry.path}: the API server refused the Secret: {error}."

@@ -12,7 +12,7 @@ from typing import Any
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, NotFound
+from livekit_operator.errors import Blocked, KubernetesError, NotFound
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
@@ -83,8 +83,6 @@ async def ensure_surroundings(
             return await children.ensure(context, server, manifest)
         except Blocked as blocked:
             problems.append(blocked)
-        except NamespaceTerminating:
-            raise
         except NotFound:
             if manifest["kind"] not in _MISSING:
                 raise
@@ -130,7 +128,7 @@ def refusal(error: KubernetesError) -> Blocked:
 
     Raises the error itself when it is none: the pass is tried again.
     """
-    if isinstance(error, NamespaceTerminating) or not error.refused:
+    if not error.refused:
         raise error
     return Blocked("KubernetesRefused", f"The API server refused: {error}.", retry_after=10.0)
 

@@ -12,7 +12,7 @@ from livekit_operator.autoscaling import Demand, Desired, desired_replicas, mini
 from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerNotAllowed
+from livekit_operator.errors import Blocked, KubernetesError, ServerNotAllowed
 from livekit_operator.pool_memory import Free, PoolMemory
 from livekit_operator.reconcilers import children, pool_status, status, undeclared_rooms
 from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared
@@ -466,8 +466,6 @@ async def _apply(
         try:
             pod = build_pod(pool, version, track, inputs[version.revision], suffix)
             context.children["Pod"].put(await context.kubernetes.create(pod))
-        except NamespaceTerminating:
-            raise
         except Blocked as blocked:
             memory.refusals.tell("Pod", (blocked.reason, blocked.message))
             return number
