@@ -34,7 +34,7 @@ from . import job, logs, proxies
 from .config import AgentConfig, ConfigError
 from .provider_checks import ProviderMonitor
 from .provider_errors import ProviderErrorBoard
-from .runner import lifecycle
+from .runner import lifecycle, stacks
 from .runner.settings import EXIT_CONFIG, Settings, say_last_words
 from .runner.status import WorkerStatus
 from .runner.worker import SupervisedWorker
@@ -64,6 +64,7 @@ def main() -> int:
 async def serve(config: AgentConfig) -> int:
     """Run the worker and its companions."""
     _let_children_import_this_package()
+    stacks.protect()
 
     server = AgentServer(
         # the file may change under a running pod: every process of this worker gets what the worker read

@@ -12,6 +12,7 @@ from livekit.agents.utils import http_context
 
 from . import config, providers, session  # noqa: F401  the agent and every plugin
 from .rehearsal import rehearse
+from .runner import stacks
 
 # What libraries import only at first use, found as the difference of sys.modules over a whole call. Left to that
 # moment they block the event loop of a live call for 100-300 ms each.
@@ -31,6 +32,8 @@ for _module in LATE_IMPORTS:
 # A call must not end because a signal meant for the worker reached its whole process group. The library sets this
 # in a job process at import, which comes too late for one that inherits its imports; children inherit this instead.
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+stacks.protect()
 
 # the first TLS context of a process costs 100-476 ms; job processes find it in this cache
 http_context._create_ssl_context()

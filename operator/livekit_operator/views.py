@@ -1,5 +1,6 @@
 """The outside as deciding sees it: rooms, participants, dispatches and workers as plain values."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -133,9 +134,10 @@ class WorkerStatus:
 class ServerLoad:
     """What one server has to do; `names` are its rooms with somebody in them, where they can be told apart.
 
-    None is a server that answers and does not tell.
+    None is a server that answers and does not tell. `listing` is all its rooms, where it was asked for them.
     """
 
     rooms: int | None = None
     participants: int | None = None
     names: tuple[str, ...] = ()
+    listing: Sequence[RoomView] | None = None

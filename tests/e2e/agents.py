@@ -6,7 +6,7 @@ came from and which version that is, so that LiveKit itself tells who serves a r
 
 import asyncio
 import json
-from collections import defaultdict
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from tests.e2e.servers import node_ports, server
 from tests.harness.agents import status_of
 from tests.harness.calls import Guest, Guests
 from tests.harness.install import find_images
-from tests.harness.kubectl import Manifest, until
+from tests.harness.kubectl import CommandError, Manifest, until
 from tests.harness.resources import SERVER
 from tests.harness.servers import Key
 from tests.harness.watching import Seen
@@ -251,35 +251,60 @@ class Agent:
         return cls(participant.identity, *(said.get(word, "") for word in words))
 
 
+def _is_served(agents: Sequence[Agent]) -> bool:
+    return len(agents) == 1 and bool(agents[0].state)
+
+
+# A machine that loses answers is slow to see what came of it.
+_DOUBLED_SECONDS = 5.0
+
+
 class Switchboard:
-    """The server's own word on which agents are in which rooms; `most` is the largest number ever seen in a room."""
+    """The server's own word on which agents are in which rooms; `doubled` is how long a room had two of a name."""
 
     def __init__(self, client: api.LiveKitAPI) -> None:
         self.client = client
-        self.most: dict[str, int] = defaultdict(int)
+        self.doubled: dict[str, float] = {}
+        """Room -> seconds."""
+        self._doubled_since: dict[str, float] = {}
 
     async def agents(self, room: str) -> list[Agent]:
         """Return the agents in a room."""
+        asked = time.monotonic()
         try:
             answer = await self.client.room.list_participants(api.ListParticipantsRequest(room=room))
         except api.ServerError as error:
             if error.status == 404:
                 return []
             raise
-        found = [p for p in answer.participants if p.kind == api.ParticipantInfo.Kind.AGENT]
-        self.most[room] = max(self.most[room], len(found))
-        return [Agent.of(participant) for participant in found]
+        found = [Agent.of(p) for p in answer.participants if p.kind == api.ParticipantInfo.Kind.AGENT]
+        if len({agent.name for agent in found}) < len(found):
+            since = self._doubled_since.setdefault(room, asked)
+            self.doubled[room] = max(self.doubled.get(room, 0.0), time.monotonic() - since)
+        else:
+            self._doubled_since.pop(room, None)
+        return found
 
     async def served(self, *rooms: str, seconds: float = 60) -> list[Agent]:
-        """Wait until each of these rooms has an agent that is connected, and return the first of each."""
+        """Wait until each of these rooms has one agent, which is connected, and return these."""
 
         async def look() -> list[Agent]:
             found = await asyncio.gather(*(self.agents(room) for room in rooms))
-            connected = [[agent for agent in agents if agent.state] for agents in found]
-            return [agents[0] for agents in connected] if all(connected) else []
+            odd = [(room, agents) for room, agents in zip(rooms, found, strict=True) if not _is_served(agents)]
+            if odd:
+                raise CommandError(f"{odd}")
+            return [agents[0] for agents in found]
 
         agents: list[Agent] = await until(f"agents in {', '.join(rooms)}", look, seconds=seconds)
         return agents
+
+    def assert_one_agent_each(self) -> None:
+        """Fail if a room had two agents of a name for longer than it takes to see it and to send one away.
+
+        LiveKit waits three seconds for a worker to take a job. Where both are so busy that the answer gets lost, the
+        agent comes without being on any list, and so does another one, which was asked for in its place.
+        """
+        assert max(self.doubled.values(), default=0.0) <= _DOUBLED_SECONDS, self.doubled
 
 
 @asynccontextmanager

@@ -34,8 +34,7 @@ async def test_each_pool_serves_its_own_rooms_only(story: Story) -> None:
             return found if sorted(agent.name for agent in found) == ["help/desk", SALES] else []
 
         both_agents: list[Agent] = await until("an agent of each pool in one room", served_by_both)
-        assert {board.most[name] for pool in names for name in names[pool]} == {1}
-        assert board.most["both"] == 2
+        board.assert_one_agent_each()
 
         # Without its pool a room gets nobody, whoever else is free.
         await agents.change(story, {"replicas": 0}, SALES)

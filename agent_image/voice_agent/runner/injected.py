@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
 
+from . import stacks
+
 logger = logging.getLogger(__name__)
 
 OWNER_VARIABLE = "LIVEKIT_RUNNER_PID"
@@ -36,6 +38,7 @@ def patch(module: ModuleType) -> None:
         return await supervise(self, start)
 
     kind.run = run
+    stacks.protect()
 
 
 def _claim() -> bool:

@@ -1,6 +1,7 @@
 """LiveKitServer: keys, configuration, Services, servers; and the one listing of their rooms."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -39,6 +40,7 @@ from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.resources.metadata import COMPONENT_SERVER, selector
 from livekit_operator.resources.server_pods import ServerInputs
 from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, one_to_ask, plan
+from livekit_operator.views import RoomView
 
 # Reasons that say only that something is on its way.
 _ON_ITS_WAY = ("Progressing",)
@@ -97,6 +99,8 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
         inputs = await read_inputs(context, server, keys.state)
     except Blocked as blocked:
         problems.append(blocked)
+    if access := context.servers.get(server.key):
+        access.rooms.start_listing()
     look = await server_pods.look(context, server, inputs, keys.state.in_use)
     # One that runs goes on, whatever an older one comes to want.
     conflict = None if any(view.up for view in look.views) else _port_conflict(context, server)
@@ -137,13 +141,15 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
     if observed.external_url is None or not any(view.ready or view.leaving for view in observed.look.views):
         access.rooms.forget()
         return observed
-    access.rooms.start_listing()
-    try:
-        async with asyncio.timeout(_LISTING_SECONDS):
-            rooms = await access.client.list_rooms()
-    except (ServerUnreachable, ServerRefused, TimeoutError) as error:
-        access.rooms.forget()
-        return replace(observed, unlisted=str(error) or "no answer in time")
+    rooms = _told_already(server, observed)
+    if rooms is None:
+        access.rooms.start_listing()
+        try:
+            async with asyncio.timeout(_LISTING_SECONDS):
+                rooms = await access.client.list_rooms()
+        except (ServerUnreachable, ServerRefused, TimeoutError) as error:
+            access.rooms.forget()
+            return replace(observed, unlisted=str(error) or "no answer in time")
     _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
     if access.missed is not None and context.now() - access.missed >= _BELIEVED_IN:
         # Only now: before, a room of the lost one would be asked for there.
@@ -152,6 +158,17 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
         access.rooms.doubt()
         context.wake_users(server.key)
     return replace(observed, rooms=len(rooms), participants=sum(room.participants for room in rooms))
+
+
+def _told_already(server: LiveKitServer, observed: Observation) -> Sequence[RoomView] | None:
+    """Return the rooms of a server without Redis, which told them when it was looked at.
+
+    Until it is Ready it is asked once more by way of its Service, as everybody else asks it.
+    """
+    if len(observed.serving) != 1 or _last_reason(server) != "Ready":
+        return None
+    load = observed.serving[0].load
+    return load.listing if load else None
 
 
 def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) -> Outcome:

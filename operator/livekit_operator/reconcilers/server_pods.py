@@ -459,7 +459,7 @@ async def _ask(
     except ServerRefused:
         return ServerLoad()  # it lives, with keys of before
     names = tuple(sorted(room.name for room in rooms if room.participants))
-    return ServerLoad(len(rooms), sum(room.participants for room in rooms), names)
+    return ServerLoad(len(rooms), sum(room.participants for room in rooms), names, rooms)
 
 
 def _connect(context: Context, server: LiveKitServer, address: str, key: ApiKey) -> LiveKit:

@@ -116,8 +116,7 @@ async def test_rooms_and_participants_are_counted_by_one_listing(world: World) -
     world.livekit.join("room-1", "agent", agent_name="front-desk")
     world.forget()
     await world.reconcile("LiveKitServer", "voice")
-    # Once by the Service for all rooms, once of the server itself for those it holds.
-    assert world.livekit.requests == [("list_rooms",)] * 2
+    assert world.livekit.requests == [("list_rooms",)]
     status = world.get("LiveKitServer", "voice")["status"]
     assert (status["rooms"], status["participants"]) == (3, 2)
     assert world.woken == {("MeetingRoom", (NAMESPACE, "room-1"))}
