@@ -20,6 +20,7 @@ _JSON = {"Content-Type": "application/json"}
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _COUNTER = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _DISPATCHED = re.compile(r"apiserver_flowcontrol_dispatched_requests_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
+_VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
 # What is written for rooms, by the operator or by the floor.
@@ -81,12 +82,22 @@ class Api:
         return str((await self.get(f"{path}?limit=1"))["metadata"]["resourceVersion"])
 
     async def watch(self, path: str, version: str) -> AsyncIterator[bytes]:
-        """Yield the events of a collection, a line each, until the server ends the stream."""
-        query = f"?watch=1&resourceVersion={version}&timeoutSeconds=3600"
+        """Yield the events of a collection, a line each, without end.
+
+        The API server ends the watch of whoever does not keep up, which on a busy machine is anybody: another one goes
+        on from the last event. Raises RuntimeError when one brings nothing at all.
+        """
         limits = aiohttp.ClientTimeout(total=None)
-        async with self._session.get(self._root + path + query, timeout=limits) as response:
-            async for line in response.content:
-                yield line
+        while True:
+            began = version
+            query = f"?watch=1&resourceVersion={version}&timeoutSeconds=3600"
+            async with self._session.get(self._root + path + query, timeout=limits) as response:
+                async for line in response.content:
+                    if found := _VERSION.search(line):
+                        version = found[1].decode()
+                    yield line
+            if version == began:
+                raise RuntimeError("the watch ended before it brought anything")
 
     async def writes(self, resources: frozenset[str]) -> int:
         """Return how many requests so far changed something of these kinds, or tried to."""

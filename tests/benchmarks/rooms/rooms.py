@@ -42,7 +42,6 @@ class Observer:
         """Look at every event of a namespace from a resource version on; whoever waits hears of a failure."""
         try:
             await self._look(api, namespace, version)
-            self._failure = RuntimeError("the watch ended")
         except Exception as error:  # noqa: BLE001 - raised where it is waited for
             self._failure = error
         self._changed.set()
