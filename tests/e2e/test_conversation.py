@@ -6,7 +6,7 @@ from tests.caller.call import place_call
 from tests.caller.report import heard, said_by_agents
 from tests.e2e.conftest import Story
 from tests.harness.kubectl import until
-from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER
+from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER, quickstart
 from tests.providers.script import ANSWERS, GREETING
 
 QUESTION = "What are your opening hours?"
@@ -45,3 +45,16 @@ async def test_a_caller_talks_with_an_agent(story: Story) -> None:
     assert ANSWERS[QUESTION] in {*said_by_agents(again), *heard(again)}, (
         "a second caller of the same room gets an agent too"
     )
+
+
+@pytest.mark.timeout(240)
+async def test_an_agent_hears_with_limits_of_its_own(story: Story) -> None:
+    server, pool, room = quickstart()
+    # Of a noisy line; and video would be received, if there were any.
+    noisy = {"minSpeechDurationMs": 120, "activationThreshold": 0.6, "minSilenceDurationMs": 350}
+    pool["spec"]["agent"] |= {"vad": noisy, "audioOnly": False}
+    await story.kubectl.apply(server, pool, room)
+    await story.ready("voiceagentpool", POOL)
+    await story.ready("meetingroom", ROOM)
+    report = await place_call(await story.kubectl.secret(f"{ROOM}-alice"), say=[QUESTION])
+    assert ANSWERS[QUESTION] in {*said_by_agents(report), *heard(report)}

@@ -18,6 +18,8 @@ ROOMS, AT_ONCE, PLACES = 100, 10, 20
 # How seldom a share that is right may look wrong.
 DOUBT = 1e-4
 DEADLINE_SECONDS = 20
+# Nothing listens there.
+NO_IMAGE = "127.0.0.1:9/agent:v2"
 RAISES = agents.code(session='await ctx.connect()\n    raise RuntimeError("this version is wrong")')
 
 
@@ -66,16 +68,24 @@ async def test_a_canary_gets_its_share_of_the_calls_and_takes_over_when_it_is_pr
         assert not pool.last.status.get("canary")
 
 
+@pytest.mark.parametrize(
+    ("broken", "words"),
+    [
+        pytest.param({"command": list(agents.CRASHES)}, "no model file", id="crashes"),
+        pytest.param({"image": NO_IMAGE}, NO_IMAGE, id="cannot be pulled"),
+    ],
+)
 @pytest.mark.timeout(300)
-async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(story: Story) -> None:
+async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(
+    story: Story, broken: Manifest, words: str
+) -> None:
     rollout = {"progressDeadlineSeconds": DEADLINE_SECONDS}
     await agents.serve(story, agents.pool(story, rollout=rollout, sessionsPerPod=8), agents.room("before"))
     async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
         stable = pool.last.status["revision"]
         async with agents.guest(story, "before") as guest:
             agent = await agents.meet(board, guest)
-            broken = agents.command(story, *agents.CRASHES)
-            await agents.change(story, {"agent": broken, "rollout": {"canary": {"weight": 99}}})
+            await agents.change(story, {"agent": agents.agent(story, **broken), "rollout": {"canary": {"weight": 99}}})
             wanted = await pool.until("another version", lambda s: _other(s, stable))
             assert set(await _call(story, board, [f"while-{number}" for number in range(5)])) == {"1"}
             failed = await pool.until(
@@ -83,7 +93,7 @@ async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(story
                 lambda s: (line := version_of(s, wanted)).get("track") == "Failed" and line,
                 seconds=DEADLINE_SECONDS + 40,
             )
-            assert "no model file" in failed["message"]
+            assert words in failed["message"]
             message = await story.reason("voiceagentpool", POOL, "RolledBack")
             assert wanted in message
             assert stable in message
