@@ -7,6 +7,7 @@ came from and which version that is, so that LiveKit itself tells who serves a r
 import asyncio
 import json
 import time
+from collections import defaultdict
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -266,6 +267,8 @@ class Switchboard:
         self.client = client
         self.doubled: dict[str, float] = {}
         """Room -> seconds."""
+        self.names: dict[str, set[str]] = defaultdict(set)
+        """Room -> names of all agents ever seen in it."""
         self._doubled_since: dict[str, float] = {}
 
     async def agents(self, room: str) -> list[Agent]:
@@ -275,10 +278,13 @@ class Switchboard:
             answer = await self.client.room.list_participants(api.ListParticipantsRequest(room=room))
         except api.ServerError as error:
             if error.status == 404:
+                self._doubled_since.pop(room, None)
                 return []
             raise
         found = [Agent.of(p) for p in answer.participants if p.kind == api.ParticipantInfo.Kind.AGENT]
-        if len({agent.name for agent in found}) < len(found):
+        names = [agent.name for agent in found if agent.name]
+        self.names[room].update(names)
+        if len(set(names)) < len(names):
             since = self._doubled_since.setdefault(room, asked)
             self.doubled[room] = max(self.doubled.get(room, 0.0), time.monotonic() - since)
         else:

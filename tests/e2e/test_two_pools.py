@@ -35,6 +35,8 @@ async def test_each_pool_serves_its_own_rooms_only(story: Story) -> None:
 
         both_agents: list[Agent] = await until("an agent of each pool in one room", served_by_both)
         board.assert_one_agent_each()
+        seen = {pool: set().union(*(board.names[name] for name in names[pool])) for pool in names}
+        assert seen == {SALES: {SALES}, SUPPORT: {"help/desk"}}
 
         # Without its pool a room gets nobody, whoever else is free.
         await agents.change(story, {"replicas": 0}, SALES)

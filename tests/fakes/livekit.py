@@ -1,7 +1,7 @@
 """LiveKit servers in memory: rooms, participants and dispatches, and a record of every request."""
 
 from dataclasses import dataclass, field, fields, replace
-from typing import Any
+from typing import Any, cast
 
 from livekit_operator.errors import ServerRefused, ServerUnreachable
 from livekit_operator.views import AgentRequest, DispatchView, JobView, ParticipantView, RoomSettings, RoomView
@@ -28,6 +28,19 @@ class _Room:
     dispatches: list[_Dispatch] = field(default_factory=list)
 
 
+class _Way:
+    """One way to a server."""
+
+    def __init__(self, server: "FakeLiveKit", url: str) -> None:
+        self._server = server
+        self._url = url
+
+    def __getattr__(self, name: str) -> Any:
+        if self._url in self._server.cut and name != "close":
+            raise ServerUnreachable("no answer")
+        return getattr(self._server, name)
+
+
 class FakeLiveKit:
     """Implements the Protocol `LiveKit`; `connect` stands in for the client's constructor."""
 
@@ -38,6 +51,8 @@ class FakeLiveKit:
         self.connections: list[tuple[str, str, str]] = []
         self.closed = 0
         self.problem: ServerUnreachable | ServerRefused | None = None
+        self.cut: set[str] = set()
+        """URLs by which nobody reaches the server."""
         self.presets: dict[str, RoomSettings] = {}
         """Name -> what a room of it is like, where its request says nothing."""
         self.defaults = RoomSettings("", 0, 300, 20, "")
@@ -50,9 +65,9 @@ class FakeLiveKit:
         self._made = 0
 
     def connect(self, url: str, api_key: str, api_secret: str) -> "FakeLiveKit":
-        """Note a connection and return the server."""
+        """Note a connection and return the server, as it is reached that way."""
         self.connections.append((url, api_key, api_secret))
-        return self
+        return cast(FakeLiveKit, _Way(self, url))
 
     # What tests do as callers, agents, or the server itself.
 

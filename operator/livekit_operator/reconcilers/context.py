@@ -157,6 +157,8 @@ class ServerAccess:
     """Where the client asks: the Service, or one server while another is lost."""
     missed: datetime | None = None
     """When a server was last missed."""
+    answered: datetime | None = None
+    """When it last answered at this URL."""
 
 
 @dataclass

@@ -50,6 +50,8 @@ _LOST_MARGIN = timedelta(seconds=60)
 _SHARED_POLL_SECONDS = 3.0
 # A server lists its rooms within milliseconds; what a node leads to a lost one waits for nothing.
 _LISTING_SECONDS = 3.0
+# How often a server is asked by way of its Service, though it has told everything itself.
+_ASKED_AS_OTHERS_DO = timedelta(seconds=30)
 # How long servers go on taking one that is gone for one that has its rooms, and a request for these waits for it.
 # Source: livekit-server pkg/routing/selector/utils.go AvailableSeconds
 _BELIEVED_IN = timedelta(seconds=5)
@@ -141,7 +143,7 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
     if observed.external_url is None or not any(view.ready or view.leaving for view in observed.look.views):
         access.rooms.forget()
         return observed
-    rooms = _told_already(server, observed)
+    rooms = _told_already(context, access, observed)
     if rooms is None:
         access.rooms.start_listing()
         try:
@@ -149,7 +151,9 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
                 rooms = await access.client.list_rooms()
         except (ServerUnreachable, ServerRefused, TimeoutError) as error:
             access.rooms.forget()
+            access.answered = None
             return replace(observed, unlisted=str(error) or "no answer in time")
+        access.answered = context.now()
     _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
     if access.missed is not None and context.now() - access.missed >= _BELIEVED_IN:
         # Only now: before, a room of the lost one would be asked for there.
@@ -160,14 +164,17 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
     return replace(observed, rooms=len(rooms), participants=sum(room.participants for room in rooms))
 
 
-def _told_already(server: LiveKitServer, observed: Observation) -> Sequence[RoomView] | None:
-    """Return the rooms of a server without Redis, which told them when it was looked at.
+def _told_already(context: Context, access: ServerAccess, observed: Observation) -> Sequence[RoomView] | None:
+    """Return the rooms of a server without Redis that stands alone, which told them when it was looked at.
 
-    Until it is Ready it is asked once more by way of its Service, as everybody else asks it.
+    Now and then it is asked once more by way of its Service, as everybody else asks it.
     """
-    if len(observed.serving) != 1 or _last_reason(server) != "Ready":
+    servers = observed.look.servers
+    if len(servers) != 1 or len(observed.serving) != 1:
         return None
-    load = observed.serving[0].load
+    if access.answered is None or context.now() - access.answered >= _ASKED_AS_OTHERS_DO:
+        return None
+    load = servers[0].load
     return load.listing if load else None
 
 
@@ -458,7 +465,7 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
         await access.client.close()
     client = context.connect(url, keys.in_use.id, keys.in_use.secret)
     if access is not None and access.keys == wanted:
-        access.client, access.url, access.accepted = client, url, keys.accepted
+        access.client, access.url, access.accepted, access.answered = client, url, keys.accepted, None
         return access
     fresh = ServerAccess(client, wanted, keys.accepted, url=url)
     if access is not None:

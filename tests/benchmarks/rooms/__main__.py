@@ -1,7 +1,8 @@
 """`python -m tests.benchmarks.rooms --rooms N`: MeetingRooms by the thousand, on the local cluster that is up.
 
 The API server and livekit-server are real. The operator is a process in a node's network, so that nothing else of a pod
-is counted; an installed one is paused meanwhile. The floor is measured first, with the same rooms, in the same run.
+is counted; an installed one is paused meanwhile. The floor is measured before and after it, with the same rooms, in the
+same run.
 Prints a table and, last, one line of JSON.
 """
 
@@ -67,13 +68,16 @@ class Benchmark:
         self._few = min(_FEW, self._count)
         self._server: dict[str, str] = {}
         self._server_name = ""
+        self._floor_bulks: list[Bulk] = []
         self.figures: dict[str, float] = {}
 
     async def run(self) -> None:
-        """Measure both, the bare script first."""
+        """Measure both: the bare script's creations before and after, as the machine gets faster and slower."""
         if not self._options.operator_only:
             await self._bare_script()
         await self._operator()
+        if not self._options.operator_only:
+            await self._bare_script_again()
         for key, one, other in RATIOS:
             if one in self.figures and other in self.figures:
                 self._tell(key, self.figures[one] / self.figures[other])
@@ -85,6 +89,14 @@ class Benchmark:
         await self._floor_latency()
         await self._floor_delete(self._few)
         await self._floor_clear(self._count + self._options.latency_rooms - self._few)
+
+    async def _bare_script_again(self) -> None:
+        async with self._operating():
+            await self._new_server("third")
+        await self._floor_create(self._count)
+        await self._floor_clear(self._count)
+        async with self._operating():
+            await self._delete_server()
 
     async def _operator(self) -> None:
         async with self._operating() as operator:
@@ -127,8 +139,9 @@ class Benchmark:
         self._server = await server_access(self._kubectl, name)
 
     async def _delete_server(self) -> None:
-        if self._server_name:
-            await self._kubectl("delete", "livekitserver", self._server_name, "--wait", "--timeout", "60s")
+        name, self._server_name = self._server_name, ""
+        if name:
+            await self._kubectl("delete", "livekitserver", name, "--wait", "--timeout", "60s")
 
     async def _floor_create(self, count: int) -> None:
         with progress.step(f"floor: {count} rooms") as step:
@@ -137,7 +150,12 @@ class Benchmark:
                 wall = await self._apply(count)
                 cpu = await floor.cpu_seconds()
             bulk = Bulk(wall, cpu, await self._api.writes(OF_ROOMS) - written - count)
-            step.result = self._tell_bulk("floor", bulk, count)
+            step.result = self._describe(bulk, count)
+        self._floor_bulks.append(bulk)
+        walls = [each.wall for each in self._floor_bulks]
+        self._tell("floor_wall_seconds", statistics.mean(walls))
+        self._tell("floor_cpu_seconds", statistics.mean(each.cpu for each in self._floor_bulks))
+        self._tell("floor_wall_spread", max(walls) / min(walls))
 
     async def _floor_list(self) -> None:
         with progress.step("floor: one listing"):
@@ -161,7 +179,11 @@ class Benchmark:
             await asyncio.sleep(_SETTLE_SECONDS)
             writes = await self._api.writes(OF_ROOMS) - written - count
             bulk = Bulk(wall, operator.cpu_seconds - used, writes)
-            step.result = self._tell_bulk("operator" if count == self._count else "operator_few", bulk, count)
+            step.result = self._describe(bulk, count)
+        key = "operator" if count == self._count else "operator_few"
+        self._tell(f"{key}_wall_seconds", bulk.wall)
+        self._tell(f"{key}_cpu_seconds", bulk.cpu)
+        self._tell("writes_per_room", bulk.writes / count)
 
     async def _apply(self, count: int) -> float:
         """Apply so many rooms; return the seconds until all are ready."""
@@ -282,13 +304,8 @@ class Benchmark:
     def _tell(self, key: str, value: float) -> None:
         self.figures[key] = value
 
-    def _tell_bulk(self, key: str, bulk: Bulk, count: int) -> str:
-        self._tell(f"{key}_wall_seconds", bulk.wall)
-        self._tell(f"{key}_cpu_seconds", bulk.cpu)
-        each = 1000 * bulk.cpu / count
-        writes = bulk.writes / count
-        if key == "operator":
-            self._tell("writes_per_room", writes)
+    def _describe(self, bulk: Bulk, count: int) -> str:
+        each, writes = 1000 * bulk.cpu / count, bulk.writes / count
         return f"{bulk.wall:.1f} s, {bulk.cpu:.1f} s of CPU ({each:.2f} ms a room), {writes:.2f} writes a room"
 
 

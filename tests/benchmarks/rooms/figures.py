@@ -17,6 +17,7 @@ class Row:
 # Targets are for ten thousand rooms.
 ROWS = (
     Row("floor_wall_seconds", "bare script: from the first request to the last room that is ready", "s"),
+    Row("floor_wall_spread", "  its slower time, before the operator or after it, times the other", "times"),
     Row("operator_wall_seconds", "operator: the same", "s"),
     Row("wall_ratio", "  times the bare script's", "times", 1.25),
     Row("wall_scaling", "  times that of a thousand rooms", "times", 11),

@@ -58,6 +58,12 @@ print("livekit_operator_runner.worker" in sys.modules)
     assert python(folders, code).splitlines() == ["AgentServer.run _frozen_importlib_external", "False"]
 
 
+def test_its_threads_may_look_at_each_other(folders: list[str]) -> None:
+    code = "import sys, livekit.agents; print(hasattr(sys._current_frames, '__wrapped__'))"
+    needed = (3, 11) <= sys.version_info < (3, 11, 12)
+    assert python(folders, code) == str(needed)
+
+
 def test_a_worker_that_does_not_register_is_left_alone(folders: list[str]) -> None:
     code = "import asyncio, livekit.agents as a; print(asyncio.run(a.AgentServer().run(unregistered=True)))"
     assert python(folders, code) == "{'unregistered': True}"

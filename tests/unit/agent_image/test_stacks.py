@@ -1,9 +1,12 @@
 """Looking at the stacks of other threads never hangs a worker."""
 
 import gc
+import os
+import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -46,25 +49,52 @@ def test_collection_that_was_off_stays_off() -> None:
 
 
 def test_a_second_look_at_the_same_time_waits_for_the_first() -> None:
-    looks, inside, goes_on = [], threading.Event(), threading.Event()
+    inside, second_began = threading.Event(), threading.Event()
+    looks: list[bool] = []
 
     def look() -> dict[int, int]:
-        looks.append(gc.isenabled())
-        if len(looks) == 1:
+        if not inside.is_set():
             inside.set()
-            goes_on.wait(10)
+            second_began.wait(10)
+        else:
+            first.join(10)  # were it let in beside the first, collection would be on again after this
+        looks.append(gc.isenabled())
         return {}
 
     safely = without_collection(look)
-    threads = [threading.Thread(target=safely) for _ in range(2)]
-    threads[0].start()
-    assert inside.wait(10)
-    threads[1].start()
-    goes_on.set()
-    for thread in threads:
-        thread.join(10)
+
+    def second_look() -> None:
+        inside.wait(10)
+        second_began.set()
+        safely()
+
+    first, second = threading.Thread(target=safely), threading.Thread(target=second_look)
+    second.start()
+    first.start()
+    second.join(20)
     assert looks == [False, False]
     assert gc.isenabled()
+
+
+def test_a_process_forked_meanwhile_can_look_too() -> None:
+    inside = threading.Event()
+
+    def look() -> dict[int, int]:
+        inside.set()
+        time.sleep(0.05)
+        return {}
+
+    safely = without_collection(look)
+    looking = threading.Thread(target=safely)
+    looking.start()
+    assert inside.wait(10)
+    child = os.fork()
+    if child == 0:
+        signal.alarm(5)
+        safely()
+        os._exit(0 if gc.isenabled() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    looking.join(10)
 
 
 # Collects often, and with callbacks that give way to other threads, while several look: without protection this

@@ -25,12 +25,14 @@ def _tts(stand_in: StandIn, **options: object) -> deepgram.TTS:
 async def _say(tts: deepgram.TTS, text: str) -> Samples:
     """What the agent would play for a text that arrives word by word."""
     stream = tts.stream(conn_options=_ONCE)
-    for word in text.split(" "):
-        stream.push_text(word + " ")
-    stream.end_input()
-    pcm = b"".join([bytes(audio.frame.data) async for audio in stream])
-    await stream.aclose()
-    await tts.aclose()
+    try:
+        for word in text.split(" "):
+            stream.push_text(word + " ")
+        stream.end_input()
+        pcm = b"".join([bytes(audio.frame.data) async for audio in stream])
+    finally:
+        await stream.aclose()
+        await tts.aclose()
     return from_pcm16(pcm)
 
 

@@ -234,3 +234,27 @@ async def test_a_server_that_its_service_does_not_lead_to_yet_is_on_its_way(worl
     await world.settle()
     await world.settle()
     assert world.ready("LiveKitServer", "voice") == ("False", "ServerUnreachable")
+
+
+async def test_a_server_that_its_service_leads_to_no_more_is_found_out(world: World) -> None:
+    """Its pod goes on telling the operator everything."""
+    await world.with_server()
+    world.livekit.cut = {world.get("LiveKitServer", "voice")["status"]["internalUrl"]}
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.ready("LiveKitServer", "voice")[0] == "True"
+    world.clock.advance(30)
+    for _ in range(2):
+        await world.reconcile("LiveKitServer", "voice")
+        assert world.ready("LiveKitServer", "voice") == ("False", "ServerUnreachable")
+    world.livekit.cut.clear()
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.ready("LiveKitServer", "voice")[0] == "True"
+
+
+async def test_a_server_that_only_its_pod_answers_for_is_not_ready(world: World) -> None:
+    world.kubernetes.put(manifests.server())
+    await world.settle()
+    world.run_server()
+    world.livekit.cut = {f"ws://voice-livekit.{NAMESPACE}.svc:7880"}
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "Progressing")
