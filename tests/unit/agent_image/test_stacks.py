@@ -125,7 +125,8 @@ print("done")
 
 def test_threads_that_look_at_each_other_while_much_is_collected_all_go_on() -> None:
     command = [sys.executable, "-c", _BUSY, "protected"]
-    ended = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    environ = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    ended = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, timeout=60)
     assert ended.stdout.strip() == "done", ended.stderr
 
 
