@@ -21,6 +21,7 @@ from .capacity import CapacityGuard, Job, accept
 from .refill import Refill
 from .sessions import ReportingEntrypoint, Sessions
 from .settings import Settings
+from .terminations import Terminations
 
 logger = logging.getLogger(__name__)
 
@@ -168,6 +169,7 @@ class SupervisedWorker:
         self._started = True
         self.server._proc_pool.on("process_job_launched", self.sessions.on_launched)
         self.server._proc_pool.on("process_closed", self.sessions.on_closed)
+        self._try("terminations", self._heed_terminations)
         self._try("refill", self._pace_refill)
         self._try("loadReports", self._report_load_at_once)
         if getattr(self.server, "_http_proxy", None) and proxy_bypass(urlsplit(self.server._ws_url).hostname or ""):
@@ -179,6 +181,14 @@ class SupervisedWorker:
         refill = Refill(pool, self.settings.idle_processes, lambda: guard.capacity - guard.occupied)
         pool.set_target_idle_processes = refill.on_load
         pool.on("process_job_launched", refill.on_launched)
+
+    def _heed_terminations(self) -> None:
+        need(self.server, "_handle_termination")
+        pool = self.server._proc_pool
+        need(pool, "get_by_job_id")
+        terminations = Terminations(pool, self.server._handle_termination)
+        self.server._handle_termination = terminations.on_termination
+        pool.on("process_job_launched", terminations.on_launched)
 
     def _report_load_at_once(self) -> None:
         # The library reports every 2.5 s: that long a worker that has a place again would be offered no call.

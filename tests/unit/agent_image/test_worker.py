@@ -1,6 +1,7 @@
 """What of the settings can be applied to a server of the library, whatever its version."""
 
 import asyncio
+import functools
 import inspect
 from types import SimpleNamespace
 from typing import Any
@@ -57,6 +58,7 @@ def pool(*executors: Any, warm: bool = True, **changes: Any) -> Any:
             "_warmed_proc_queue": SimpleNamespace(qsize=lambda: 2),
             "on": lambda *_: None,
             "set_target_idle_processes": lambda _: None,
+            "get_by_job_id": lambda _: None,
             **changes,
         }
     )
@@ -76,6 +78,8 @@ def pool(*executors: Any, warm: bool = True, **changes: Any) -> Any:
         ),
         (AgentServer._connection_task, ["self._handle_register(", "await self._run_ws(ws)", "self._max_retry"]),
         (AgentServer._answer_availability, ["await self._request_fnc(job_req)"]),
+        (AgentServer._handle_termination, ["self._proc_pool.get_by_job_id(msg.job_id)", "await proc.aclose()"]),
+        (ProcPool.launch_job, ['self.emit("process_job_launched", proc)']),
         (AgentServer._is_available, ["self._get_effective_load()", "self._draining"]),
         (AgentServer._update_worker_status, ["self._get_effective_load()", "load=self._worker_load"]),
         (ProcPool, ["self._target_idle_processes, self._default_num_idle_processes", "self._jobs_waiting_for_process"]),
@@ -210,6 +214,31 @@ def test_idle_processes_are_refilled_as_sessions_are_free() -> None:
     for listener in listeners["process_job_launched"]:
         listener(executor("c"))
     assert (aims, worker.sessions.started) == ([1, 0], 1)
+
+
+async def test_a_job_that_is_taken_back_before_it_has_a_process_is_ended_when_it_has_one() -> None:
+    running, starting, late = executor("a"), executor("b"), executor("c")
+    found, closed = {"a": running}, list[str]()
+    for one in (running, starting, late):
+        one.aclose = functools.partial(_close, closed, one)
+    worker, listeners = supervised(), dict[str, list[Any]]()
+    worker.server._proc_pool = pool(
+        get_by_job_id=found.get, on=lambda event, listener: listeners.setdefault(event, []).append(listener)
+    )
+    worker.server.emit("worker_started")
+    assert "terminations" in worker.applied
+    for job_id in ("a", "b"):
+        await worker.server._handle_termination(SimpleNamespace(job_id=job_id))
+    assert closed == ["a"], "what runs is ended by the library"
+    for one in (late, starting):
+        for listener in listeners["process_job_launched"]:
+            listener(one)
+    await asyncio.sleep(0)
+    assert closed == ["a", "b"]
+
+
+async def _close(closed: list[str], one: Any) -> None:
+    closed.append(one.running_job.job.id)
 
 
 class Reporting(AgentServer):
