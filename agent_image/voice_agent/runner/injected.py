@@ -20,7 +20,7 @@ _claimed = False
 def patch(module: ModuleType) -> None:
     """Have the worker class of `livekit.agents.worker`, just imported, run under supervision.
 
-    Nothing else is imported before a worker runs: job processes pass here too, and livekit.agents itself is not
+    Little else is imported before a worker runs: job processes pass here too, and livekit.agents itself is not
     yet there as a whole.
     """
     # AgentServer since 1.3, Worker before

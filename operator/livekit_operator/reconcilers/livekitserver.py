@@ -102,7 +102,7 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     except Blocked as blocked:
         problems.append(blocked)
     if access := context.servers.get(server.key):
-        access.rooms.start_listing()
+        access.rooms.start_listing()  # the look may bring it
     look = await server_pods.look(context, server, inputs, keys.state.in_use)
     # One that runs goes on, whatever an older one comes to want.
     conflict = None if any(view.up for view in look.views) else _port_conflict(context, server)

@@ -55,6 +55,11 @@ class Bulk:
     cpu: float
     writes: int
 
+    def describe(self, count: int) -> str:
+        """Return what so many rooms cost, and what each did."""
+        each, writes = 1000 * self.cpu / count, self.writes / count
+        return f"{self.wall:.1f} s, {self.cpu:.1f} s of CPU ({each:.2f} ms a room), {writes:.2f} writes a room"
+
 
 class Benchmark:
     """One run."""
@@ -150,7 +155,7 @@ class Benchmark:
                 wall = await self._apply(count)
                 cpu = await floor.cpu_seconds()
             bulk = Bulk(wall, cpu, await self._api.writes(OF_ROOMS) - written - count)
-            step.result = self._describe(bulk, count)
+            step.result = bulk.describe(count)
         self._floor_bulks.append(bulk)
         walls = [each.wall for each in self._floor_bulks]
         self._tell("floor_wall_seconds", statistics.mean(walls))
@@ -179,7 +184,7 @@ class Benchmark:
             await asyncio.sleep(_SETTLE_SECONDS)
             writes = await self._api.writes(OF_ROOMS) - written - count
             bulk = Bulk(wall, operator.cpu_seconds - used, writes)
-            step.result = self._describe(bulk, count)
+            step.result = bulk.describe(count)
         key = "operator" if count == self._count else "operator_few"
         self._tell(f"{key}_wall_seconds", bulk.wall)
         self._tell(f"{key}_cpu_seconds", bulk.cpu)
@@ -303,10 +308,6 @@ class Benchmark:
 
     def _tell(self, key: str, value: float) -> None:
         self.figures[key] = value
-
-    def _describe(self, bulk: Bulk, count: int) -> str:
-        each, writes = 1000 * bulk.cpu / count, bulk.writes / count
-        return f"{bulk.wall:.1f} s, {bulk.cpu:.1f} s of CPU ({each:.2f} ms a room), {writes:.2f} writes a room"
 
 
 def _server(name: str) -> dict[str, object]:

@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -77,14 +76,15 @@ def test_a_second_look_at_the_same_time_waits_for_the_first() -> None:
 
 
 def test_a_process_forked_meanwhile_can_look_too() -> None:
-    inside = threading.Event()
+    inside, forking = threading.Event(), threading.Event()
 
     def look() -> dict[int, int]:
         inside.set()
-        time.sleep(0.05)
+        forking.wait(10)
         return {}
 
     safely = without_collection(look)
+    os.register_at_fork(before=forking.set)  # what was registered last is called first
     looking = threading.Thread(target=safely)
     looking.start()
     assert inside.wait(10)
