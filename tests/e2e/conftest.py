@@ -2,19 +2,22 @@
 
 import asyncio
 import secrets
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
 
 import pytest
 
 from tests.harness import install
+from tests.harness.contents import OWN_KINDS, contents, lines_of
 from tests.harness.kubectl import CommandError, Kubectl, Manifest, is_ready, until
-from tests.harness.leftovers import OWN_KINDS, leftovers
 from tests.harness.resources import SERVER
 from tests.harness.rooms import Rooms
 from tests.harness.target import Target, find_target
 
 MANAGED = "app.kubernetes.io/managed-by=livekit-operator"
+_FAILED = pytest.StashKey[bool]()
+# Of each pod, and of the operator about the namespace, where a story failed.
+_LAST_LINES = 60
 
 
 @dataclass(frozen=True)
@@ -78,13 +81,29 @@ def platform() -> Platform:
     return Platform(target, Kubectl(target, install.SYSTEM_NAMESPACE))
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Remember for the story's end whether it failed."""
+    report = yield
+    if call.when == "call":
+        item.stash[_FAILED] = report.failed
+    return report
+
+
 @pytest.fixture
-async def story(platform: Platform) -> AsyncIterator[Story]:
+async def story(platform: Platform, request: pytest.FixtureRequest) -> AsyncIterator[Story]:
     """Give a story an empty namespace and take it away afterwards."""
     kubectl = Kubectl(platform.target, f"story-{secrets.token_hex(3)}")
     await kubectl.create_namespace()
     await kubectl.apply(install.provider_secret(install.TEST_KEYS))
     yield Story(platform, kubectl)
+    if request.node.stash.get(_FAILED, False):
+        print(await contents(kubectl, last_lines=_LAST_LINES))
+        words = (f"deployment/{install.RELEASE}",)
+        told = await lines_of(platform.operator, *words, containing=kubectl.namespace, last_lines=_LAST_LINES)
+        print("What the operator said of it:", *told, sep="\n")
     try:
         # First what has finalizers, and pods: a namespace that has any is looked at again only after eight seconds, or
         # after half of the longest grace period (pkg/controller/namespace/namespace_controller.go).
@@ -92,4 +111,4 @@ async def story(platform: Platform) -> AsyncIterator[Story]:
         await kubectl("wait", "pods", "--selector", MANAGED, "--for", "delete", "--timeout", "60s")
         await kubectl.delete_namespace()
     except CommandError as error:
-        raise CommandError(f"{error}\n{await leftovers(kubectl)}") from None
+        raise CommandError(f"{error}\n{await contents(kubectl)}") from None

@@ -1,6 +1,6 @@
-"""What is left of a namespace is told with what keeps it."""
+"""What is in a namespace is told with what keeps it, and with what it says."""
 
-from tests.harness.leftovers import describe
+from tests.harness.contents import describe
 
 
 def test_a_pod_that_does_not_leave_is_told_with_its_node_and_its_containers() -> None:
@@ -24,16 +24,21 @@ def test_a_pod_that_does_not_leave_is_told_with_its_node_and_its_containers() ->
     assert condition == "  Ready False NodeNotReady"
 
 
-def test_a_resource_is_told_with_its_finalizers_and_why_it_waits() -> None:
+def test_a_resource_is_told_with_its_finalizers_its_status_and_why_it_waits() -> None:
     message = "Waiting until the rooms are empty: voice-0."
     server = {
+        "apiVersion": "livekit-operator.dev/v1alpha1",
         "kind": "LiveKitServer",
         "metadata": {"name": "voice", "finalizers": ["livekit-operator.dev/server"]},
-        "status": {"conditions": [{"type": "Ready", "status": "False", "reason": "Deleting", "message": message}]},
+        "status": {
+            "rooms": 1,
+            "conditions": [{"type": "Ready", "status": "False", "reason": "Deleting", "message": message}],
+        },
     }
     assert list(describe(server)) == [
         "LiveKitServer voice: finalizers ['livekit-operator.dev/server']",
         f"  Ready False Deleting: {message}",
+        '  {"rooms": 1}',
     ]
 
 

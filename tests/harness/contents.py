@@ -1,5 +1,6 @@
-"""What keeps a namespace: everything that is left in it, and what each of it says about why."""
+"""What is in a namespace and what each of it says: why something failed there, or what keeps it."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -9,9 +10,9 @@ OWN_KINDS = "meetingrooms,voiceagentpools,livekitservers"
 _LAST_LINES = 15
 
 
-async def leftovers(kubectl: Kubectl) -> str:
-    """Return a few lines about each object that is left: finalizers, conditions, and what its pods last said."""
-    lines = [f"What is left of {kubectl.namespace}:"]
+async def contents(kubectl: Kubectl, *, last_lines: int = _LAST_LINES) -> str:
+    """Return a few lines about each object: finalizers, status, conditions, and what its pods last said."""
+    lines = [f"What is in {kubectl.namespace}:"]
     for kinds in ("namespaces", "nodes", OWN_KINDS, "pods"):
         try:
             found = await kubectl.find(kinds)
@@ -22,12 +23,13 @@ async def leftovers(kubectl: Kubectl) -> str:
             if kinds != "namespaces" or manifest["metadata"]["name"] == kubectl.namespace:
                 lines += describe(manifest)
             if manifest["kind"] == "Pod":
-                lines += await _log(kubectl, manifest["metadata"]["name"])
+                words = (manifest["metadata"]["name"], "--all-containers")
+                lines += await lines_of(kubectl, *words, last_lines=last_lines)
     return "\n".join(lines)
 
 
 def describe(manifest: Manifest) -> Iterator[str]:
-    """Yield the lines about one object: since when it is leaving, who holds it, where it runs, and its conditions."""
+    """Yield the lines about one object: since when it is leaving, who holds it, where it runs, and its status."""
     metadata, spec = manifest["metadata"], manifest.get("spec") or {}
     status = manifest.get("status") or {}
     facts = {
@@ -43,6 +45,8 @@ def describe(manifest: Manifest) -> Iterator[str]:
         yield f"  container {container['name']}, {container['restartCount']} restarts: {container['state']}"
     for condition in status.get("conditions") or ():
         yield f"  {_condition(condition)}"
+    if str(manifest.get("apiVersion", "")).startswith("livekit-operator.dev/"):
+        yield f"  {json.dumps({name: value for name, value in status.items() if name != 'conditions'})}"
 
 
 def _condition(condition: dict[str, Any]) -> str:
@@ -50,9 +54,11 @@ def _condition(condition: dict[str, Any]) -> str:
     return words.rstrip(": ")
 
 
-async def _log(kubectl: Kubectl, pod: str) -> list[str]:
+async def lines_of(kubectl: Kubectl, *words: str, containing: str = "", last_lines: int = _LAST_LINES) -> list[str]:
+    """Return the last log lines of what the words name, of those that contain a text."""
     try:
-        text = await kubectl("logs", pod, "--all-containers", "--tail", str(_LAST_LINES))
+        # Where lines are chosen, they are chosen from all.
+        text = await kubectl("logs", *words, "--tail", "-1" if containing else str(last_lines))
     except CommandError as error:
-        text = str(error)
-    return [f"  | {line}" for line in text.splitlines()[-_LAST_LINES:]]
+        text = f"{containing} {error}"
+    return [f"  | {line}" for line in text.splitlines() if containing in line][-last_lines:]
