@@ -37,6 +37,19 @@ def need(thing: Any, *names: str) -> None:
         raise MissingPart(f"this livekit-agents has no {', '.join(f'{owner}.{name}' for name in missing)}")
 
 
+def _make_rtc_client() -> None:
+    """Make what all calls of a process share before any of them comes, where calls are threads.
+
+    The library makes it when it is first asked for, without a lock: calls that come together would each make one, only
+    the last of which is told what happens in rooms; the others' calls never join, and 15 s later its native part has
+    the whole process end ("timed out waiting for ReadyForRoomEventRequest"; livekit/rtc/_ffi_client.py `instance`).
+    """
+    kind = getattr(sys.modules.get("livekit.rtc._ffi_client"), "FfiClient", None)
+    if kind is None:
+        raise MissingPart("this livekit-rtc has no FfiClient")
+    need(kind, "instance")  # to look is to make it
+
+
 class SupervisedWorker:
     """A server (livekit.agents.AgentServer, of any version) that takes at most so many sessions."""
 
@@ -101,6 +114,8 @@ class SupervisedWorker:
             self._try("deployment", lambda: need(self.server, "_deployment"))
         self._try("readiness", self._watch_registration)
         self._try("sessions", self._report_failures)
+        if getattr(getattr(self.server, "_job_executor_type", None), "name", "") == "THREAD":
+            self._try("oneRtcClient", _make_rtc_client)
         # emitted when the processes had their time to warm up, before the connection to the server is begun
         self.server.on("worker_started", self._on_started)
 

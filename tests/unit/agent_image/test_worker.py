@@ -3,13 +3,16 @@
 import asyncio
 import functools
 import inspect
+import threading
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from livekit.agents import AgentServer
+from livekit.agents import AgentServer, JobExecutorType
 from livekit.agents.cli import cli
 from livekit.agents.ipc.proc_pool import ProcPool
+from livekit.rtc._ffi_client import FfiClient
 
 from voice_agent.runner.settings import Settings
 from voice_agent.runner.worker import SupervisedWorker
@@ -36,7 +39,7 @@ def _environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Any) -> None:
 async def entrypoint(_: Any) -> None: ...
 
 
-def supervised(kind: type[Any] = AgentServer, settings: Settings = SETTINGS) -> SupervisedWorker:
+def supervised(kind: Callable[[], Any] = AgentServer, settings: Settings = SETTINGS) -> SupervisedWorker:
     server = kind()
     server.rtc_session(entrypoint, agent_name="name-in-the-code")
     worker = SupervisedWorker(server, settings)
@@ -306,3 +309,37 @@ async def test_where_the_load_cannot_be_reported_at_once_that_is_said(kind: type
     kind._worker_load = 0.0
     worker, _ = started(kind)
     assert worker.not_applied["loadReports"] == reason
+
+
+@pytest.fixture
+def made(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the names of the threads in which clients of the library's native part were made."""
+    names: list[str] = []
+    monkeypatch.setattr(FfiClient, "_instance", None)
+    monkeypatch.setattr(FfiClient, "__init__", lambda _: names.append(threading.current_thread().name))
+    return names
+
+
+def test_calls_that_are_threads_share_one_rtc_client(made: list[str]) -> None:
+    worker = supervised(functools.partial(AgentServer, job_executor_type=JobExecutorType.THREAD))
+    assert set(worker.applied) == {*EVERYTHING, "oneRtcClient"}
+    assert made == [threading.current_thread().name]
+    seen: list[FfiClient] = []
+    together = threading.Barrier(4)
+
+    def call() -> None:
+        together.wait(10)
+        seen.append(FfiClient.instance)
+
+    calls = [threading.Thread(target=call) for _ in range(4)]
+    for thread in calls:
+        thread.start()
+    for thread in calls:
+        thread.join(10)
+    assert len(seen) == 4
+    assert len(set(map(id, seen))) == len(made) == 1
+
+
+def test_a_worker_whose_calls_are_processes_makes_no_rtc_client(made: list[str]) -> None:
+    assert "oneRtcClient" not in supervised().applied
+    assert made == []
