@@ -10,6 +10,7 @@ calls that name no deployment, `canary` ones those that name theirs. For each wa
     pods of other versions that never served -> leave at once
     too many pods                            -> only idle ones leave; a busy one stays until its calls end
     pods that finished (evicted, failed)     -> removed
+    pods whose worker ends by itself         -> leave at once, and are replaced, while their calls go on
 
 Easiest to get wrong:
 
@@ -52,6 +53,13 @@ class PodView:
     """Digest of what it was started with beside its version: server, keys."""
     failing: bool = False
     """Whether it cannot start."""
+    ending: bool = False
+    """Whether its worker, without having been told by us, takes no more calls and ends with those it has."""
+
+    @property
+    def stays(self) -> bool:
+        """Return whether it is there for calls to come."""
+        return not (self.leaving or self.finished or self.ending)
 
     @property
     def version(self) -> str:
@@ -95,8 +103,8 @@ def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int |
     `max_surge` is a number of pods or a percentage (`"25%"`) of a target's desired ones, at least one.
     """
     versions = {(target.track, target.version) for target in targets}
-    delete = [pod.name for pod in pods if pod.finished and not pod.leaving]
-    staying = [pod for pod in pods if not pod.finished and not pod.leaving]
+    delete = [pod.name for pod in pods if (pod.finished or pod.ending) and not pod.leaving]
+    staying = [pod for pod in pods if pod.stays]
     # Of no use to anybody, it need not wait for its replacement.
     useless = [pod for pod in staying if (pod.track, pod.version) not in versions and pod.useless]
     names = {pod.name for pod in useless}

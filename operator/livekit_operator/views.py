@@ -128,6 +128,8 @@ class WorkerStatus:
     """Those of them that ended by a failure."""
     load: float | None = None
     """Its own measure of load, for a worker without the runner."""
+    draining: bool = False
+    """Whether it takes no more calls and ends with those it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""An agent dies in the middle of a call: the caller has a new one that greets again, and only the one."""
+"""A worker ends in the middle of a call: a caller whose agent dies has a new one that greets again, and only that."""
 
 import os
 import signal
@@ -9,7 +9,7 @@ import pytest
 from tests.caller.call import Call
 from tests.caller.report import CallReport, said_by_agents
 from tests.e2e.conftest import Story
-from tests.e2e.pools import assert_uncut, home, life, only_agent, pool, set_up
+from tests.e2e.pools import assert_uncut, gone, home, life, only_agent, pool, set_up
 from tests.harness.agents import call_processes
 from tests.harness.calls import QUESTION, asking
 from tests.harness.processes import sigkill
@@ -56,6 +56,23 @@ async def test_only_the_call_of_a_killed_process_has_a_new_agent(story: Story) -
     _assert_two_agents(again)
     assert greeted < SECONDS
     assert life(await story.kubectl.get("pod", pod["metadata"]["name"])) == life(pod)
+
+
+@pytest.mark.timeout(240)
+async def test_a_worker_that_ends_by_itself_keeps_its_call_and_is_replaced_at_once(story: Story) -> None:
+    stays_secret, next_secret = await set_up(story, pool(sessionsPerPod=2, drainTimeoutSeconds=180), 2)
+    async with Call(stays_secret) as stays:
+        await stays.greeting(30)
+        pod = (await home(story, stays_secret["room"]))["metadata"]["name"]
+        async with asking(stays):
+            await story.kubectl("exec", pod, "--", "python", "-c", "import os; os.kill(1, 15)")
+            async with Call(next_secret) as late:
+                await late.greeting(30)
+                other = (await home(story, next_secret["room"]))["metadata"]["name"]
+        uncut = stays.report()
+    assert other != pod
+    assert_uncut(uncut)
+    await gone(story, [pod])
 
 
 async def _a_new_agent(story: Story, call: Call, room: str, killed: float) -> float:

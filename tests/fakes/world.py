@@ -248,11 +248,12 @@ class World:
         jobs: dict[str, str] | None = None,
         started: int = 0,
         failed: int = 0,
+        draining: bool = False,
     ) -> None:
         """Let a running agent pod hold calls (a number, or `jobs`: id -> room), or be refused by providers."""
         held = tuple(WorkerJob(job, room) for job, room in (jobs or {}).items())
         self.worker.answers[pod["status"]["podIP"]] = WorkerStatus(
-            True, sessions or len(held), errors, jobs=held, started=started, failed=failed
+            True, sessions or len(held), errors, jobs=held, started=started, failed=failed, draining=draining
         )
 
     def end_pods(self) -> None:

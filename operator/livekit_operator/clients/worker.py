@@ -108,6 +108,7 @@ def parse_status(body: Mapping[str, Any]) -> WorkerStatus:
             ),
             started=int(counts.get("started", 0)),
             failed=int(counts.get("failed", 0)),
+            draining=bool(body.get("draining")),
         )
     except (AttributeError, KeyError, TypeError) as error:
         raise ValueError(f"not a worker's status: {error!r}") from error

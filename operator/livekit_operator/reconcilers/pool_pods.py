@@ -44,7 +44,7 @@ class ObservedPod:
     @property
     def serves(self) -> bool:
         """Return whether new calls may come to it."""
-        return self.view.ready and not self.view.leaving and not self.view.finished
+        return self.view.ready and self.view.stays
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Observation:
     @property
     def staying(self) -> list[ObservedPod]:
         """Return the pods that are not leaving."""
-        return [pod for pod in self.pods if not pod.view.leaving and not pod.view.finished]
+        return [pod for pod in self.pods if pod.view.stays]
 
     @property
     def serving(self) -> list[ObservedPod]:
@@ -163,6 +163,8 @@ def _observed(pod: Manifest, worker: WorkerStatus | None, answered: bool, emptie
         unwanted=(pod.get("spec") or {}).get("nodeName") in emptied,
         inputs=annotations.get(ANNOTATION_INPUTS, ""),
         failing=trouble is not None,
+        # Without calls it is gone in a moment, and back after a while of which the kubelet makes more each time.
+        ending=worker is not None and worker.draining and worker.sessions > 0,
     )
     since = find(status.get("conditions"), CONDITION_READY).get("lastTransitionTime")
     return ObservedPod(view, pod, worker, answered, trouble, crash, parse_timestamp(since) if since else None)

@@ -112,6 +112,12 @@ async def _progress(
         desired = replace(desired, replicas=1, reason=reason)
     targets = _targets(pool, observed, known, rollout, inputs, desired)
     decided = plan(observed.views, targets, max_surge=pool.spec.rollout.max_surge)
+    for view in observed.views:
+        if view.ending and not view.leaving:
+            message = (
+                f"The worker of pod {view.name} ends by itself, with {view.sessions} calls; another takes its place."
+            )
+            await status.emit(context, pool, "Warning", "WorkerEnds", message)
     created = await _apply(context, pool, access, memory, known, inputs, rollout, decided)
     await _forget_former(context, pool, memory, known, observed, rollout, wanted)
     problem = memory.refusals.problem or rollout.problem or problem

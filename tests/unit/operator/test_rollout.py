@@ -28,9 +28,12 @@ def pod(
     unwanted: bool = False,
     inputs: str = "",
     failing: bool = False,
+    ending: bool = False,
 ) -> PodView:
     created = START - timedelta(seconds=age)
-    return PodView(name, revision, ready, leaving, finished, sessions, created, track, unwanted, inputs, failing)
+    return PodView(
+        name, revision, ready, leaving, finished, sessions, created, track, unwanted, inputs, failing, ending
+    )
 
 
 def starting(name: str, revision: str = "new", track: str = STABLE, *, failing: bool = False) -> PodView:
@@ -76,6 +79,15 @@ def delete(*names: str) -> Plan:
         pytest.param([pod("a", age=9), pod("b", age=5), pod("c", age=7)], 2, delete("b"), id="youngest first"),
         pytest.param([pod("a", finished=True)], 1, create(1, "a"), id="a finished pod is replaced"),
         pytest.param([pod("a", finished=True, leaving=True)], 0, Plan(), id="a finished pod leaves already"),
+        pytest.param(
+            [pod("a", ready=False, sessions=2, ending=True)], 1, create(1, "a"), id="who ends by itself is replaced"
+        ),
+        pytest.param(
+            [pod("a", ready=False, sessions=2, ending=True), pod("b")], 1, delete("a"), id="who ends, when too many"
+        ),
+        pytest.param(
+            [pod("a", ready=False, sessions=2, ending=True, leaving=True)], 1, create(1), id="who ends leaves already"
+        ),
     ],
 )
 def test_one_version(pods: list[PodView], desired: int, expected: Plan) -> None:

@@ -65,7 +65,8 @@ async def test_a_status(pod: Pod) -> None:
 
 async def test_a_status_with_everything(pod: Pod) -> None:
     pod.body = (
-        b'{"registered": false, "activeSessions": 1, "capacity": 4, "agentName": "desk", "deployment": "", '
+        b'{"registered": false, "draining": true, "activeSessions": 1, "capacity": 4, '
+        b'"agentName": "desk", "deployment": "", '
         b'"providerErrors": [], '
         b'"jobs": [{"id": "AJ_1", "dispatchId": "AD_1", "room": "r", "startedAt": "2026-01-01T00:00:00Z", '
         b'"state": "speaking", "lastActivityAt": "2026-01-01T00:00:09Z"}, '
@@ -86,6 +87,7 @@ async def test_a_status_with_everything(pod: Pod) -> None:
         not_applied=("idleProcesses: unknown library",),
         started=3,
         failed=1,
+        draining=True,
     )
 
 

@@ -359,6 +359,30 @@ async def test_a_dead_pod_is_replaced(world: World) -> None:
     assert len(world.agent_pods()) == 1
 
 
+async def test_a_worker_that_ends_by_itself_is_replaced_while_its_calls_go_on(world: World) -> None:
+    await world.with_server()
+    await world.with_pool()
+    [ending] = world.agent_pods()
+    world.say(ending, sessions=2, draining=True)
+    await world.settle()
+    assert names(world.agent_pods(leaving=True)) == names([ending])
+    assert len(world.agent_pods()) == 1
+    name = ending["metadata"]["name"]
+    message = f"The worker of pod {name} ends by itself, with 2 calls; another takes its place."
+    assert [event for event in world.events() if event[1] == "WorkerEnds"] == [("Warning", "WorkerEnds", message)]
+
+
+async def test_a_worker_that_ends_without_calls_is_left_to_the_kubelet(world: World) -> None:
+    """It waits ever longer before it starts one again that ends each time; new pods would be made without end."""
+    await world.with_server()
+    await world.with_pool()
+    [ending] = world.agent_pods()
+    world.say(ending, draining=True)
+    await world.settle()
+    assert world.agent_pods(leaving=True) == []
+    assert names(world.agent_pods()) == names([ending])
+
+
 async def test_pods_that_do_not_start_are_explained(world: World) -> None:
     await world.with_server()
     world.kubernetes.put(manifests.providers_secret())
