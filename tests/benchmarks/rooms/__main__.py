@@ -3,7 +3,7 @@
 The API server and livekit-server are real. The operator is a process in a node's network, so that nothing else of a pod
 is counted; an installed one is paused meanwhile. The floor is measured before and after it, with the same rooms, in the
 same run.
-Prints a table and, last, one line of JSON.
+Prints a table, what held the time, and, last, one line of JSON.
 """
 
 import argparse
@@ -21,7 +21,7 @@ from pathlib import Path
 from livekit_operator.constants import GROUP, LABEL_COMPONENT
 from livekit_operator.resources.metadata import COMPONENT_ROOM
 from livekit_operator.resources.room_tokens import RENEWAL_SPREAD
-from tests.benchmarks.rooms import rooms
+from tests.benchmarks.rooms import profile, rooms
 from tests.benchmarks.rooms.api import OF_ROOMS, ROOMS, SECRETS, Api
 from tests.benchmarks.rooms.figures import table
 from tests.benchmarks.rooms.processes import NODE, READS, WRITES, Floor, Operator, forget, prepare, server_access
@@ -75,6 +75,7 @@ class Benchmark:
         self._server_name = ""
         self._floor_bulks: list[Bulk] = []
         self.figures: dict[str, float] = {}
+        self.phases: list[profile.Phase] = []
 
     async def run(self) -> None:
         """Measure both: the bare script's creations before and after, as the machine gets faster and slower."""
@@ -151,7 +152,7 @@ class Benchmark:
     async def _floor_create(self, count: int) -> None:
         with progress.step(f"floor: {count} rooms") as step:
             written = await self._api.writes(OF_ROOMS)
-            async with self._floor("create", count) as floor:
+            async with self._floor("create", count) as floor, self._profiled(f"bare script: {count}"):
                 wall = await self._apply(count)
                 cpu = await floor.cpu_seconds()
             bulk = Bulk(wall, cpu, await self._api.writes(OF_ROOMS) - written - count)
@@ -180,7 +181,8 @@ class Benchmark:
     async def _create(self, operator: Operator, count: int) -> None:
         with progress.step(f"operator: {count} rooms") as step:
             written, used = await self._api.writes(OF_ROOMS), operator.cpu_seconds
-            wall = await self._apply(count)
+            async with self._profiled(f"operator: {count}"):
+                wall = await self._apply(count)
             await asyncio.sleep(_SETTLE_SECONDS)
             writes = await self._api.writes(OF_ROOMS) - written - count
             bulk = Bulk(wall, operator.cpu_seconds - used, writes)
@@ -242,7 +244,11 @@ class Benchmark:
         asked: dict[str, float] = {}
         answered: list[float] = []
         with progress.step(f"{who}: {count} rooms, one each {1000 * _PAUSE_SECONDS:.0f} ms") as step:
-            async with rooms.observing(self._api, _NAMESPACE) as observer:
+            whose = "operator" if who == "operator" else "bare script"
+            async with (
+                self._profiled(f"{whose}: one by one"),
+                rooms.observing(self._api, _NAMESPACE) as observer,
+            ):
                 for name in wanted:
                     asked[name] = time.monotonic()
                     await self._api.post(ROOMS.path(_NAMESPACE), rooms.manifest(_NAMESPACE, name, self._server_name))
@@ -254,6 +260,16 @@ class Benchmark:
             self._tell(f"{prefix}latency_p95_ms", statistics.quantiles(took, n=20, method="inclusive")[-1])
             self._tell(f"{prefix}request_p50_ms", statistics.median(answered))
             step.result = f"{took[0]:.1f} to {took[-1]:.1f} ms"
+
+    @asynccontextmanager
+    async def _profiled(self, name: str) -> AsyncIterator[None]:
+        began = await self._moment()
+        yield
+        self.phases.append(profile.Phase(name, began, await self._moment()))
+
+    async def _moment(self) -> profile.Moment:
+        requests = await self._api.durations()
+        return profile.Moment(time.monotonic(), profile.programs(), requests)
 
     async def _renewals(self) -> None:
         """Measure the renewals of tokens that were made together, with all others there."""
@@ -339,7 +355,7 @@ async def _paused(target: Target) -> AsyncIterator[None]:
             await system("scale", f"deployment/{name}", "--replicas=1")
 
 
-async def _measure(options: argparse.Namespace) -> dict[str, float]:
+async def _measure(options: argparse.Namespace) -> Benchmark:
     target = find_target()
     if not target.local:
         raise SystemExit("the operator is a process on a node here: only the local cluster will do")
@@ -363,7 +379,7 @@ async def _measure(options: argparse.Namespace) -> dict[str, float]:
                 await api.close()
                 await forget(target)
             await kubectl.delete_namespace()
-    return benchmark.figures
+    return benchmark
 
 
 def main() -> int:
@@ -376,9 +392,9 @@ def main() -> int:
     )
     parser.add_argument("--renewals", type=int, default=300, help="tokens made together and renewed (default 300)")
     parser.add_argument("--latency-rooms", type=int, default=100, help="rooms one by one (default 100)")
-    figures = asyncio.run(_measure(parser.parse_args()))
-    print("\n".join(table(figures)))
-    print(json.dumps({key: round(value, 3) for key, value in figures.items()}))
+    measured = asyncio.run(_measure(parser.parse_args()))
+    print("\n".join([*table(measured.figures), "", *profile.table(measured.phases)]))
+    print(json.dumps({key: round(value, 3) for key, value in measured.figures.items()}))
     return 0
 
 

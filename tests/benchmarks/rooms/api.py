@@ -3,6 +3,7 @@
 import json
 import re
 import ssl
+from collections import defaultdict
 from collections.abc import AsyncIterator
 from typing import Any, Self
 
@@ -20,6 +21,7 @@ _JSON = {"Content-Type": "application/json"}
 _MERGE = {"Content-Type": "application/merge-patch+json"}
 _COUNTER = re.compile(r"apiserver_request_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _DISPATCHED = re.compile(r"apiserver_flowcontrol_dispatched_requests_total\{(?P<labels>[^}]*)\} (?P<value>\S+)")
+_DURATION = re.compile(r"apiserver_request_duration_seconds_(?P<part>sum|count)\{(?P<labels>[^}]*)\} (?P<value>\S+)")
 _VERSION = re.compile(rb'"resourceVersion":"(\d+)"')
 _LABEL = re.compile(r'(\w+)="([^"]*)"')
 _WRITES = {"POST", "PUT", "PATCH", "APPLY", "DELETE", "DELETECOLLECTION"}
@@ -112,6 +114,14 @@ class Api:
         found = await self._samples(_DISPATCHED)
         return sum(value for labels, value in found if labels.get("flow_schema") == flow_schema)
 
+    async def durations(self) -> dict[str, tuple[float, int]]:
+        """Return the requests so far about rooms and their Secrets: "POST secrets" -> all their seconds, their number.
+
+        Writes, and nothing that stays open.
+        """
+        async with self._session.get(f"{self._root}/metrics") as response:
+            return parse_durations(await response.text())
+
     async def _samples(self, pattern: re.Pattern[str]) -> list[tuple[dict[str, str], int]]:
         async with self._session.get(f"{self._root}/metrics") as response:
             text = await response.text()
@@ -127,3 +137,15 @@ class Api:
         if response.status >= 400:
             raise ApiError(f"{verb} {path}: {response.status} {answer.get('message')}")
         return answer
+
+
+def parse_durations(metrics: str) -> dict[str, tuple[float, int]]:
+    """Return what `Api.durations` returns, of the API server's metrics."""
+    sums: dict[str, float] = defaultdict(float)
+    for found in _DURATION.finditer(metrics):
+        labels = dict(_LABEL.findall(found["labels"]))
+        if labels.get("resource") in OF_ROOMS and labels.get("verb") in _WRITES:
+            parts = (labels["resource"], *filter(None, [labels.get("subresource")]))
+            sums[f"{found['part']} {labels['verb']} {'/'.join(parts)}"] += float(found["value"])
+    kinds = {name.removeprefix("count ") for name in sums if name.startswith("count ")}
+    return {kind: (sums[f"sum {kind}"], round(sums[f"count {kind}"])) for kind in kinds}
