@@ -43,6 +43,12 @@ async def attempt(
     return False
 
 
+async def remove(context: Context, memory: PoolMemory, kind: str, manifest: Manifest) -> None:
+    """Delete a child, as far as that is taken."""
+    what = f"the deletion of {kind} {manifest['metadata']['name']}"
+    await attempt(context, memory, what, "", lambda: children.remove(context, kind, manifest))
+
+
 async def ensure(context: Context, pool: VoiceAgentPool, memory: PoolMemory, desired: Manifest) -> bool:
     """Make a child as desired; return whether it is so now."""
     what = f"{desired['kind']} {desired['metadata']['name']}"
