@@ -26,6 +26,7 @@ from tests.cluster import (
     waiting,
 )
 from tests.cluster.commands import run, succeeds
+from tests.cluster.errors import ClusterError
 from tests.cluster.machine import Node, is_mounted, unmount
 from tests.cluster.processes import Program
 
@@ -103,7 +104,10 @@ def wait_until_ready(nodes: list[Node]) -> None:
         for node in nodes:
             for program in (_containerd(node), _kubelet(node), _kube_proxy(node)):
                 processes.require(program)
-        return {node.name for node in nodes} <= ready_names()
+        try:
+            return {node.name for node in nodes} <= ready_names()
+        except ClusterError:
+            return False  # one that is busy, or has just started, is asked again
 
     waiting.wait_for(f"nodes {', '.join(node.name for node in nodes)} ready", ready, 120, logs=logs)
 

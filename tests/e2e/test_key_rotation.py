@@ -21,6 +21,7 @@ from tests.harness.servers import (
     key_in_use,
     knocking,
     lines,
+    make_room,
     own_url,
     party,
     server,
@@ -84,6 +85,8 @@ async def _rotation(story: Story, rotate: Callable[[], Awaitable[None]]) -> Mani
         assert new.id != old.id
 
         await until("the token Secrets to be of the new key", lambda: _renewed(story, before), seconds=20)
+        # Two who come at the same moment into a room that is not there may each be given one, on different servers.
+        await make_room(url, new, "both-keys")
         alice, bob = party(url, "both-keys", "alice", old), party(url, "both-keys", "bob", new)
         async with Talk(alice, bob) as both:
             await both.both_hear()
@@ -111,10 +114,19 @@ async def _rotation(story: Story, rotate: Callable[[], Awaitable[None]]) -> Mani
         assert [side.disconnected for side in heard] == [(), ()]
         assert max(side.longest_gap_ms() for side in heard) < LONGEST_GAP_MS
         assert watched.last.status["keys"]["accepted"] == 1
+        await talk.end()
+        await watched.until("the server of the call to be gone", lambda s: home not in lines(s))
+        await until("the room to be open anew", lambda: _is_open(story, "lobby"))
 
     async with Talk(*await _tokens(story)) as again:
         await again.both_hear()
     return watched.last.status
+
+
+async def _is_open(story: Story, name: str) -> bool:
+    """Return whether the server has the room that its resource tells of."""
+    status = (await story.kubectl.get("meetingroom", name)).get("status") or {}
+    return (name, status.get("sid")) in await (await story.rooms()).listed()
 
 
 async def _tokens(story: Story) -> tuple[Party, Party]:

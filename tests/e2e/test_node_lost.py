@@ -35,11 +35,13 @@ from tests.harness.servers import (
 from tests.harness.watching import Watched
 from tests.media.talk import TalkError
 
-NEW_ROOM_SECONDS = 30.0
+# After that whoever comes is led to others. Two programs that meet in a room take their time on a busy machine.
+UNSERVED_SECONDS = 15.0
 # A server answers within milliseconds; who asks a lost one asks again.
 ANSWER_SECONDS = 2
 # Two programs start for it.
 _TALK_SECONDS = 20
+_TRYING_SECONDS = 90
 
 
 @pytest.mark.timeout(400)
@@ -65,6 +67,12 @@ async def test_a_lost_node_costs_its_own_rooms_a_moment_and_nobody_else_anything
         async with call(await own_url(story.kubectl, here), stays, key) as talk:
             await talk.both_hear()
             async with _without(place[lost]) as gone_at:
+                unserved: float = await watched.until(
+                    "nobody to be led to the lost one",
+                    lambda s: lost not in names(s, "Serving") and s.at,
+                    since=gone_at,
+                )
+                print(f"nobody was led there {unserved - gone_at:.1f} s after the loss")
                 new = await _talk_in_a_new_room(url, key, gone_at)
                 print(f"a call in a new room {new:.1f} s after the loss")
                 again = await _made_anew(redis, goes, home, gone_at)
@@ -75,7 +83,7 @@ async def test_a_lost_node_costs_its_own_rooms_a_moment_and_nobody_else_anything
                 await talk.both_hear()
                 heard = await talk.look()
         await watched.until("three to serve again", settled, since=missed, seconds=120)
-    assert new < NEW_ROOM_SECONDS
+    assert unserved - gone_at < UNSERVED_SECONDS
     assert [side.disconnected for side in heard] == [(), ()]
     assert max(side.longest_gap_ms() for side in heard) < LONGEST_GAP_MS
 
@@ -131,7 +139,7 @@ async def _without(node: str) -> AsyncIterator[float]:
 async def _talk_in_a_new_room(url: str, key: Key, since: float) -> float:
     """Try until a new room is made and two people hear each other in it; return the seconds that took."""
     tries = 0
-    while time.monotonic() - since < 3 * NEW_ROOM_SECONDS:
+    while time.monotonic() - since < _TRYING_SECONDS:
         tries += 1
         name = f"new-{tries}"
         try:

@@ -21,6 +21,7 @@ from tests.harness.servers import (
     names,
     node_ids,
     own_url,
+    reached,
     server,
     settled,
     updated,
@@ -42,6 +43,7 @@ async def test_a_rotation_and_a_rollout_end_well_whenever_the_operator_dies(stor
     async with Watched(story.kubectl, "livekitserver", SERVER) as watched:
         await watched.until("both servers to serve", settled)
         (home, *_) = names(watched.last, "Serving")
+        await reached(url)
         await make_room(url, first, "call", (await node_ids(story.kubectl))[home])
         async with call(await own_url(story.kubectl, home), "call", first) as talk:
             await talk.both_hear()

@@ -4,11 +4,11 @@ from livekit_operator.views import ServerLoad
 
 
 class FakeServerLoads:
-    """Implements the Protocol `ServerLoads`: an address that tests gave a load answers, others with `otherwise`."""
+    """Implements the Protocol `ServerLoads`: an address that tests gave a load answers (None: it does not), others with `otherwise`."""
 
     def __init__(self, otherwise: ServerLoad | None = None) -> None:
         self.otherwise = otherwise
-        self.answers: dict[str, ServerLoad] = {}
+        self.answers: dict[str, ServerLoad | None] = {}
         self.asked: list[tuple[str, int]] = []
         self.credentials: list[tuple[str, str] | None] = []
         self.closed = False

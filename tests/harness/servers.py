@@ -108,8 +108,22 @@ async def make_room(url: str, key: Key, room: str, node_id: str = "") -> str:
         return (await client.room.create_room(request)).sid
 
 
+async def reached(url: str) -> None:
+    """Wait until a server answers there: each node learns by itself where a Service leads, some a second later."""
+
+    async def answers() -> bool:
+        try:
+            async with aiohttp.ClientSession() as session, session.get(url.replace("ws", "http", 1)) as answer:
+                return answer.status < 500
+        except aiohttp.ClientConnectorError:
+            return False
+
+    await until(f"{url} to answer", answers, seconds=20)
+
+
 async def spread_rooms(kubectl: Kubectl, url: str, key: Key, pods: Sequence[str]) -> list[str]:
     """Make a room on each of these servers and return their names."""
+    await reached(url)
     ids = await node_ids(kubectl)
     rooms = [f"on-{pod}" for pod in pods]
     for pod, room in zip(pods, rooms, strict=True):

@@ -21,6 +21,8 @@ from .report import Heard
 TONES = (440, 660)
 _REPOSITORY = Path(__file__).resolve().parents[2]
 _END_SECONDS = 10.0
+# Every gap of a long talk is told in one line.
+_LONGEST_LINE = 2**24
 
 
 class TalkError(RuntimeError):
@@ -73,7 +75,7 @@ class Talk:
         """Have both leave; nothing of the two processes stays."""
         await asyncio.gather(*(voice.end() for voice in self._voices))
 
-    async def both_hear(self, seconds: float = 10) -> None:
+    async def both_hear(self, seconds: float = 20) -> None:
         """Wait until each hears the other's tone, now."""
         await self._until(lambda: all(voice.hearing for voice in self._voices), seconds, "both to hear each other")
 
@@ -171,6 +173,7 @@ class _Voice:
             stdout=PIPE,
             stderr=PIPE,
             cwd=_REPOSITORY,
+            limit=_LONGEST_LINE,
         )
         self._readers = [asyncio.create_task(self._read()), asyncio.create_task(self._read_errors())]
         self._write(json.dumps(asdict(self._orders)))

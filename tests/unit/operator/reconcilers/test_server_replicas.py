@@ -183,6 +183,19 @@ async def test_who_leaves_is_told_with_what_it_waits_for(world: World) -> None:
     assert (line["rooms"], line["participants"]) == (2, 3)
 
 
+async def test_who_leaves_is_told_though_it_does_not_answer_just_then(world: World) -> None:
+    await started(world, **SHARED)
+    _, going = world.server_pods()
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 1}})
+    await world.reconcile("LiveKitServer", "voice")
+    world.clock.advance(WITHDRAWAL_SECONDS)
+    world.loads.answers[address(world, going)] = None
+    await world.reconcile("LiveKitServer", "voice")
+    (event,) = [event for event in world.events() if event[1] == "Draining"]
+    assert event[2].startswith("voice-livekit-1 takes no new rooms")
+    assert event[2].endswith("it does not tell which now.")
+
+
 async def test_keys_rotate_step_by_step(world: World) -> None:
     await started(world, **SHARED)
     world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
