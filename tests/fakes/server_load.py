@@ -4,7 +4,7 @@ from livekit_operator.views import ServerLoad
 
 
 class FakeServerLoads:
-    """Implements the Protocol `ServerLoads`: an address that tests gave a load answers (None: it does not), others with `otherwise`."""
+    """Implements the Protocol `ServerLoads`: an address answers with what tests gave it, others with `otherwise`."""
 
     def __init__(self, otherwise: ServerLoad | None = None) -> None:
         self.otherwise = otherwise
