@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Self
 
+import aiohttp
 from livekit import api
 
 from tests.e2e.conftest import Story
@@ -27,6 +28,9 @@ from tests.harness.watching import Seen
 
 POOL = "desk"
 CODE = "agent-code"
+# LiveKit waits three seconds for a worker to take a job. Where both are so busy that the answer gets lost, the agent
+# comes without being on any list, and so does the one asked for in its place, until that is seen.
+DOUBLED_SECONDS = 5.0
 AGENTS = "app.kubernetes.io/component=agent"
 # Leaves its last words where the kubelet finds them, as any program may.
 CRASHES = ("sh", "-c", "echo 'no model file' > /dev/termination-log; exit 3")
@@ -164,14 +168,14 @@ async def gone(story: Story, pod: str, *, seconds: float = 60) -> None:
     await until(f"pod {pod} to be gone", look, seconds=seconds)
 
 
-async def draining(story: Story, pod: str) -> None:
+async def draining(story: Story, pod: str, *, seconds: float = 30) -> None:
     """Wait until a worker knows that its pod is to leave, or is gone: until then it may be given calls."""
 
     async def look() -> bool:
         found = [each for each in await story.kubectl.find("pods", AGENTS) if each["metadata"]["name"] == pod]
         return not found or bool((await status_of(story.kubectl, found[0]))["draining"])
 
-    await until(f"{pod} to drain", look, seconds=30)
+    await until(f"{pod} to drain", look, seconds=seconds)
 
 
 def revision(pod: Manifest) -> str:
@@ -277,7 +281,11 @@ class Switchboard:
             if error.status == 404:
                 self._doubled_since.pop(room, None)
                 return []
-            raise
+            if error.status < 500:
+                raise
+            raise CommandError(f"the server does not answer: {error}") from error
+        except aiohttp.ClientError as error:
+            raise CommandError(f"the server does not answer: {error}") from error
         found = [Agent.of(p) for p in answer.participants if p.kind == api.ParticipantInfo.Kind.AGENT]
         self.most[room] = max(self.most[room], len(found))
         if len(found) > 1:

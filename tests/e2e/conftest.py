@@ -35,7 +35,7 @@ class Story:
     platform: Platform
     kubectl: Kubectl
 
-    async def ready(self, kind: str, *names: str, seconds: float = 90) -> list[Manifest]:
+    async def ready(self, kind: str, *names: str, seconds: float = 150) -> list[Manifest]:
         """Wait until these objects say `Ready=True` about their current spec, and return them."""
 
         async def look() -> list[Manifest]:

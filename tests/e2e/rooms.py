@@ -53,6 +53,9 @@ async def _taken(api: Api, manifest: Manifest) -> bool:
         answer = await api.try_create(manifest)
     except (aiohttp.ClientError, OSError, ValueError):
         return False  # it is away, or answered only by half
+    # Its admission does not know all namespaces yet.
+    if answer.status == 403 and "not yet ready to handle request" in answer.message:
+        return False
     # Taken before its answer was lost.
     if answer.status >= 500 or answer.status == 409:
         return answer.status == 409
@@ -96,7 +99,10 @@ async def delete(story: Story, api: Api, names: Iterable[str] | None = None, *, 
     """Delete rooms, all of them unless some are named, and return after how many seconds they were gone."""
     began, path = time.monotonic(), PATH.format(story.kubectl.namespace)
     if names is None:
-        (await api.request("DELETE", path)).accepted()
+        # A request that takes longer than a minute is ended half way.
+        while (answer := await api.request("DELETE", path)).status == 504:
+            assert time.monotonic() - began < seconds, "the API server does not come to an end"
+        answer.accepted()
         going = frozenset(await rooms(story, api))
     else:
         going, waiting = frozenset(names), iter(sorted(names))

@@ -21,9 +21,9 @@ from tests.harness.watching import Seen, Watched
 from tests.light_agent import AGENT
 
 CALLS = 6
-# A machine of two CPUs may be late by a second while pods start on it. Who loses an agent is without one for longer,
-# and then has another.
-LONGEST_GAP_SECONDS = 2.0
+# A machine of two CPUs may be late by some seconds while pods start on it. Who loses an agent has another one then,
+# which is counted.
+LONGEST_GAP_SECONDS = 5.0
 BURST, BURST_SECONDS, SESSIONS = 8, 5, 2
 HEARD_SECONDS = 120
 
@@ -54,7 +54,8 @@ async def test_operator_restart_scale_down_drain_and_rollout_cut_no_call(story: 
             node = _fullest(busy)
             drain = await afterwards.enter_async_context(draining(story, node))
             emptied = [pod["metadata"]["name"] for pod in busy if pod["spec"]["nodeName"] == node]
-            await asyncio.gather(*(agents.draining(story, name) for name in emptied))
+            # None of them is told before a new one is ready.
+            await asyncio.gather(*(agents.draining(story, name, seconds=90) for name in emptied))
             await guests.until("everybody to hear theirs on a node that is drained", Listener.hears, 10)
 
             changed = time.monotonic()
@@ -96,9 +97,8 @@ async def test_eight_calls_within_five_seconds_all_hear_an_agent(story: Story) -
             return occupancy.looks > looks + 1 and sum(occupancy.most.values()) >= BURST
 
         await until("pods to tell of all calls", counted, seconds=20)
-        present = await asyncio.gather(*map(board.agents, names))
+        await board.served(*names)
     print(f"most calls at once: {occupancy.most}, at {occupancy.looks} looks")
-    assert [len(there) for there in present] == [1] * BURST
     assert [guest.most_agents for guest in guests.all] == [1] * BURST
     assert max(occupancy.most.values()) <= SESSIONS
 

@@ -40,9 +40,10 @@ async def test_a_canary_gets_its_share_of_the_calls_and_takes_over_when_it_is_pr
         print(f"{share} of {ROOMS} calls went to the canary")
         assert share in _likely(ROOMS, WEIGHT / 100), versions
         assert set(versions) == {"1", "2"}
-        assert max(board.most.values()) == 1, "two agents were in one room"
+        assert max(board.doubled.values(), default=0.0) <= agents.DOUBLED_SECONDS, "two agents stayed in one room"
         counted = await pool.until("the canary's calls to be counted", lambda s: _sessions(s) >= share and s)
-        assert counted.status["canary"]["sessions"] == share
+        # A call that came too late is begun once more.
+        assert share <= counted.status["canary"]["sessions"] <= share + 2
         assert on_track(counted, "Stable") == stable
 
         # The last batch stays: promotion ends no call.
@@ -124,7 +125,8 @@ async def test_a_canary_whose_calls_fail_is_taken_back_and_they_are_served_after
 
         async def served_by_the_first() -> bool:
             found = [await board.agents(name) for name in names]
-            return all([agent.version for agent in room] == ["1"] for room in found)
+            # Connected, too: one whose room is deleted while it connects takes its worker with it.
+            return all([bool(agent.state) and agent.version for agent in room] == ["1"] for room in found)
 
         await until("every room to be served by the version before", served_by_the_first, seconds=90)
         assert on_track(pool.last, "Stable") == stable

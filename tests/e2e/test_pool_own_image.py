@@ -1,6 +1,7 @@
 """A user's own AgentServer, unchanged, is warm before it is ready, and drained without cutting its call."""
 
 import time
+from functools import partial
 from typing import Any
 
 import pytest
@@ -9,7 +10,7 @@ from tests.e2e import agents
 from tests.e2e.agents import POOL, rolled_out, switchboard
 from tests.e2e.conftest import Story
 from tests.harness.agents import status_of
-from tests.harness.kubectl import Manifest
+from tests.harness.kubectl import Manifest, until
 from tests.harness.watching import Watched
 
 # As in LiveKit's own examples: nothing in it knows of Kubernetes or of this operator.
@@ -49,7 +50,7 @@ async def test_an_image_of_ones_own_is_ready_when_it_is_warm(story: Story) -> No
     print(f"ready after {took:.1f} s, of which {PREWARM_SECONDS} s is the agent's own prewarming")
     assert took > PREWARM_SECONDS
     (pod,) = await agents.pods(story)
-    said = await status_of(story.kubectl, pod)
+    said = await until("the pod to answer", partial(status_of, story.kubectl, pod))
     assert said["registered"]
     assert said["warmProcesses"] == 2
     assert said["agentName"] == manifest["status"]["agentName"] == POOL
@@ -83,7 +84,7 @@ async def test_an_image_of_ones_own_ends_its_call_before_it_leaves(story: Story)
         await agents.draining(story, old["metadata"]["name"])
         await story.kubectl.apply(agents.room("later", dispatch="OnCreate"))
         await board.served("later")
-        said = await status_of(story.kubectl, old)
+        said = await until("the old pod to answer", partial(status_of, story.kubectl, old))
         assert said["draining"]
         assert [job["room"] for job in said["jobs"]] == ["lobby"]
         assert guest.agents == {agent.identity}

@@ -44,8 +44,8 @@ async def test_a_room_is_served_for_its_name_and_by_another_agent_when_that_is_k
         await sigkill(story.kubectl, await story.kubectl.get("pod", agent.pod))
 
         async def another() -> bool:
-            found = [found.identity for found in await board.agents("voice-agent-1")]
-            return len(found) == 1 and found != [agent.identity]
+            found = await board.agents("voice-agent-1")
+            return len(found) == 1 and found[0].identity != agent.identity and bool(found[0].state)
 
         await until("another agent, and no second one", another, seconds=60)
         print(f"another one {time.monotonic() - killed:.1f} s after the kill")

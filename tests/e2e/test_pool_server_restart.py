@@ -1,6 +1,7 @@
 """The LiveKit server dies under a call: workers register again as they are, and the next call is served."""
 
 import time
+from functools import partial
 
 import pytest
 
@@ -8,7 +9,7 @@ from tests.caller.call import Call
 from tests.e2e.conftest import Story
 from tests.e2e.pools import assert_uncut, life, only_agent, pool, serving, set_up
 from tests.harness.agents import agent_pods, status_of
-from tests.harness.calls import QUESTION
+from tests.harness.calls import ask
 from tests.harness.kubectl import until
 from tests.harness.processes import sigkill
 from tests.harness.resources import POOL
@@ -19,7 +20,7 @@ from tests.harness.servers import SERVERS
 async def test_a_room_is_served_again_after_its_server_was_killed(story: Story) -> None:
     (secret,) = await set_up(story, pool(replicas=2), 1)
     pods = await agent_pods(story.kubectl)
-    workers = {(await status_of(story.kubectl, pod))["workerId"] for pod in pods}
+    workers = {(await until("a pod to answer", partial(status_of, story.kubectl, pod)))["workerId"] for pod in pods}
     async with Call(secret) as call:
         await call.greeting(30)
         (server,) = await story.kubectl.find("pods", SERVERS)
@@ -44,7 +45,7 @@ async def test_a_room_is_served_again_after_its_server_was_killed(story: Story) 
     await story.ready("meetingroom", secret["room"])
     async with Call(secret) as call:
         await call.greeting(30)
-        await call.ask(QUESTION)
+        await ask(call)
         (identity,) = call.agents()
         await only_agent(story, secret["room"], identity)
         report = call.report()

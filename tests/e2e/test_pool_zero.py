@@ -9,7 +9,7 @@ from tests.e2e.conftest import Story
 from tests.e2e.pools import assert_uncut, callers, has_come_to, only_agent, pool, rooms
 from tests.e2e.servers import node_ports, server
 from tests.harness.agents import agent_pods
-from tests.harness.calls import QUESTION
+from tests.harness.calls import ask
 from tests.harness.resources import POOL
 from tests.harness.watching import Watched
 
@@ -28,7 +28,7 @@ async def test_a_caller_wakes_a_pool_that_sleeps(story: Story) -> None:
         async with Call(secret) as call:
             began = time.monotonic()
             greeted = await call.greeting(GREETED_SECONDS) - began
-            await call.ask(QUESTION)
+            await ask(call)
             (identity,) = call.agents()
             await only_agent(story, secret["room"], identity)
             report = call.report()

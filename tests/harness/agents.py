@@ -3,7 +3,6 @@
 import asyncio
 import json
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from types import TracebackType
@@ -57,16 +56,14 @@ async def call_processes(pod: Manifest) -> list[int]:
 
 @dataclass(frozen=True)
 class Agents:
-    """What the server says: the agents in each room, and how many calls each worker has."""
+    """What the server says: the agents in each room."""
 
     by_room: dict[str, list[str]]
-    by_worker: dict[str, int]
 
 
 async def agents_in(url: str, key: Key, rooms: Sequence[str]) -> Agents:
     """Ask the LiveKit server for the agents in some rooms."""
     by_room: dict[str, list[str]] = {}
-    by_worker: Counter[str] = Counter()
     async with api.LiveKitAPI(url, key.id, key.secret) as client:
         there = {room.name for room in (await client.room.list_rooms(api.ListRoomsRequest())).rooms}
         for room in rooms:
@@ -76,10 +73,7 @@ async def agents_in(url: str, key: Key, rooms: Sequence[str]) -> Agents:
             found = await client.room.list_participants(api.ListParticipantsRequest(room=room))
             agents = sorted(p.identity for p in found.participants if p.kind == api.ParticipantInfo.Kind.AGENT)
             by_room[room] = agents
-            dispatches = await client.agent_dispatch.list_dispatch(room)
-            jobs = [job for dispatch in dispatches for job in dispatch.state.jobs]
-            by_worker.update(job.state.worker_id for job in jobs if job.state.participant_identity in agents)
-    return Agents(by_room, dict(by_worker))
+    return Agents(by_room)
 
 
 class Occupancy:
@@ -133,9 +127,10 @@ class Occupancy:
         path = f"/api/v1/namespaces/{self._kubectl.namespace}/pods"
         while True:
             try:
-                async with self._session.get(path, params={"labelSelector": AGENT}) as answer:
+                async with self._session.get(path, params={"labelSelector": AGENT}, raise_for_status=True) as answer:
                     pods = (await answer.json())["items"]
-            except TimeoutError:
+            except (TimeoutError, aiohttp.ClientError):
+                await asyncio.sleep(_SECONDS_BETWEEN_LOOKS)
                 continue
             await asyncio.gather(*(self._look(pod) for pod in pods))
             self.looks += 1
@@ -148,7 +143,7 @@ class Occupancy:
                 if answer.status != 200:
                     return  # it has not begun, or has ended
                 status = await answer.json()
-        except TimeoutError:
+        except (TimeoutError, aiohttp.ClientError):
             return
         name = pod["metadata"]["name"]
         self.most[name] = max(self.most.get(name, 0), status["activeSessions"])

@@ -20,7 +20,7 @@ from tests.media.talker import Tone
 from tests.media.tone import sounds
 from tests.providers.audio import from_pcm16
 
-_CONNECT_SECONDS = 20.0
+_CONNECT_SECONDS = 40.0
 _FRAME_MS = 100
 _PICTURE = 64
 

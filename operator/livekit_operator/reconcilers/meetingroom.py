@@ -28,6 +28,7 @@ from livekit_operator.resources.meetingroom import Limits
 DELETION_PATIENCE = timedelta(seconds=60)
 _DELETION_RETRY_SECONDS = 2.0
 _NAME_RETRY_SECONDS = 5.0
+_EMPTIED_SECONDS = 1.0
 _MOST_IDENTITIES = 20
 CONDITION_AGENTS = "AgentsReady"
 CONDITION_SETTINGS = "SettingsApplied"
@@ -155,6 +156,9 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
     looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]
     if observed.tokens.problem and observed.tokens.problem.retry_after:
         looks.append(observed.tokens.problem.retry_after)
+    if observed.room.differs(build.room_settings(room)) and not view.participants and not observed.room_problem:
+        # The last one left while this pass was on its way: the next listing tells nothing new.
+        looks.append(_EMPTIED_SECONDS)
     return Outcome(_conditions(room, observed), fields, max(0.1, min(looks)) if looks else None)
 
 

@@ -211,7 +211,14 @@ def _container(
             {"name": "LIVEKIT_CONFIG", "value": _config_text(server, inputs.config)},
         ],
         "ports": _ports(server),
-        "readinessProbe": {"httpGet": {"path": "/", "port": "signal"}, "periodSeconds": 1, "timeoutSeconds": 2},
+        # It calls itself unwell when it had no CPU for four seconds. Where it stands alone nobody else could be led to,
+        # and who comes meanwhile rather waits; a server that has ended is not ready at once all the same.
+        "readinessProbe": {
+            "httpGet": {"path": "/", "port": "signal"},
+            "periodSeconds": 1,
+            "timeoutSeconds": 2,
+            "failureThreshold": 3 if is_shared(server) else 10,
+        },
         # Not its health page: with Redis away that fails on every server, and calls go on without Redis.
         "livenessProbe": {
             "tcpSocket": {"port": "signal"},

@@ -225,6 +225,19 @@ async def test_other_settings_wait_until_everybody_has_left(world: World) -> Non
     assert types == ["Ready"]
 
 
+async def test_other_settings_come_though_the_pass_itself_saw_the_last_one_leave(world: World) -> None:
+    """A webhook comes before the listing, which then tells nothing new and wakes nobody."""
+    await opened(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"spec": {"maxParticipants": 2}})
+    await look(world)
+    world.livekit.leave("support-42", "alice")
+    assert await world.reconcile("MeetingRoom", "support-42") == 1.0
+    await world.reconcile("MeetingRoom", "support-42")
+    assert world.livekit.rooms["support-42"].settings.max_participants == 2
+
+
 async def test_a_caller_who_came_since_the_last_listing_is_not_thrown_out(world: World) -> None:
     await opened(world)
     world.livekit.join("support-42", "alice")

@@ -66,6 +66,11 @@ def test_the_kubelet_waits_a_moment_before_it_tells_a_server_to_end(drain_timeou
     assert 0 < waits <= pod["spec"]["terminationGracePeriodSeconds"], "the API server takes no other"
 
 
+@pytest.mark.parametrize(("spec", "failures"), [({}, 10), ({"redis": {"managed": {}}}, 3)], ids=["alone", "shared"])
+def test_a_server_that_stands_alone_is_left_more_patience(spec: Spec, failures: int) -> None:
+    assert container(built(spec))["readinessProbe"]["failureThreshold"] == failures
+
+
 @pytest.mark.parametrize(
     ("media", "expected"),
     [
