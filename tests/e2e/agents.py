@@ -132,9 +132,11 @@ def _resource(kind: str, name: str, spec: object) -> Manifest:
     }
 
 
-async def serve(story: Story, *manifests: Manifest, code: Manifest | None = None) -> None:
+async def serve(
+    story: Story, *manifests: Manifest, code: Manifest | None = None, server_spec: Manifest | None = None
+) -> None:
     """Apply a server, agents' code and what else there is, and wait until pools and rooms are ready."""
-    await story.kubectl.apply(server(**node_ports()), code or code_map(), *manifests)
+    await story.kubectl.apply(server(**node_ports(**(server_spec or {}))), code or code_map(), *manifests)
     for kind, resource in (("VoiceAgentPool", "voiceagentpool"), ("MeetingRoom", "meetingroom")):
         if names := [m["metadata"]["name"] for m in manifests if m["kind"] == kind]:
             await story.ready(resource, *names)

@@ -115,7 +115,9 @@ async def _set_up(story: Story, names: list[str], **spec: Any) -> list[dict[str,
     )
     pool["spec"]["podTemplate"]["labels"] = {"story": story.kubectl.namespace}
     code = agents.code_map(agent=AGENT.read_text())
-    await agents.serve(story, pool, *(agents.room(name) for name in names), code=code)
+    # The server may be on the node that is drained: it is to wait for its calls as well.
+    patient = {"drainTimeoutSeconds": 300}
+    await agents.serve(story, pool, *(agents.room(name) for name in names), code=code, server_spec=patient)
     return await callers(story, names)
 
 
