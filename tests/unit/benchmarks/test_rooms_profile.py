@@ -26,27 +26,27 @@ def test_requests_are_counted_by_kind() -> None:
 
 
 def test_programs_are_told_apart_and_the_rest_is_everything_else(tmp_path: Path) -> None:
-    def process(pid: int, name: str, user: int, system: int) -> None:
+    def process(pid: int, name: str, user: int, system: int, of_children: int = 0) -> None:
         (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {'0 ' * 10}{user} {system} 0 0 20\n")
+        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {'0 ' * 10}{user} {system} {of_children} 0 20\n")
 
     process(11, "etcd", 100, 50)
     process(12, "a (b) c", 700, 0)
-    process(13, "python", 200, 0)
-    process(os.getpid(), "python", 300, 0)
+    process(13, "python3.11", 200, 0)
+    process(os.getpid(), "python", 300, 0, 50)
     (tmp_path / "stat").write_text("cpu 1500 0 500 9999 77 0 0 0 0 0\ncpu0 1 2 3\n")
     assert programs(tmp_path) == {
         "etcd": 1.5,
-        "operator, or bare script": 2.0,
+        "operator, or bare script": 2.5,
         "benchmark: applies rooms and watches them": 3.0,
-        "everything else": 13.5,
+        "everything else": 13.0,
     }
 
 
 def test_phases_are_compared() -> None:
     before = Moment(10.0, {"etcd": 1.0}, {"POST secrets": (1.0, 100)})
     after = Moment(20.0, {"etcd": 6.0}, {"POST secrets": (1.5, 200), "PATCH meetingrooms": (0.0, 0)})
-    lines = {line[:44].strip(): line[44:].split() for line in table([Phase("operator: 100", before, after)])}
+    lines = {line[:52].strip(): line[52:].split() for line in table([Phase("operator: 100", before, after)])}
     assert lines["seconds"] == ["10.0"]
     assert lines["cores of etcd"] == lines["cores of all"] == ["0.50"]
     assert lines["ms of the API server for POST secrets"] == ["5.0"]
