@@ -42,7 +42,7 @@ async def test_a_version_that_never_serves_is_taken_back_under_a_call(story: Sto
             lambda s: (line := version_of(s, broken)).get("track") == "Failed" and line.get("replicas") == 1,
         )
         assert on_track(pool.last, "Stable") == first
-        assert all(version_of(state, first).get("replicas") for state in pool.states if state.status["versions"])
+        assert all(version_of(state, first).get("readyReplicas") for state in pool.states if state.status["versions"])
         # Calls that come now are served as before.
         await story.kubectl.apply(agents.room("later", dispatch="OnCreate"))
         assert [found.version for found in await board.served("later")] == ["1"]

@@ -15,8 +15,8 @@ from tests.harness.calls import QUESTION, ask, asking
 from tests.harness.processes import sigkill
 from tests.providers.script import ANSWERS, GREETING
 
-# The server itself notices only after some twenty seconds, and then makes no new agent, ever.
-SECONDS = 30.0
+# The server itself notices only after some twenty seconds, and then makes no new agent.
+SECONDS = 15.0
 
 
 @pytest.mark.timeout(240)
