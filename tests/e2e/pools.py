@@ -10,7 +10,7 @@ from tests.caller.report import CallReport, heard, said_by_agents
 from tests.caller.secret import decode
 from tests.e2e.conftest import Story
 from tests.e2e.servers import node_ports, server
-from tests.harness.agents import Agents, agents_in, pod_of_call
+from tests.harness.agents import agents_in, pod_of_call
 from tests.harness.calls import QUESTION
 from tests.harness.kubectl import CommandError, Manifest, until
 from tests.harness.processes import sigkill
@@ -58,8 +58,8 @@ async def change(story: Story, **spec: Any) -> None:
     await story.kubectl("patch", "voiceagentpool", POOL, "--type", "merge", "--patch", json.dumps({"spec": spec}))
 
 
-async def serving(story: Story, names: Sequence[str]) -> Agents:
-    """Return who serves these rooms, asked of the server itself."""
+async def serving(story: Story, names: Sequence[str]) -> dict[str, list[str]]:
+    """Return room -> the agents that serve it, asked of the server itself."""
     manifest = await story.kubectl.get("livekitserver", SERVER)
     return await agents_in(manifest["status"]["externalUrl"], await key_in_use(story.kubectl), names)
 
@@ -68,7 +68,7 @@ async def only_agent(story: Story, name: str, identity: str, *, seconds: float =
     """Wait until a room has one agent and no other."""
 
     async def alone() -> bool:
-        return (await serving(story, [name])).by_room[name] == [identity]
+        return (await serving(story, [name]))[name] == [identity]
 
     await until(f"{identity} to be the only agent of {name}", alone, seconds=seconds)
 

@@ -36,7 +36,7 @@ async def test_a_room_is_served_again_after_its_server_was_killed(story: Story) 
 
     async def nobody_left() -> bool:
         said = [await status_of(story.kubectl, pod) for pod in pods]
-        return (await serving(story, [secret["room"]])).by_room[secret["room"]] == [] and not any(
+        return (await serving(story, [secret["room"]]))[secret["room"]] == [] and not any(
             each["activeSessions"] for each in said
         )
 

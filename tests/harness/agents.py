@@ -4,7 +4,6 @@ import asyncio
 import json
 from asyncio.subprocess import DEVNULL, PIPE, Process
 from collections.abc import Sequence
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Self
 
@@ -54,15 +53,8 @@ async def call_processes(pod: Manifest) -> list[int]:
     return [pid for pid in pids if f"pid={pid}," in listing]
 
 
-@dataclass(frozen=True)
-class Agents:
-    """What the server says: the agents in each room."""
-
-    by_room: dict[str, list[str]]
-
-
-async def agents_in(url: str, key: Key, rooms: Sequence[str]) -> Agents:
-    """Ask the LiveKit server for the agents in some rooms."""
+async def agents_in(url: str, key: Key, rooms: Sequence[str]) -> dict[str, list[str]]:
+    """Ask the LiveKit server for the agents in some rooms: room -> their identities."""
     by_room: dict[str, list[str]] = {}
     async with api.LiveKitAPI(url, key.id, key.secret) as client:
         there = {room.name for room in (await client.room.list_rooms(api.ListRoomsRequest())).rooms}
@@ -73,7 +65,7 @@ async def agents_in(url: str, key: Key, rooms: Sequence[str]) -> Agents:
             found = await client.room.list_participants(api.ListParticipantsRequest(room=room))
             agents = sorted(p.identity for p in found.participants if p.kind == api.ParticipantInfo.Kind.AGENT)
             by_room[room] = agents
-    return Agents(by_room)
+    return by_room
 
 
 class Occupancy:

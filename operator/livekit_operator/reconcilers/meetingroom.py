@@ -156,10 +156,11 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
     looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]
     if observed.tokens.problem and observed.tokens.problem.retry_after:
         looks.append(observed.tokens.problem.retry_after)
-    if observed.room.differs(build.room_settings(room)) and not view.participants and not observed.room_problem:
+    outdated = observed.room.differs(build.room_settings(room))
+    if outdated and not view.participants and not observed.room_problem:
         # The last one left while this pass was on its way: the next listing tells nothing new.
         looks.append(_EMPTIED_SECONDS)
-    return Outcome(_conditions(room, observed), fields, max(0.1, min(looks)) if looks else None)
+    return Outcome(_conditions(observed, outdated=outdated), fields, max(0.1, min(looks)) if looks else None)
 
 
 def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
@@ -170,7 +171,7 @@ def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
     return (room.status.get("emptySince") if same else None) or now
 
 
-def _conditions(room: MeetingRoom, observed: Observation) -> list[Observed]:
+def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
     agent_problem = next((agent.problem for agent in observed.agents if agent.problem), observed.agents_problem)
     blocked = observed.tokens.problem
     problem = observed.room_problem or ((blocked.reason, blocked.message) if blocked else agent_problem)
@@ -179,7 +180,7 @@ def _conditions(room: MeetingRoom, observed: Observation) -> list[Observed]:
     if observed.agents or observed.agents_problem:
         agents = agent_problem or ("PoolsReady", "Every pool has agents for this room.")
         conditions.append(Observed(CONDITION_AGENTS, agent_problem is None, *agents))
-    if observed.room.differs(build.room_settings(room)):
+    if outdated:
         message = (
             "The server cannot change a room in use; it is made anew when everybody has left, or now, "
             f"by another value of the annotation {ANNOTATION_RECREATE}."

@@ -540,10 +540,14 @@ async def _label(context: Context, pod: Manifest, *, serving: bool) -> None:
 async def _announce(context: Context, server: LiveKitServer, item: Server, grace: int) -> None:
     """Tell in an Event who leaves, and which rooms it waits for."""
     load = item.load
-    # One that is ready and does not answer at this very look may well have calls.
-    if not (load.participants if load else item.view.ready):
+    if load is None:
+        if not item.view.ready:
+            return
+        which = "it does not tell which now"  # it may well have calls
+    elif load.participants:
+        which = ", ".join(load.names[:MOST_NAMES]) or f"{load.rooms} rooms"
+    else:
         return
-    which = (load and (", ".join(load.names[:MOST_NAMES]) or f"{load.rooms} rooms")) or "it does not tell which now"
     latest = timestamp(context.now() + timedelta(seconds=grace))
     message = f"{item.view.name} takes no new rooms and leaves when its rooms are empty, or at {latest}: {which}."
     await status.emit(context, server, "Normal", "Draining", message)

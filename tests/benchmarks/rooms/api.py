@@ -119,15 +119,17 @@ class Api:
 
         Writes, and nothing that stays open.
         """
-        async with self._session.get(f"{self._root}/metrics") as response:
-            return parse_durations(await response.text())
+        return parse_durations(await self._metrics())
 
     async def _samples(self, pattern: re.Pattern[str]) -> list[tuple[dict[str, str], int]]:
-        async with self._session.get(f"{self._root}/metrics") as response:
-            text = await response.text()
+        text = await self._metrics()
         return [
             (dict(_LABEL.findall(found["labels"])), round(float(found["value"]))) for found in pattern.finditer(text)
         ]
+
+    async def _metrics(self) -> str:
+        async with self._session.get(f"{self._root}/metrics") as response:
+            return await response.text()
 
     async def _send(self, verb: str, path: str, body: Manifest | None, headers: dict[str, str]) -> Manifest:
         data = json.dumps(body).encode() if body is not None else None

@@ -16,6 +16,7 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.benchmarks.rooms.profile import cpu_seconds
 from tests.cluster import addresses
 from tests.cluster.machine import Node
 from tests.harness.kubectl import Kubectl, until
@@ -28,7 +29,6 @@ USER = "rooms-benchmark"
 # The FlowSchemas of its requests that change something, and of the others.
 WRITES, READS = f"{USER}-writes", f"{USER}-reads"
 _WRITING = ["create", "update", "patch", "delete", "deletecollection"]
-_TICKS = os.sysconf("SC_CLK_TCK")
 _RESOLVER = f"nameserver {addresses.DNS_SERVICE}\nsearch {addresses.CLUSTER_DOMAIN}\noptions ndots:5\n"
 
 
@@ -73,8 +73,7 @@ class Operator:
     @property
     def cpu_seconds(self) -> float:
         """CPU time so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text().rsplit(") ", 1)[1].split()
-        return (int(fields[11]) + int(fields[12])) / _TICKS
+        return cpu_seconds(Path(f"/proc/{self._process.pid}/stat").read_text())[0]
 
     @property
     def peak_rss_mib(self) -> float:

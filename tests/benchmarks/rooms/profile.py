@@ -55,6 +55,13 @@ class Phase:
         return 1000 * (seconds - before) / (number - fewer) if number > fewer else None
 
 
+def cpu_seconds(stat: str) -> tuple[float, float]:
+    """Return the CPU seconds of a process and of its children that ended, by its line of /proc/PID/stat."""
+    fields = stat.rsplit(") ", 1)[1].split()
+    user, system, childrens_user, childrens_system = (int(field) / _TICKS for field in fields[11:15])
+    return user + system, childrens_user + childrens_system
+
+
 def programs(proc: Path = Path("/proc")) -> dict[str, float]:
     """Return the CPU seconds so far of each program; others that ended are "everything else"."""
     found: dict[str, float] = defaultdict(float)
@@ -63,8 +70,8 @@ def programs(proc: Path = Path("/proc")) -> dict[str, float]:
             text = path.read_text()
         except (FileNotFoundError, ProcessLookupError):
             continue  # it has just ended
-        name, fields = text[text.index("(") + 1 : text.rindex(")")], text[text.rindex(")") + 2 :].split()
-        used, of_ended_children = ((int(fields[i]) + int(fields[i + 1])) / _TICKS for i in (11, 13))
+        name = text[text.index("(") + 1 : text.rindex(")")]
+        used, of_ended_children = cpu_seconds(text)
         if path.parent.name == str(os.getpid()):
             # The bare script is a child of ours, and ends by itself.
             found[_ITSELF] += used
