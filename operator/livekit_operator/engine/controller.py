@@ -17,6 +17,12 @@ logger = logging.getLogger(__name__)
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
 
+def is_cancelled() -> bool:
+    """Return whether the running task itself is told to end, not only something that it waited for."""
+    task = asyncio.current_task()
+    return task is None or task.cancelling() > 0
+
+
 class Controller:
     """Works off one queue. An error never ends a worker: the key comes back after a backoff."""
 
@@ -57,6 +63,11 @@ class Controller:
         except Conflict as error:
             # Somebody wrote in between: an ordinary event, the next look decides anew.
             self._failed(key, error, logging.DEBUG)
+        except asyncio.CancelledError as error:
+            if is_cancelled():
+                raise
+            # What it waited for was cancelled by somebody else: a client that was closed while its name was looked up.
+            self._failed(key, error, logging.ERROR)
         except Exception as error:  # noqa: BLE001 - one object's failure must not stop the others
             self._failed(key, error, logging.ERROR)
         else:
@@ -67,10 +78,14 @@ class Controller:
         finally:
             self._metrics.duration.labels(self.kind).observe(time.perf_counter() - started)
 
-    def _failed(self, key: Key, error: Exception, level: int) -> None:
+    def _failed(self, key: Key, error: BaseException, level: int) -> None:
         self._metrics.reconciles.labels(self.kind, "error").inc()
         self._metrics.errors.labels(self.kind, type(error).__name__).inc()
         delay = self.queue.add_failed(key)
         ObjectLogger(self.kind, *key).log(
-            level, "reconcile failed, next try in %.1f s: %s", delay, error, exc_info=level >= logging.ERROR
+            level,
+            "reconcile failed, next try in %.1f s: %s",
+            delay,
+            str(error) or type(error).__name__,
+            exc_info=level >= logging.ERROR,
         )

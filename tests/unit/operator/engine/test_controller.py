@@ -153,3 +153,41 @@ async def test_first_passes_are_over_when_everything_was_looked_at() -> None:
         allowed.set()
         await waiting
         assert sorted(seen) == [A, B]
+
+
+async def test_what_is_cancelled_from_outside_is_a_failure_and_ends_no_worker(caplog: pytest.LogCaptureFixture) -> None:
+    """As when a client is closed while somebody waits for the address of its host."""
+    shared: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    waiting, seen = 0, []
+
+    async def reconcile(key: Key) -> None:
+        nonlocal waiting
+        if not shared.done():
+            waiting += 1
+            await shared
+        seen.append(key)
+
+    metrics = Metrics()
+    async with running(reconcile, metrics) as controller:
+        controller.queue.add(A)
+        controller.queue.add(B)
+        await eventually(lambda: waiting == 2)
+        shared.cancel()
+        await eventually(lambda: sorted(seen) == [A, B], "the next try of both")
+    assert count(metrics, "livekit_operator_reconcile_errors_total", error="CancelledError") == 2
+    assert "reconcile failed, next try in 0.2 s: CancelledError" in caplog.text
+
+
+async def test_a_worker_that_is_told_to_end_does(caplog: pytest.LogCaptureFixture) -> None:
+    started = asyncio.Event()
+
+    async def reconcile(_: Key) -> None:
+        started.set()
+        await asyncio.Event().wait()
+
+    metrics = Metrics()
+    async with running(reconcile, metrics) as controller:
+        controller.queue.add(A)
+        await started.wait()
+    assert count(metrics, "livekit_operator_reconcile_total", result="error") == 0
+    assert "reconcile failed" not in caplog.text
