@@ -76,5 +76,9 @@ class Redis(ApiModel):
     cluster: RedisCluster | None = Field(default=None, description="A Redis Cluster.")
     username: RedisUser | None = Field(default=None, description="User.")
     password_secret_ref: SecretKeyRef | None = Field(default=None, description="Password.")
-    db: Annotated[int, Field(ge=0, le=1023)] | None = Field(default=None, description="Number of the database.")
+    db: Annotated[int, Field(ge=0, le=1023)] | None = Field(
+        default=None,
+        description="Number of the database. It keeps no two servers apart: each LiveKitServer needs a Redis of its "
+        "own.",
+    )
     tls: RedisTls | None = Field(default=None, description="TLS; plain TCP when left out.")

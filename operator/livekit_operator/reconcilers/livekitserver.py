@@ -33,6 +33,7 @@ from livekit_operator.reconcilers.server_children import (
 )
 from livekit_operator.reconcilers.server_keys import ServerKeyring, ensure_keys
 from livekit_operator.reconcilers.server_pods import Look, Server
+from livekit_operator.reconcilers.server_redis import find_sharing
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import server_config, server_network
@@ -44,6 +45,8 @@ from livekit_operator.views import RoomView
 
 # Reasons that say only that something is on its way.
 _ON_ITS_WAY = ("Progressing",)
+# What a server that runs can go on with, but no other one may be started beside.
+_STARTS_NOTHING = ("PortConflict", "RedisShared")
 _DELETION_POLL_SECONDS = 2.0
 _LOST_MARGIN = timedelta(seconds=60)
 # How soon servers that share rooms are looked at again: clients are led to a lost one until it is missed.
@@ -108,6 +111,9 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     conflict = None if any(view.up for view in look.views) else _port_conflict(context, server)
     if conflict:
         problems.append(conflict)
+    sharing = find_sharing(context, server)
+    if sharing:
+        problems.append(sharing)
     decided = _plan(context, server, look)
     settled = inputs is not None and all(view.current for view in look.views)
     slots = {view.slot for view in look.views} | set(decided.start) | _kept_slots(server)
@@ -320,7 +326,7 @@ async def _carry_out(
 ) -> float | None:
     """Do what was decided as far as nothing stands against it; return when to look again."""
     again = None
-    blocked = inputs is None or any(problem.reason == "PortConflict" for problem in problems)
+    blocked = inputs is None or any(problem.reason in _STARTS_NOTHING for problem in problems)
     if decided.start and not blocked and inputs is not None and _needs_check(look.views):
         try:
             again = await server_pods.check(context, server, inputs)

@@ -37,7 +37,12 @@ def redis_name(server: LiveKitServer) -> str:
 
 def redis_address(server: LiveKitServer) -> str:
     """Return the managed Redis' address in the cluster, as `host:port`."""
-    return f"{redis_name(server)}.{server.metadata.namespace}.svc:{PORT}"
+    return address(server.metadata.namespace, server.metadata.name)
+
+
+def address(namespace: str, server: str) -> str:
+    """Return the address of the managed Redis of a server of this name, as `host:port`."""
+    return f"{server}-redis.{namespace}.svc:{PORT}"
 
 
 def build_managed_redis(server: LiveKitServer, password: str, image: str) -> list[Manifest]:
