@@ -12,7 +12,13 @@ Problem = tuple[str, str]
 # HTTP answers of a provider that does not take the key: waiting does not help.
 REFUSED_CODES = (401, 403)
 # What concerns only those who wait: a pool that is full or has yet to start is no fault, and others do not notice.
-PERSONAL_REASONS = frozenset({"NoWorkerRegistered", "AllWorkersFull", "DispatchPending"})
+PERSONAL_REASONS = frozenset({"NoWorkerRegistered", "AllWorkersFull", "DispatchPending", "AgentNotConnected"})
+# What to look at where signalling works and media does not.
+CONNECT_HINT = (
+    "check that its pods reach the address that the server advertises (`status.servers` and spec.media.nodeIp of the "
+    "LiveKitServer) on the ports of `status.ports`: a firewall, a NetworkPolicy, or an address for others may be "
+    "in the way, and spec.media.iceLite leaves clients no other one"
+)
 
 
 @dataclass(frozen=True)
@@ -46,6 +52,8 @@ class AgentFacts:
     """Rooms that wait for an agent."""
     dispatch_age: float | None = None
     """Seconds since an agent was asked for that has not come; None when none is awaited."""
+    unconnected: int = 0
+    """Rooms whose agent joined and did not come to be connected."""
 
 
 def diagnose(facts: AgentFacts) -> Problem | None:
@@ -114,6 +122,13 @@ def _no_worker_registered(facts: AgentFacts) -> str | None:
     return f"{_rooms(facts)} for the first pod: keep one by spec.autoscaling.minReplicas, or set spec.replicas."
 
 
+def _agent_not_connected(facts: AgentFacts) -> str | None:
+    if not facts.unconnected:
+        return None
+    rooms = f"{facts.unconnected} {'room' if facts.unconnected == 1 else 'rooms'}"
+    return f"Agents join {rooms} and get no connection for media: {CONNECT_HINT}."
+
+
 def _all_workers_full(facts: AgentFacts) -> str | None:
     if facts.free_sessions or not facts.registered or not facts.waiting:
         return None
@@ -141,6 +156,7 @@ _CHECKS: tuple[tuple[str, Callable[[AgentFacts], str | None]], ...] = (
     ("DeploymentMismatch", _deployment_mismatch),
     ("TargetLoadTooLow", _target_load_too_low),
     ("NoWorkerRegistered", _no_worker_registered),
+    ("AgentNotConnected", _agent_not_connected),
     ("AllWorkersFull", _all_workers_full),
     ("DispatchPending", _dispatch_pending),
 )

@@ -4,10 +4,11 @@ LiveKit keeps no queue: a dispatch that finds no free worker, or whose worker di
 tried again (livekit pkg/agent/client.go, pkg/service/agentservice.go). So a dispatch counts only while it is young
 enough for its agent still to be on the way:
 
-    agent of that name in the room             -> Joined, look again from time to time
+    agent of that name connected to the room   -> Joined, look again from time to time
     the same, but its people left long ago     -> Joined, its request is taken back, which ends its job
     others call it                             -> Waiting, and nothing is touched
     nobody there who needs it                  -> Waiting, and requests left over are taken back
+    one that has just joined, not connected    -> Dispatched, look again soon
     a young request                            -> Dispatched, look again when it is old
     pool has no free agent                     -> Unavailable
     anything else                              -> take old requests back, ask anew
@@ -23,11 +24,13 @@ Easiest to get wrong:
   without harm, and without asking anew.
 - A worker that accepts too late for LiveKit joins without a job in any list. It counts as joined, until a listed one
   is there too: then it is the one too many.
+- An agent that joined is listed though media may never flow, as where its pod cannot reach the address that the server
+  advertises. It counts once it is connected; one that does not come to that makes room for the next try.
 - An agent that others call is theirs: it is looked for, and neither asked for nor sent away.
 - The unnamed dispatch that LiveKit adds to rooms made without agents is for workers without a name: never ours.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,6 +47,9 @@ MAX_PATIENCE_SECONDS = 60.0
 MAX_UNTAKEN_SECONDS = 12.0
 # A webhook tells that an agent died, and so does the listing of rooms, which counts publishers: the last resort.
 PRESENCE_SECONDS = 300.0
+# Who has joined is connected within a second or two; LiveKit's clients give up after 15 s.
+CONNECT_SECONDS = 10.0
+_CONNECTING_LOOK_SECONDS = 2.0
 # An agent whose people have left goes by itself, some seconds later when their connection broke. After this it is sent.
 LONELY_SECONDS = 20.0
 
@@ -75,6 +81,8 @@ class Decision:
     """Dispatches made since an agent was there last; to be handed in again."""
     deployment: str = ""
     """Where `create` asks."""
+    unconnected: bool = False
+    """Whether an agent is there that has not come to be connected in time."""
 
 
 @dataclass(frozen=True)
@@ -83,7 +91,9 @@ class _Scene:
 
     people: bool
     agents: frozenset[str]
-    """Identities of the agents of its name."""
+    """Identities of the agents of its name that are connected."""
+    joining: Mapping[str, float]
+    """Identities of those that are not, and since when (seconds) they are there."""
     dead: tuple[str, ...]
     dispatches: Sequence[DispatchView]
     expected: dict[str, frozenset[str]]
@@ -94,6 +104,16 @@ class _Scene:
     def joined(self, dispatch: DispatchView) -> frozenset[str]:
         """Return the agents that a dispatch has brought."""
         return self.agents & self.expected[dispatch.id]
+
+    @property
+    def gone(self) -> tuple[str, ...]:
+        """Return the identities that have no call and will have none."""
+        return tuple(sorted({*self.dead, *self.joining}))
+
+    @property
+    def connecting(self) -> bool:
+        """Return whether one is there that may still be connected in time."""
+        return any(age < CONNECT_SECONDS for age in self.joining.values())
 
 
 def decide_dispatch(
@@ -112,27 +132,36 @@ def decide_dispatch(
     """
     scene = _look(wanted.agent_name, participants, dispatches, lost)
     if wanted.policy == "Never":
-        return Decision("Joined", again=PRESENCE_SECONDS) if scene.agents else Decision("Waiting")
+        if scene.agents:
+            return Decision("Joined", again=PRESENCE_SECONDS)
+        late = bool(scene.joining) and not scene.connecting
+        return Decision("Waiting", again=_CONNECTING_LOOK_SECONDS if scene.joining else None, unconnected=late)
     if scene.agents:
         return _joined(wanted, scene, lonely_seconds)
     every = tuple(dispatch.id for dispatch in scene.dispatches)
     if wanted.policy == "OnFirstParticipant" and not scene.people:
-        return Decision("Waiting", delete=every, remove=scene.dead)
+        return Decision("Waiting", delete=every, remove=scene.gone)
+    if scene.connecting:
+        return Decision("Dispatched", remove=scene.dead, again=_CONNECTING_LOOK_SECONDS, attempts=max(1, attempts))
+    late = bool(scene.joining)
     hope = _most_hopeful(scene, attempts)
     if hope is not None:
         dispatch, left = hope
         others = tuple(other.id for other in scene.dispatches if other.id != dispatch.id)
-        return Decision("Dispatched", delete=others, remove=scene.dead, again=left, attempts=max(1, attempts))
+        return Decision(
+            "Dispatched", delete=others, remove=scene.dead, again=left, attempts=max(1, attempts), unconnected=late
+        )
     if not wanted.available:
-        return Decision("Unavailable", delete=every, remove=scene.dead)
+        return Decision("Unavailable", delete=every, remove=scene.gone, unconnected=late)
     return Decision(
         "Dispatched",
         create=True,
         delete=every,
-        remove=scene.dead,
+        remove=scene.gone,
         again=_patience(attempts + 1, taken=False),
         attempts=attempts + 1,
         deployment=wanted.deployment,
+        unconnected=late,
     )
 
 
@@ -141,7 +170,7 @@ def _look(
 ) -> _Scene:
     # Of a pool that does not exist no name is known, and workers without one are nobody's.
     ours = [dispatch for dispatch in dispatches if agent_name and dispatch.agent_name == agent_name]
-    named = {p.identity for p in participants if agent_name and p.agent_name == agent_name}
+    named = {p.identity: p for p in participants if agent_name and p.agent_name == agent_name}
     # A job without an identity was refused for good: it sends nobody.
     expected = {d.id: frozenset(job.identity for job in d.jobs if job.identity and job.id not in lost) for d in ours}
     # The dispatch may be gone already: unless its code says otherwise, an agent is named after its job
@@ -150,8 +179,9 @@ def _look(
     dead -= frozenset().union(*expected.values())
     return _Scene(
         people=any(participant.agent_name is None for participant in participants),
-        agents=frozenset(named - dead),
-        dead=tuple(sorted(named & dead)),
+        agents=frozenset(identity for identity, p in named.items() if p.connected and identity not in dead),
+        joining={i: p.age for i, p in named.items() if not p.connected and i not in dead},
+        dead=tuple(sorted(named.keys() & dead)),
         dispatches=ours,
         expected=expected,
         orphaned=frozenset(d.id for d in ours if d.jobs and all(job.id in lost for job in d.jobs)),
@@ -166,7 +196,7 @@ def _joined(wanted: WantedAgent, scene: _Scene, lonely_seconds: float) -> Decisi
     again = LONELY_SECONDS if lonely else PRESENCE_SECONDS
     if lonely and lonely_seconds >= LONELY_SECONDS:
         every = tuple(dispatch.id for dispatch in scene.dispatches)
-        return Decision("Joined", delete=every, remove=(*scene.dead, *unlisted), again=again)
+        return Decision("Joined", delete=every, remove=(*scene.gone, *unlisted), again=again)
     if not brought:
         # One of the dispatches may be its own, and taking that back would end a call for nothing. Where it is not, the
         # agent that still comes will be listed, and stay.

@@ -116,6 +116,8 @@ class PoolMemory:
     """Rooms that need an agent and found none free, and since when or when last told of a free one."""
     unanswered: dict[RoomKey, datetime] = field(default_factory=dict)
     """Rooms that asked more than once for an agent that does not come, and since when."""
+    unconnected: dict[RoomKey, datetime] = field(default_factory=dict)
+    """Rooms whose agent came and was not connected in time, and since when."""
     promised: dict[RoomKey, tuple[str, str, datetime]] = field(default_factory=dict)
     """Rooms that an agent was just asked for -> name on the server, deployment, and when."""
     stable: Free = Free("", 0)
@@ -137,7 +139,7 @@ class PoolMemory:
     @property
     def rooms(self) -> set[RoomKey]:
         """Return the rooms that the pool knows."""
-        return {*self.waiting, *self.promised, *self.unanswered, *self.joined}
+        return {*self.waiting, *self.promised, *self.unanswered, *self.unconnected, *self.joined}
 
     def see(self, pods: Mapping[str, SeenPod], now: datetime) -> set[str]:
         """Take over a look at the pods; return the names of the rooms whose call was lost with its worker.
@@ -208,7 +210,7 @@ class PoolMemory:
 
     def served(self, room: RoomKey) -> None:
         """Note that a room has its agent, or needs none."""
-        for known in (self.waiting, self.promised, self.unanswered, self.joined):
+        for known in (self.waiting, self.promised, self.unanswered, self.unconnected, self.joined):
             known.pop(room, None)
 
     def has_joined(self, room: RoomKey, name: str, agents: frozenset[str]) -> None:

@@ -51,11 +51,17 @@ class RoomView:
 
 @dataclass(frozen=True, slots=True)
 class ParticipantView:
-    """A participant of a room; `agent_name` is None for people, `state` what an agent does: listening, speaking."""
+    """A participant of a room; `agent_name` is None for people, `state` what an agent does: listening, speaking.
+
+    Who has joined is `connected` once media can flow: signalling alone brings nobody's voice. `age` is how many seconds
+    it has been there.
+    """
 
     identity: str
     agent_name: str | None = None
     state: str = ""
+    connected: bool = True
+    age: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

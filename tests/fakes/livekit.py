@@ -25,6 +25,7 @@ class _Room:
     sid: str
     settings: RoomSettings
     participants: dict[str, ParticipantView] = field(default_factory=dict)
+    joined_at: dict[str, float] = field(default_factory=dict)
     dispatches: list[_Dispatch] = field(default_factory=list)
 
 
@@ -76,15 +77,20 @@ class FakeLiveKit:
         self._made += 1
         self.rooms[settings.name] = _Room(f"RM_{self._made}", settings)
 
-    def join(self, room: str, identity: str, *, agent_name: str | None = None, state: str = "") -> None:
+    def join(
+        self, room: str, identity: str, *, agent_name: str | None = None, state: str = "", connected: bool = True
+    ) -> None:
         """Let somebody enter a room."""
-        self.rooms[room].participants[identity] = ParticipantView(identity, agent_name, state)
+        found = self.rooms[room]
+        found.participants[identity] = ParticipantView(identity, agent_name, state, connected)
+        found.joined_at[identity] = self.clock().timestamp()
 
-    def take(self, room: str, job: str) -> None:
+    def take(self, room: str, job: str, *, connected: bool = True) -> None:
         """Let a worker take the newest request in a room, whose agent joins."""
         dispatch = self.rooms[room].dispatches[-1]
         dispatch.jobs.append(JobView(job, f"agent-{job}"))
-        self.join(room, f"agent-{job}", agent_name=dispatch.agent_name, state="listening")
+        state = "listening" if connected else ""
+        self.join(room, f"agent-{job}", agent_name=dispatch.agent_name, state=state, connected=connected)
 
     def leave(self, room: str, identity: str) -> None:
         """Let somebody leave a room."""
@@ -147,7 +153,10 @@ class FakeLiveKit:
         self._begin("list_participants", room)
         if room in self.unlisted:
             return []
-        return list(self.rooms[room].participants.values()) if room in self.rooms else []
+        if room not in self.rooms:
+            return []
+        found, now = self.rooms[room], self.clock().timestamp()
+        return [replace(p, age=now - found.joined_at.get(p.identity, now)) for p in found.participants.values()]
 
     async def list_dispatches(self, room: str) -> list[DispatchView]:
         """Return the requests for agents in a room."""

@@ -18,6 +18,8 @@ T = TypeVar("T")
 ATTRIBUTE_AGENT_NAME = "lk.agent.name"
 # And here what it does: initializing, listening, thinking, speaking (livekit-agents types.py ATTRIBUTE_AGENT_STATE).
 ATTRIBUTE_AGENT_STATE = "lk.agent.state"
+# States of an agent at work, which it comes to only with a connection.
+_WORKING = frozenset({"listening", "thinking", "speaking"})
 
 # Twirp errors that speak of the server's condition, not of the request.
 _UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", "unknown", "canceled"})
@@ -211,11 +213,23 @@ def _is_recorder(participant: ParticipantInfo) -> bool:
 def _participant_view(participant: ParticipantInfo) -> ParticipantView:
     attributes = dict(participant.attributes)
     is_agent = participant.kind == ParticipantInfo.Kind.AGENT
+    state = attributes.get(ATTRIBUTE_AGENT_STATE, "") if is_agent else ""
     return ParticipantView(
         identity=participant.identity,
         agent_name=attributes.get(ATTRIBUTE_AGENT_NAME, "") if is_agent else None,
-        state=attributes.get(ATTRIBUTE_AGENT_STATE, "") if is_agent else "",
+        state=state,
+        connected=_is_connected(participant, state),
+        age=max(0.0, time.time() - participant.joined_at) if participant.joined_at else 0.0,  # seconds
     )
+
+
+def _is_connected(participant: ParticipantInfo, state: str) -> bool:
+    """Return whether media can flow: JOINED means that signalling was answered, and ACTIVE that ICE and DTLS were.
+
+    Source: livekit-server pkg/rtc/participant.go onPrimaryTransportInitialConnected, protocol livekit_models.proto
+    """
+    active = participant.state == ParticipantInfo.State.ACTIVE
+    return active or bool(participant.tracks) or state in _WORKING
 
 
 def _dispatch_view(dispatch: api.AgentDispatch) -> DispatchView:

@@ -11,6 +11,7 @@ from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.conditions import holds
 from livekit_operator.constants import CONDITION_READY
+from livekit_operator.dispatching import Decision
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache
 from livekit_operator.errors import Blocked
 from livekit_operator.key_rotation import ApiKey, KeyState
@@ -169,6 +170,18 @@ class AskedAgent:
     """Requests in a row that brought nobody."""
     calls: int = 0
     """Requests in all."""
+    unconnected: bool = False
+    """Whether the last one that came did not come to be connected."""
+
+    def note(self, decision: Decision) -> None:
+        """Take over what was decided: an agent that comes in vain makes the next pause longer, also after a wait."""
+        if decision.unconnected:
+            self.unconnected = True
+        elif decision.state in ("Joined", "Waiting"):
+            self.unconnected = False
+        vain = self.attempts if self.unconnected and decision.state == "Unavailable" else 0
+        self.attempts = max(decision.attempts, vain)
+        self.calls += decision.create
 
 
 @dataclass(frozen=True)

@@ -154,6 +154,7 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
         deployments=tuple(sorted({worker.deployment for worker in answering if worker.deployment is not None})),
         target_load=standing.target_load,
         loads=tuple(worker.load for worker in answering if worker.load is not None and not worker.sessions),
+        unconnected=len(memory.unconnected),
         dispatch_age=(now - unanswered).total_seconds() if unanswered else None,
     )
 

@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from livekit_operator.agent_problems import PERSONAL_REASONS
+from livekit_operator.agent_problems import CONNECT_HINT, PERSONAL_REASONS
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import find
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE
-from livekit_operator.dispatching import Decision, State, WantedAgent, decide_dispatch
+from livekit_operator.dispatching import CONNECT_SECONDS, Decision, State, WantedAgent, decide_dispatch
 from livekit_operator.engine.cache import Key
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers.context import AskedAgent, Context, ServerAccess
@@ -116,16 +116,17 @@ async def serve(
         else:
             asked = memories.setdefault(candidate.agent_name, AskedAgent())
             decision = _decide(wanted.key, view, asked, candidate, participants, dispatches, lonely)
-            asked.attempts = decision.attempts
-            asked.calls += decision.create
+            asked.note(decision)
             await _act(context, wanted.key, access, view, candidate, decision)
+            _note_unconnected(context, wanted.key, candidate, asked)
             if decision.state == "Joined" and candidate.memory is not None:
-                agents = frozenset(p.identity for p in participants if p.agent_name == candidate.agent_name)
+                ours = (p for p in participants if p.agent_name == candidate.agent_name and p.connected)
+                agents = frozenset(p.identity for p in ours)
                 candidate.memory.has_joined(wanted.key, view.name, agents)
             if candidate.agent_name:
                 decided[candidate.agent_name] = decision
         activity = next((p.state for p in participants if p.agent_name == candidate.agent_name and p.state), None)
-        problem = candidate.problem or _problem(candidate, decision)
+        problem = candidate.problem or _problem(candidate, decision, memories.get(candidate.agent_name))
         # Who still goes by the name of before a renaming is told by that until the call ends.
         former = served.get(candidate.shown)
         name = former if former in present and former else candidate.agent_name
@@ -190,8 +191,22 @@ def _known_problem(pool: VoiceAgentPool, shown: str) -> Problem | None:
     return condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}"
 
 
-def _problem(candidate: Candidate, decision: Decision) -> Problem | None:
+def _note_unconnected(context: Context, room: Key, candidate: Candidate, asked: AskedAgent) -> None:
+    """Let the pool know whether its agents come to this room in vain."""
+    if candidate.memory is not None and asked.unconnected:
+        candidate.memory.unconnected.setdefault(room, context.now())
+    elif candidate.memory is not None:
+        candidate.memory.unconnected.pop(room, None)
+
+
+def _problem(candidate: Candidate, decision: Decision, asked: AskedAgent | None) -> Problem | None:
     """Return why somebody in this room waits for an agent."""
+    if asked is not None and asked.unconnected:
+        return (
+            "AgentNotConnected",
+            f"VoiceAgentPool {candidate.shown}: its agent joined the room and was not connected within "
+            f"{CONNECT_SECONDS:.0f} s: {CONNECT_HINT}.",
+        )
     if decision.state != "Unavailable" and not (decision.state == "Dispatched" and decision.attempts > 1):
         return None
     told = candidate.memory.problem if candidate.memory else None

@@ -1,7 +1,7 @@
 """A room gets the agent it needs once, and again when it was lost."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from livekit_operator.api.meetingroom import DispatchPolicy
 from livekit_operator.dispatching import (
+    CONNECT_SECONDS,
     LONELY_SECONDS,
     MAX_PATIENCE_SECONDS,
     PATIENCE_SECONDS,
@@ -164,6 +165,82 @@ def test_without_a_free_agent(
     policy: DispatchPolicy, participants: list[ParticipantView], dispatches: list[DispatchView], expected: Decision
 ) -> None:
     assert decide_dispatch(WantedAgent(NAME, policy, available=False), participants, dispatches) == expected
+
+
+JOINING = ParticipantView("agent-1", NAME, connected=False, age=1.0)
+STUCK = ParticipantView("agent-1", NAME, connected=False, age=CONNECT_SECONDS)
+
+
+def in_vain(**decided: Any) -> Decision:
+    return Decision(**{"state": "Dispatched", "unconnected": True, **decided})
+
+
+@pytest.mark.parametrize(
+    ("policy", "participants", "dispatches", "attempts", "expected"),
+    [
+        pytest.param("OnFirstParticipant", [ALICE, JOINING], [TAKEN], 1, coming(2.0), id="it connects"),
+        pytest.param("OnFirstParticipant", [ALICE, JOINING], [MISSED], 1, coming(2.0), id="it was slow to come"),
+        pytest.param("OnFirstParticipant", [ALICE, JOINING], [], 0, coming(2.0), id="it has no job in a list"),
+        pytest.param(
+            "OnFirstParticipant",
+            [JOINING],
+            [TAKEN],
+            1,
+            Decision("Waiting", delete=("taken",), remove=("agent-1",)),
+            id="nobody waits for it any more",
+        ),
+        pytest.param(
+            "OnFirstParticipant",
+            [ALICE, STUCK],
+            [asked("d", 11.0, "job-1")],
+            1,
+            in_vain(again=1.0, attempts=1),
+            id="it does not come to be connected, and its time is not over",
+        ),
+        pytest.param(
+            "OnFirstParticipant",
+            [ALICE, STUCK],
+            [MISSED],
+            1,
+            in_vain(create=True, delete=("missed",), remove=("agent-1",), again=2 * UNTAKEN_SECONDS, attempts=2),
+            id="its time is over: the next one is tried",
+        ),
+        pytest.param(
+            "OnFirstParticipant",
+            [ALICE, STUCK],
+            [MISSED],
+            2,
+            in_vain(again=PATIENCE_SECONDS, attempts=2),
+            id="after a longer pause",
+        ),
+        pytest.param(
+            "OnFirstParticipant",
+            [ALICE, AGENT, replace(JOINING, identity="agent-2")],
+            [LIVE],
+            0,
+            JOINED,
+            id="one too many",
+        ),
+        pytest.param("OnCreate", [JOINING], [TAKEN], 1, coming(2.0), id="before anybody is there"),
+        pytest.param("Never", [ALICE, JOINING], [TAKEN], 0, Decision("Waiting", again=2.0), id="an app's, on its way"),
+        pytest.param("Never", [ALICE, STUCK], [TAKEN], 0, in_vain(state="Waiting", again=2.0), id="an app's, in vain"),
+    ],
+)
+def test_an_agent_that_joins_and_is_not_connected(
+    policy: DispatchPolicy,
+    participants: list[ParticipantView],
+    dispatches: list[DispatchView],
+    attempts: int,
+    expected: Decision,
+) -> None:
+    wanted = WantedAgent(NAME, policy, available=True)
+    assert decide_dispatch(wanted, participants, dispatches, attempts=attempts) == expected
+
+
+def test_an_agent_that_was_not_connected_gives_its_place_back_where_there_is_no_other() -> None:
+    wanted = WantedAgent(NAME, "OnFirstParticipant", available=False)
+    decided = decide_dispatch(wanted, [ALICE, STUCK], [MISSED], attempts=1)
+    assert decided == in_vain(state="Unavailable", delete=("missed",), remove=("agent-1",))
 
 
 LOST = frozenset({"job-1"})

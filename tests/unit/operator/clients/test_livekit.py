@@ -6,6 +6,7 @@ import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import aiohttp
 import pytest
@@ -14,7 +15,7 @@ from aiohttp.test_utils import TestServer
 from google.protobuf.message import Message
 from livekit import api
 from livekit.api.access_token import Claims
-from livekit.protocol.models import ParticipantInfo, ParticipantPermission
+from livekit.protocol.models import ParticipantInfo, ParticipantPermission, TrackInfo
 
 from livekit_operator.clients import livekit
 from livekit_operator.clients.livekit import LiveKitClient
@@ -157,10 +158,32 @@ async def test_participants_are_people_or_agents_and_recorders_are_neither(serve
     recorder = ParticipantInfo(identity="tape", permission=ParticipantPermission(recorder=True))
     server.reply = api.ListParticipantsResponse(participants=[agent, nameless, pretender, egress, recorder])
     assert await server.client.list_participants("support-42") == [
-        ParticipantView("agent-1", "front-desk"),
-        ParticipantView("agent-2", ""),
-        ParticipantView("alice", None),
+        ParticipantView("agent-1", "front-desk", connected=False),
+        ParticipantView("agent-2", "", connected=False),
+        ParticipantView("alice", None, connected=False),
     ]
+
+
+@pytest.mark.parametrize(
+    ("info", "connected"),
+    [
+        ({"state": ParticipantInfo.State.JOINING}, False),
+        ({"state": ParticipantInfo.State.JOINED}, False),
+        ({"state": ParticipantInfo.State.JOINED, "attributes": {"lk.agent.state": "initializing"}}, False),
+        ({"state": ParticipantInfo.State.JOINED, "attributes": {"lk.agent.state": "listening"}}, True),
+        ({"state": ParticipantInfo.State.JOINED, "tracks": [TrackInfo(sid="TR_1")]}, True),
+        ({"state": ParticipantInfo.State.ACTIVE}, True),
+    ],
+)
+async def test_who_has_joined_is_connected_once_media_can_flow(
+    server: Server, info: dict[str, Any], connected: bool
+) -> None:
+    joined_at = int(time.time()) - 30
+    agent = ParticipantInfo(identity="agent-1", kind=ParticipantInfo.Kind.AGENT, joined_at=joined_at, **info)
+    server.reply = api.ListParticipantsResponse(participants=[agent])
+    (found,) = await server.client.list_participants("support-42")
+    assert found.connected is connected
+    assert 30 <= found.age < 60
 
 
 async def test_dispatches(server: Server) -> None:

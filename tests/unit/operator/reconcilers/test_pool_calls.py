@@ -1,5 +1,6 @@
 """A VoiceAgentPool and its rooms: who waits wakes it, who lost its agent gets another, busy pods are left alone."""
 
+import itertools
 from datetime import timedelta
 from typing import Any
 
@@ -395,3 +396,69 @@ async def test_what_the_calls_do_is_told_at_most_every_few_seconds(world: World)
     assert (await told(*busy))[1] == {**lively, "state": "listening", "lastActivityTime": timestamp(spoke)}
     world.clock.advance(10)
     assert len(await told(*(WorkerJob(f"AJ_{n}", f"r{n}") for n in range(60)))) == 50
+
+
+async def test_an_agent_that_joins_without_a_connection_is_told_and_asked_for_ever_more_seldom(world: World) -> None:
+    await with_room(world, replicas=2)
+    world.livekit.join("support-42", "alice")
+    asked_at: list[float] = []
+    reasons = set()
+    begin = world.clock()
+    for second in range(150):
+        await look(world)
+        dispatches = world.livekit.rooms["support-42"].dispatches
+        if dispatches and not dispatches[-1].jobs:
+            asked_at.append((world.clock() - begin).total_seconds())
+            world.livekit.take("support-42", f"AJ_{second}", connected=False)
+        room = world.livekit.rooms["support-42"]
+        for identity, joined in room.joined_at.items():
+            if world.clock().timestamp() - joined >= 15 and identity != "alice":
+                room.participants.pop(identity, None)  # its client gives up
+        await world.reconcile("VoiceAgentPool", "front-desk")
+        if second > 12:
+            reasons.add(world.condition("MeetingRoom", "support-42", "AgentsReady"))
+            reasons.add(world.condition("VoiceAgentPool", "front-desk", "AgentsAvailable"))
+        world.clock.advance(1)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked_at)]
+    assert pauses == [12, 24, 48, 60]
+    assert reasons == {("False", "AgentNotConnected")}
+    assert world.ready("MeetingRoom", "support-42") == ("False", "AgentNotConnected")
+    assert "status.ports" in world.message("MeetingRoom", "support-42")
+    status = world.get("MeetingRoom", "support-42")["status"]
+    assert (status["agents"][0]["state"], status["agentsJoined"]) == ("Dispatched", 0)
+
+
+async def test_an_agent_that_is_connected_at_last_is_there(world: World) -> None:
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    await look(world)
+    world.livekit.take("support-42", "AJ_1", connected=False)
+    world.say(world.agent_pods()[0], jobs={"AJ_1": "support-42"})
+    world.clock.advance(11)
+    await look(world)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert world.condition("VoiceAgentPool", "front-desk", "AgentsAvailable") == ("False", "AgentNotConnected")
+    world.livekit.join("support-42", "agent-AJ_1", agent_name=pool_status(world)["agentName"], state="listening")
+    await look(world)
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert world.condition("MeetingRoom", "support-42", "AgentsReady")[0] == "True"
+    assert world.condition("VoiceAgentPool", "front-desk", "AgentsAvailable")[1] != "AgentNotConnected"
+
+
+async def test_the_only_agent_of_a_pool_is_asked_for_ever_more_seldom_too(world: World) -> None:
+    await with_room(world)
+    world.livekit.join("support-42", "alice")
+    asked = []
+    for second in range(120):
+        await look(world)
+        room = world.livekit.rooms["support-42"]
+        if room.dispatches and not room.dispatches[-1].jobs:
+            asked.append(second)
+            world.livekit.take("support-42", f"AJ_{second}", connected=False)
+        here = {f"AJ_{at}": "support-42" for at in asked[-1:] if f"agent-AJ_{at}" in room.participants}
+        world.say(world.agent_pods()[0], jobs=here)
+        await world.reconcile("VoiceAgentPool", "front-desk")
+        world.clock.advance(1)
+    pauses = [later - earlier for earlier, later in itertools.pairwise(asked)]
+    assert pauses == sorted(pauses)
+    assert len(pauses) in (2, 3), asked
