@@ -26,6 +26,7 @@ from livekit_operator.reconcilers.server_children import pods_of
 from livekit_operator.resources import livekitserver as build
 
 _KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_MAX_KEY_LENGTH = 1024
 
 
 @dataclass(frozen=True)
@@ -93,6 +94,8 @@ def parse_key(secret: Manifest) -> ApiKey:
                 f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
                 f"a line break at its end: livekit-server reads it as YAML."
             )
+        if len(value) > _MAX_KEY_LENGTH:
+            raise _invalid(f"{key} in Secret {name} is longer than {_MAX_KEY_LENGTH} characters.")
         values.append(value)
     if len(values[1]) < MIN_API_SECRET_LENGTH:
         raise _invalid(f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters.")

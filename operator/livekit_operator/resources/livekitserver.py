@@ -18,6 +18,9 @@ from livekit_operator.constants import (
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.resources.metadata import COMPONENT_SERVER, Manifest, digest, opaque_secret
 
+# Some thirty keys of the greatest length that is taken.
+_MAX_KEY_FILE = 64 * 1024
+
 
 def child_name(server: LiveKitServer) -> str:
     """Return the name that the names of most children begin with."""
@@ -58,12 +61,9 @@ def read_keys_secret(secret: Manifest) -> KeyState:
     values = {name: base64.b64decode(value, validate=True).decode() for name, value in (secret["data"] or {}).items()}
     try:
         in_use = ApiKey(values[KEY_API_KEY], values[KEY_API_SECRET])
-        loaded = yaml.safe_load(values.get(KEY_KEY_FILE) or "") or {in_use.id: in_use.secret}
-    except (KeyError, yaml.YAMLError) as error:
+    except KeyError as error:
         raise ValueError("not a Secret of API keys") from error
-    if not isinstance(loaded, dict):
-        raise ValueError("not a file of keys")  # noqa: TRY004 - whatever is wrong with it is one error
-    accepted = tuple(ApiKey(str(key), str(value)) for key, value in loaded.items())
+    accepted = _read_key_file(values.get(KEY_KEY_FILE) or "") or (in_use,)
     if in_use not in accepted:
         accepted = (*(key for key in accepted if key.id != in_use.id), in_use)
     annotations = secret["metadata"].get("annotations") or {}
@@ -74,6 +74,28 @@ def read_keys_secret(secret: Manifest) -> KeyState:
         _moment(annotations.get(ANNOTATION_KEY_IN_USE_SINCE)),
         _moment(annotations.get(ANNOTATION_KEY_USERS_MOVED)),
     )
+
+
+def _read_key_file(text: str) -> tuple[ApiKey, ...]:
+    """Return the keys of a file that `build_keys_secret` wrote; raises ValueError when it is something else.
+
+    Whoever may write Secrets may write it, so nothing is built of it: of YAML's events only those of one table of plain
+    texts are taken, and neither aliases nor merges nor depth can make more of it than is written there.
+    """
+    if len(text) > _MAX_KEY_FILE:
+        raise ValueError("a file of keys that is too long")
+    scalars: list[str] = []
+    tables = 0
+    try:
+        for event in yaml.parse(text, Loader=yaml.SafeLoader):
+            tables += isinstance(event, yaml.MappingStartEvent)
+            if isinstance(event, yaml.ScalarEvent) and tables == 1:
+                scalars.append(event.value)
+            elif tables > 1 or isinstance(event, yaml.ScalarEvent | yaml.AliasEvent | yaml.SequenceStartEvent):
+                raise ValueError("not a file of keys")
+    except yaml.YAMLError as error:
+        raise ValueError("not a file of keys") from error
+    return tuple(map(ApiKey, scalars[::2], scalars[1::2]))
 
 
 def keys_digest(state: KeyState) -> str:

@@ -167,6 +167,7 @@ async def test_a_given_secret_is_awaited_and_used(world: World) -> None:
     ("secret", "message"),
     [
         pytest.param(manifests.keys_secret(api_secret="x" * 31), "shorter than 32", id="short secret"),
+        pytest.param(manifests.keys_secret(api_secret="x" * 1025), "longer than 1024", id="long secret"),
         pytest.param(manifests.secret("my-keys", apiKey="APIx"), "no key apiSecret", id="no secret"),
         pytest.param(manifests.secret("my-keys", apiSecret="x" * 40), "no key apiKey", id="no key"),
         pytest.param(manifests.secret("my-keys", apiKey="  ", apiSecret="x" * 40), "no key apiKey", id="blank"),

@@ -42,6 +42,26 @@ def test_what_is_no_state_of_keys_is_an_error(values: dict[str, str]) -> None:
         build.read_keys_secret(secret("s", **values))
 
 
+DOUBLING = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 200))]
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "text",
+    ["\n".join(DOUBLING), "a: &a b\nc: *a\n", "a: {b: c}\n", "a: b\n---\nc: d\n", "[" * 60_000, "{" * 60_000,
+     "? " * 30_000, "a: b\n" * 60_000, "text", "'a"],
+    ids=["merges", "alias", "depth", "two", "lists", "tables", "keys", "long", "text", "open"],
+)  # fmt: skip
+def test_a_file_of_keys_that_a_tenant_wrote_makes_no_more_than_is_written(text: str) -> None:
+    with pytest.raises(ValueError, match="a file of keys"):
+        build.read_keys_secret(secret("s", apiKey="a", apiSecret="b", **{"keys.yaml": text}))
+
+
+def test_keys_are_texts_whatever_yaml_makes_of_them() -> None:
+    state = KeyState(ApiKey("1e3", "~" * 40), (ApiKey("0x1F", "2026-01-01" * 4), ApiKey("1e3", "~" * 40)))
+    assert build.read_keys_secret(build.build_keys_secret(models.server(), state)) == state
+
+
 def test_digests_tell_keys_apart() -> None:
     assert build.keys_digest(STATE) != build.keys_digest(replace(STATE, accepted=(OLD,)))
     assert build.key_digest(OLD.id, OLD.secret) != build.key_digest(NEW.id, NEW.secret)
