@@ -53,6 +53,10 @@ LABEL_SLOT: Final = f"{GROUP}/slot"
 LABEL_SERVING: Final = f"{GROUP}/serving"
 # A digest of what a server's pod has for itself: its ports and its address.
 ANNOTATION_SLOT_INPUTS: Final = f"{GROUP}/slot-inputs"
+# What a server's pod was started with, as far as looking at it needs that: whether servers share their rooms by Redis,
+# and the port of its own metrics.
+ANNOTATION_SHARED: Final = f"{GROUP}/shared"
+ANNOTATION_METRICS_PORT: Final = f"{GROUP}/metrics-port"
 # A digest of the keys that a server's pod accepts, and of the key that an agent's pod uses.
 ANNOTATION_KEYS: Final = f"{GROUP}/keys"
 # How far a rotation of keys has come, on the Secret that holds them.

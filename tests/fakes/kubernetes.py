@@ -59,6 +59,8 @@ class FakeKubernetes:
         """Kinds that this cluster does not have."""
         self.logs: dict[str, str] = {}
         """Pod -> what it printed."""
+        self.admission: list[Callable[[Manifest], None]] = []
+        """What an admission policy does to new objects: changes them where they are."""
         self.watched_from: list[str] = []
         self.listeners: list[Callable[[WatchEvent], None]] = []
         self._failures: list[tuple[str, str, KubernetesError, bool]] = []
@@ -171,7 +173,10 @@ class FakeKubernetes:
         self._record("create", manifest["kind"], metadata["namespace"], metadata["name"])
         if (manifest["kind"], metadata["namespace"], metadata["name"]) in self.objects:
             raise Conflict(409, "AlreadyExists", f"{metadata['name']} already exists")
-        return copy.deepcopy(self._store(copy.deepcopy({**manifest, "metadata": metadata})))
+        created = copy.deepcopy({**manifest, "metadata": metadata})
+        for change in self.admission:
+            change(created)
+        return copy.deepcopy(self._store(created))
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Put an object in place of the one there, with defaults and what the API server itself keeps."""

@@ -176,12 +176,16 @@ class World:
         """Let one server answer."""
         if (pod["status"] or {}).get("podIP") is None:
             self._pods += 1
-            container = {"containerID": f"c{self._pods}", "restartCount": 0, "state": {"running": {}}}
+            # By name, as the kubelet lists them, whatever the order in the spec.
+            running = [
+                {"name": name, "containerID": f"c{self._pods}/{name}", "restartCount": 0, "state": {"running": {}}}
+                for name in sorted(container["name"] for container in pod["spec"]["containers"])
+            ]
             status = {
                 "phase": "Running",
                 "hostIP": address,
                 "podIP": f"10.244.2.{self._pods}",
-                "containerStatuses": [container],
+                "containerStatuses": running,
             }
             self.kubernetes.edit("Pod", *_named(pod), {"spec": {"nodeName": node}})
             self.kubernetes.edit("Pod", *_named(pod), status, status=True)
@@ -196,7 +200,11 @@ class World:
     def crash_server(self, output: str, name: str = "voice") -> None:
         """Let the servers' containers end again and again with these words."""
         for pod in self.server_pods(name):
-            container = {"restartCount": 3, "state": {"waiting": {"reason": "CrashLoopBackOff"}}}
+            container = {
+                "name": "livekit-server",
+                "restartCount": 3,
+                "state": {"waiting": {"reason": "CrashLoopBackOff"}},
+            }
             self.kubernetes.logs[pod["metadata"]["name"]] = output
             self.kubernetes.edit("Pod", *_named(pod), {"containerStatuses": [container]}, status=True)
 

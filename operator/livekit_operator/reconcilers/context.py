@@ -227,6 +227,15 @@ class PodMemory:
     """How often it had been restarted when its output was read, and what that said."""
 
 
+@dataclass(frozen=True)
+class Checked:
+    """A check of a configuration: uid of its pod, the revision of servers that it was for, and what it printed."""
+
+    pod: str
+    revision: str
+    output: str
+
+
 def node_facts(node: Manifest) -> Manifest:
     """Return the little of a Node that counts here; whole ones list every image they hold."""
     metadata = {key: node["metadata"].get(key) for key in ("name", "uid", "resourceVersion", "labels")}
@@ -290,8 +299,8 @@ class Context:
     """The cluster's nodes, as far as they count: labels, whether they take pods, and whether they are there."""
     key_states: dict[Key, tuple[str, KeyState]] = field(default_factory=dict)
     """LiveKitServer -> its uid and its keys as last written, to bring back a Secret that somebody changes."""
-    checked: dict[Key, tuple[str, str]] = field(default_factory=dict)
-    """LiveKitServer -> uid of the pod that last checked its configuration, and what that said."""
+    checked: dict[Key, Checked] = field(default_factory=dict)
+    """LiveKitServer -> the last check of its configuration."""
     bereaved: set[Key] = field(default_factory=set)
     """LiveKitServers that lost one of their servers, and whose rooms could not be listed since."""
     pruned: dict[Key, tuple[str, int]] = field(default_factory=dict)

@@ -21,7 +21,7 @@ from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
-from livekit_operator.reconcilers import server_pods
+from livekit_operator.reconcilers import server_check, server_pods
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
@@ -329,14 +329,14 @@ async def _carry_out(
     blocked = inputs is None or any(problem.reason in _STARTS_NOTHING for problem in problems)
     if decided.start and not blocked and inputs is not None and _needs_check(look.views):
         try:
-            again = await server_pods.check(context, server, inputs)
+            again = await server_check.check(context, server, inputs)
         except Blocked as refused:
             problems.append(refused)
             again = refused.retry_after
             blocked = True
         blocked = blocked or again is not None
     elif not any(not view.current and not view.leaving for view in look.views):
-        await server_pods.end_check(context, server)
+        await server_check.end_check(context, server)
     if blocked:
         decided = replace(decided, start=())
     try:
@@ -399,7 +399,7 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     if SERVER_FINALIZER not in server.metadata.finalizers:
         return None
     forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
-    await server_pods.end_check(context, server)
+    await server_check.end_check(context, server)
     key = await _key_to_ask_with(context, server)
     look = await server_pods.look(context, server, None, key)
     if all(_is_overdue(context, item) or _is_lost(context, item) for item in look.servers):

@@ -8,14 +8,14 @@ from datetime import datetime, timedelta
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import find, holds, parse_timestamp
 from livekit_operator.constants import ANNOTATION_INPUTS, CONDITION_READY, LABEL_REVISION, LABEL_TRACK
+from livekit_operator.containers import container, container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.pool_memory import PoolMemory, SeenPod
 from livekit_operator.reconcilers.context import Context
+from livekit_operator.resources.pool_pods import CONTAINER
 from livekit_operator.rollout import STABLE, PodView
 from livekit_operator.views import ProviderError, WorkerStatus
 
-# Reasons of a waiting container that are a step on the way.
-_STARTING = ("ContainerCreating", "PodInitializing")
 # One that is ready and then dies of its first calls has not served.
 _PROBATION = timedelta(seconds=60)
 # How often one is asked that gave no answer and whose node is not ready: each time the pass waits for it.
@@ -125,7 +125,7 @@ async def _ask(context: Context, memory: PoolMemory, pod: Manifest) -> WorkerSta
     if node is not None and not node["ready"] and silent_since and context.now() - silent_since < _SILENT:
         return None
     # By the pod, not the spec: it may be of a former version.
-    ports = {port["name"] for container in pod["spec"]["containers"] for port in container.get("ports") or ()}
+    ports = {port.get("name") for port in container(pod, CONTAINER).get("ports") or ()}
     answer = await (context.worker.status if "status" in ports else context.worker.plain_status)(address)
     if answer is None:
         memory.silent[uid] = context.now()
@@ -136,11 +136,12 @@ async def _ask(context: Context, memory: PoolMemory, pod: Manifest) -> WorkerSta
 
 def _container_run(pod: Manifest) -> tuple[str, bool]:
     """Return what tells one run of the agent's container from the next, and whether this one has ended."""
-    for container in (pod.get("status") or {}).get("containerStatuses") or ():
-        state = container.get("state") or {}
-        run = f"{container.get('restartCount', 0)}/{container.get('containerID', '')}"
-        return run, "terminated" in state or "waiting" in state
-    return "", False
+    agent = container_status(pod, CONTAINER)
+    if not agent:
+        return "", False
+    state = agent.get("state") or {}
+    run = f"{agent.get('restartCount', 0)}/{agent.get('containerID', '')}"
+    return run, "terminated" in state or "waiting" in state
 
 
 def _emptied_nodes(context: Context) -> set[str]:
@@ -173,11 +174,12 @@ def _observed(pod: Manifest, worker: WorkerStatus | None, answered: bool, emptie
 def _trouble(pod: Manifest) -> str | None:
     """Return why a pod does not start, in the kubelet's or the scheduler's words."""
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
-    for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-        waiting = (container.get("state") or {}).get("waiting") or {}
-        if waiting.get("reason") not in (None, *_STARTING):
-            words = _last_words(container) or (waiting.get("message") or "").strip()
-            return f"Pod {name}: {waiting['reason']}: {words}"
+    agent = container_status(pod, CONTAINER)
+    for item in (agent, *other_statuses(pod, CONTAINER)):
+        if why := waiting(item):
+            reason, message = why
+            which = "" if item is agent else f", container {item.get('name')}"
+            return f"Pod {name}{which}: {reason}: {_last_words(item) or message}"
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"Pod {name}: {condition.get('reason')}: {condition.get('message', '')}"
@@ -189,20 +191,19 @@ def _crash(pod: Manifest) -> str | None:
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
     if holds(status.get("conditions"), CONDITION_READY):
         return None
-    for container in status.get("containerStatuses") or ():
-        ended = _ended(container)
-        if ended:
-            words = _last_words(container)
-            return f"Pod {name} ended with exit code {ended.get('exitCode')}{f': {words}' if words else ''}"
+    agent = container_status(pod, CONTAINER)
+    if ended := _ended(agent):
+        words = _last_words(agent)
+        return f"Pod {name} ended with exit code {ended.get('exitCode')}{f': {words}' if words else ''}"
     return None
 
 
-def _ended(container: Mapping[str, Manifest]) -> Manifest:
-    state, last = container.get("state") or {}, container.get("lastState") or {}
+def _ended(status: Mapping[str, Manifest]) -> Manifest:
+    state, last = status.get("state") or {}, status.get("lastState") or {}
     ended: Manifest = state.get("terminated") or last.get("terminated") or {}
     return ended
 
 
-def _last_words(container: Mapping[str, Manifest]) -> str:
+def _last_words(status: Mapping[str, Manifest]) -> str:
     """Return what the agent left where the kubelet finds it."""
-    return str(_ended(container).get("message") or "").strip()
+    return str(_ended(status).get("message") or "").strip()

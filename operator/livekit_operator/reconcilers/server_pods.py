@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
-import yaml
-
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import find, holds, parse_timestamp, timestamp
@@ -19,6 +17,7 @@ from livekit_operator.constants import (
     LABEL_SERVING,
     LABEL_SLOT,
 )
+from livekit_operator.containers import container, container_status
 from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey
@@ -26,17 +25,16 @@ from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, PodMemory
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.server_children import known_slot_inputs, pods_of, refusal
+from livekit_operator.reconcilers.server_pod_troubles import has_ended, last_words, start_trouble
 from livekit_operator.resources import livekitserver as build
-from livekit_operator.resources.metadata import COMPONENT_SERVER_CHECK
 from livekit_operator.resources.server_network import slot_name
 from livekit_operator.resources.server_pods import (
     CONTAINER,
     ServerInputs,
     SlotInputs,
-    build_check_pod,
     build_pod,
-    check_passed,
     grace_seconds,
+    read_facts,
     revision,
     slot_digest,
 )
@@ -48,12 +46,9 @@ LOST_AFTER_LOOKS = 2
 # How long one that leaves must have been without participants before it need not wait: servers without Redis count them
 # anew every five seconds (rtc/room.go roomUpdateInterval).
 DESERTED_AFTER = timedelta(seconds=15)
-# How soon a check that did not pass is made again: Redis may have been away for a moment.
-_CHECK_AGAIN_AFTER = timedelta(seconds=30)
 _SECOND_LOOK_SECONDS = 0.2
 # How soon one that did not answer is asked again.
 SILENT_RETRY_SECONDS = 1.0
-_CHECK_RETRY_SECONDS = 1.0
 # How long every node needs at most to lead no new client to a server that was taken out of its Service.
 WITHDRAWAL_SECONDS = 2.0
 # Rooms named in a status or an event.
@@ -78,7 +73,7 @@ class Server:
     @property
     def signal_url(self) -> str:
         """Return the URL of its own signalling, by its pod's address."""
-        ports = self.pod["spec"]["containers"][0].get("ports") or ()
+        ports = container(self.pod, CONTAINER).get("ports") or ()
         port = next((entry["containerPort"] for entry in ports if entry.get("name") == "signal"), 0)
         address = self.address or ""
         return f"ws://{f'[{address}]' if ':' in address else address}:{port}"
@@ -132,10 +127,10 @@ async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | N
             await memory.client.close()
     for item in servers:
         memory = memories[item.pod["metadata"]["uid"]]
-        container = _container_id(item.pod)
-        lost = lost or (bool(memory.container) and container != memory.container)
+        run = _container_id(item.pod)
+        lost = lost or (bool(memory.container) and run != memory.container)
         lost = lost or (item.view.unreachable and item.view.serving)
-        memory.container, memory.leaving = container, item.view.leaving
+        memory.container, memory.leaving = run, item.view.leaving
     return Look(servers, lost)
 
 
@@ -214,53 +209,6 @@ async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_
     return left if left > 0 else None
 
 
-async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> float | None:
-    """Have livekit-server itself read a new configuration before any server gives way to it.
-
-    Returns None when it may go on, else in how many seconds to look again; raises Blocked when it must not.
-    """
-    wanted = revision(server, inputs)
-    found = []
-    for pod in _checks(context, server):
-        if pod["metadata"]["labels"].get(LABEL_REVISION) == wanted:
-            found.append(pod)
-        else:
-            await children.remove(context, "Pod", pod, grace_seconds=0)
-    if not found:
-        try:
-            context.children["Pod"].put(await context.kubernetes.create(build_check_pod(server, inputs)))
-        except Conflict:
-            pass  # the one before is still going
-        except KubernetesError as error:
-            raise refusal(error) from error
-        return _CHECK_RETRY_SECONDS
-    pod = found[0]
-    ended = "terminated" in (_container_status(pod).get("state") or {})
-    if not ended and (pod.get("status") or {}).get("phase") not in ("Succeeded", "Failed"):
-        if trouble := _start_trouble(pod):
-            raise trouble
-        return _CHECK_RETRY_SECONDS
-    if context.checked.get(server.key, ("", ""))[0] != pod["metadata"]["uid"]:
-        try:
-            output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
-        except KubernetesError:
-            output = ""  # it was evicted before it began, or its node is gone
-        context.checked[server.key] = pod["metadata"]["uid"], output
-    output = context.checked[server.key][1]
-    if check_passed(output):
-        return None
-    began = parse_timestamp(pod["metadata"]["creationTimestamp"])
-    if not output.strip() or context.now() - began >= _CHECK_AGAIN_AFTER:
-        # Nothing was said, or perhaps what was wrong has been put right outside the spec.
-        await children.remove(context, "Pod", pod, grace_seconds=0)
-    if not output.strip():
-        return _CHECK_RETRY_SECONDS
-    message = f"livekit-server does not take this configuration: {_last(output)}"
-    refused = explain(output) or Blocked("ConfigRejected", message)
-    refused.retry_after = _CHECK_AGAIN_AFTER.total_seconds()
-    raise refused
-
-
 async def end_rooms(context: Context, server: LiveKitServer, look_: Look, key: ApiKey | None) -> None:
     """Delete every room of leaving servers, which disconnects who is there: without anybody a leaving server ends.
 
@@ -283,37 +231,6 @@ async def _end_rooms(client: LiveKit | None) -> None:
             await client.delete_room(room.name)
     except (ServerUnreachable, ServerRefused):
         return  # it ends when its time is over
-
-
-def _checks(context: Context, server: LiveKitServer) -> list[Manifest]:
-    pods = pods_of(context, server, COMPONENT_SERVER_CHECK)
-    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
-
-
-async def end_check(context: Context, server: LiveKitServer) -> None:
-    """Remove pods that checked a configuration: it is in use, or no longer wanted."""
-    for pod in _checks(context, server):
-        await children.remove(context, "Pod", pod, grace_seconds=0)
-    context.checked.pop(server.key, None)
-
-
-def explain(output: str) -> Blocked | None:
-    """Return what livekit-server's last words mean, None when they are not known to mean anything.
-
-    Sources: pkg/config/config.go, pkg/service/server.go, protocol redis/redis.go
-    """
-    last = _last(output)
-    if "redis" in last.lower() or "NOAUTH" in last or "WRONGPASS" in last:
-        return Blocked("RedisUnreachable", f"Redis does not answer as it should: {last}")
-    if "address already in use" in last:
-        return Blocked("PortConflict", f"A port of this server is taken on its node: {last}")
-    if "key file" in last or "keys must be provided" in last:
-        return Blocked("KeysInvalid", f"livekit-server cannot use its keys: {last}")
-    if "TURN" in last or "tls" in last:
-        return Blocked("TurnRejected", f"TURN cannot be offered: {last}")
-    if "could not parse config" in last or "could not validate" in last or "field " in last or "yaml" in last:
-        return Blocked("ConfigRejected", f"livekit-server does not take this configuration: {last}")
-    return None
 
 
 def describe(item: Server, decided: Plan) -> dict[str, Any]:
@@ -343,7 +260,7 @@ def advertised(pod: Manifest) -> str | None:
 
 
 def _variable(pod: Manifest, name: str) -> str | None:
-    variables = pod["spec"]["containers"][0].get("env") or ()
+    variables = container(pod, CONTAINER).get("env") or ()
     found: str | None = next((v.get("value") for v in variables if v["name"] == name), None)
     return found
 
@@ -374,7 +291,8 @@ async def _look_at(
     ready = holds(pod_status.get("conditions"), CONDITION_READY)
     running = ready or ("deletionTimestamp" in metadata and pod_status.get("phase") == "Running")
     if memory.shared is None:
-        _remember_configuration(pod, memory)
+        facts = read_facts(server, pod)
+        memory.shared, memory.metrics_port = facts.shared, facts.metrics_port
     load = await _ask(context, server, pod, memory, asked) if running else None
     memory.silent = memory.silent + 1 if running and load is None else 0
     if memory.silent == 1 and memory.shared:
@@ -382,9 +300,9 @@ async def _look_at(
         await asyncio.sleep(_SECOND_LOOK_SECONDS)
         load = await _ask(context, server, pod, memory, asked)
         memory.silent = memory.silent + 1 if load is None else 0
-    trouble = _start_trouble(pod) if not ready else None
-    if trouble is not None and trouble.reason == "PodFailing":
-        trouble = await _last_words(context, pod, memory) or trouble
+    trouble = start_trouble(pod) if not ready else None
+    if trouble is not None and has_ended(pod):
+        trouble = await last_words(context, pod, memory) or trouble
     leaving = "deletionTimestamp" in metadata
     empty = leaving and load is not None and load.participants == 0
     memory.deserted_since = (memory.deserted_since or context.now()) if empty else None
@@ -401,7 +319,7 @@ async def _look_at(
         shared=bool(memory.shared),
         deserted=memory.deserted_since is not None and context.now() - memory.deserted_since >= DESERTED_AFTER,
         finished=pod_status.get("phase") in ("Succeeded", "Failed"),
-        stuck=trouble is not None and "running" not in (_container_status(pod).get("state") or {}),
+        stuck=trouble is not None and "running" not in (container_status(pod, CONTAINER).get("state") or {}),
         unschedulable=scheduled.get("reason") == "Unschedulable",
         cordoned=bool(node and node["spec"]["unschedulable"]),
         unreachable=ready and memory.silent >= LOST_AFTER_LOOKS,
@@ -412,17 +330,6 @@ async def _look_at(
     return Server(pod, view, load, trouble)
 
 
-def _remember_configuration(pod: Manifest, memory: PodMemory) -> None:
-    """Note what a pod was started with, which may differ from what the spec says now."""
-    try:
-        config = yaml.safe_load((_variable(pod, "LIVEKIT_CONFIG") or "").replace("$$", "$"))
-    except yaml.YAMLError:
-        config = None
-    config = config if isinstance(config, dict) else {}
-    memory.shared = bool(config.get("redis"))
-    memory.metrics_port = (config.get("prometheus") or {}).get("port")
-
-
 async def _is_current(context: Context, server: LiveKitServer, pod: Manifest, slot: int, wanted: str) -> bool:
     if pod["metadata"]["labels"].get(LABEL_REVISION) != wanted:
         return False
@@ -430,7 +337,9 @@ async def _is_current(context: Context, server: LiveKitServer, pod: Manifest, sl
         inputs = await known_slot_inputs(context, server, slot, advertised(pod))
     except Blocked:
         return True  # not known now: no reason to replace what works
-    return bool((pod["metadata"].get("annotations") or {}).get(ANNOTATION_SLOT_INPUTS) == slot_digest(server, inputs))
+    told = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_SLOT_INPUTS)
+    # A policy may take it away from every pod: one made instead would lack it as well.
+    return told is None or told == slot_digest(server, inputs)
 
 
 async def _ask(
@@ -482,48 +391,8 @@ async def _metrics_credentials(context: Context, server: LiveKitServer) -> tuple
     return values[0], values[1]
 
 
-async def _last_words(context: Context, pod: Manifest, memory: PodMemory) -> Blocked | None:
-    """Return why a server ends again and again, in its own words, read once for each end."""
-    container = _container_status(pod)
-    restarts = int(container.get("restartCount") or 0)
-    if memory.trouble[0] != restarts:
-        running = "running" in (container.get("state") or {})
-        try:
-            output = await context.kubernetes.log(
-                pod["metadata"]["namespace"], pod["metadata"]["name"], CONTAINER, previous=running
-            )
-        except KubernetesError:
-            return None
-        memory.trouble = restarts, output
-    return explain(memory.trouble[1])
-
-
-def _start_trouble(pod: Manifest) -> Blocked | None:
-    """Return why a pod does not start, in the kubelet's or the scheduler's words."""
-    name, pod_status = pod["metadata"]["name"], pod.get("status") or {}
-    container = _container_status(pod)
-    waiting = (container.get("state") or {}).get("waiting") or {}
-    if waiting.get("reason") in ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"):
-        return Blocked("ImageNotFound", f"Pod {name}: {waiting['reason']}: {waiting.get('message', '')}")
-    if waiting.get("reason") == "CrashLoopBackOff":
-        return Blocked("PodFailing", f"Pod {name} ends again and again: see its log.")
-    if waiting.get("reason") not in (None, "ContainerCreating", "PodInitializing"):
-        return Blocked("PodFailing", f"Pod {name}: {waiting['reason']}: {waiting.get('message', '')}")
-    if (container.get("restartCount") or 0) > 0 or "terminated" in (container.get("state") or {}):
-        return Blocked("PodFailing", f"Pod {name} has ended: see its log.")
-    scheduled = find(pod_status.get("conditions"), "PodScheduled")
-    if scheduled.get("status") == "False":
-        return Blocked("Unschedulable", f"Pod {name}: {scheduled.get('message', '')}")
-    return None
-
-
-def _container_status(pod: Manifest) -> dict[str, Any]:
-    statuses: list[dict[str, Any]] = (pod.get("status") or {}).get("containerStatuses") or []
-    return statuses[0] if statuses else {}
-
-
 def _container_id(pod: Manifest) -> str:
-    return str(_container_status(pod).get("containerID") or "")
+    return str(container_status(pod, CONTAINER).get("containerID") or "")
 
 
 async def _label(context: Context, pod: Manifest, *, serving: bool) -> None:
@@ -551,15 +420,6 @@ async def _announce(context: Context, server: LiveKitServer, item: Server, grace
     latest = timestamp(context.now() + timedelta(seconds=grace))
     message = f"{item.view.name} takes no new rooms and leaves when its rooms are empty, or at {latest}: {which}."
     await status.emit(context, server, "Normal", "Draining", message)
-
-
-def _last(output: str) -> str:
-    """Return the last line of an output that says something; a stack trace is not worth reading."""
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    wanted = [line for line in lines if not line.startswith(("github.com/", "main.", "runtime.", "goroutine "))]
-    # The error itself may take two lines: "could not parse config: yaml: unmarshal errors:" and the field.
-    tail = wanted[-2:] if len(wanted) > 1 and wanted[-2].endswith(":") else wanted[-1:]
-    return " ".join(tail)[:500]
 
 
 def deletion_deadline(server: LiveKitServer) -> datetime:

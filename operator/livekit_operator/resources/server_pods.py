@@ -1,6 +1,7 @@
 """Pods of a LiveKitServer: one for each server, and the short-lived one that checks a new configuration."""
 
 import posixpath
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,13 +12,17 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import (
     ANNOTATION_INPUTS,
     ANNOTATION_KEYS,
+    ANNOTATION_METRICS_PORT,
+    ANNOTATION_SHARED,
     ANNOTATION_SLOT_INPUTS,
+    GROUP,
     KEY_API_KEY,
     KEY_KEY_FILE,
     LABEL_REVISION,
     LABEL_SERVING,
     LABEL_SLOT,
 )
+from livekit_operator.containers import container
 from livekit_operator.errors import Blocked
 from livekit_operator.resources import server_config
 from livekit_operator.resources.livekitserver import child_name, is_shared, keys_secret_name
@@ -72,6 +77,16 @@ class SlotInputs:
     address: str | None = None
 
 
+@dataclass(frozen=True)
+class PodFacts:
+    """What looking at a server needs to know of how it was started, which may differ from what the spec says now."""
+
+    shared: bool
+    """Whether it finds others' rooms by Redis."""
+    metrics_port: int | None
+    """The port of its own metrics, None when it has none."""
+
+
 def build_pod(server: LiveKitServer, inputs: ServerInputs, slot: SlotInputs, *, serving: bool) -> Manifest:
     """Return the pod of one server."""
     spec = {
@@ -81,7 +96,7 @@ def build_pod(server: LiveKitServer, inputs: ServerInputs, slot: SlotInputs, *, 
     }
     metadata, spec = _overridden(server, inputs, spec)
     metadata["labels"] |= {LABEL_SLOT: str(slot.slot), **({LABEL_SERVING: "true"} if serving else {})}
-    metadata["annotations"][ANNOTATION_SLOT_INPUTS] = slot_digest(server, slot)
+    metadata["annotations"] |= {ANNOTATION_SLOT_INPUTS: slot_digest(server, slot), **_fact_annotations(server)}
     pod = child(server, COMPONENT_SERVER, "Pod", "v1", slot_name(server, slot.slot), spec=spec)
     pod["metadata"] |= metadata
     return pod
@@ -93,21 +108,57 @@ def build_check_pod(server: LiveKitServer, inputs: ServerInputs) -> Manifest:
     It ends well whatever it finds (cmd/server/main.go prints errors and returns): what it printed tells.
     """
     spec = _pod_spec(server, inputs, [_field("NODE_IP", "status.podIP")])
-    container = spec["containers"][0]
+    main = container({"spec": spec}, CONTAINER)
     for name in ("ports", "readinessProbe", "livenessProbe", "lifecycle"):
-        container.pop(name)
-    container["resources"] = _CHECK_RESOURCES  # beside a server that has taken what its node has
+        main.pop(name)
+    main["resources"] = _CHECK_RESOURCES  # beside a server that has taken what its node has
     sentinel = server.spec.redis.sentinel if server.spec.redis else None
     # Subcommands do not see the variable with Sentinel's password (cmd/server/main.go): Redis would refuse them.
     asks_redis = is_shared(server) and not (sentinel and sentinel.password_secret_ref)
-    container["args"] = ["list-nodes" if asks_redis else "ports"]
+    main["args"] = ["list-nodes" if asks_redis else "ports"]
     spec |= {"restartPolicy": "Never", "activeDeadlineSeconds": _CHECK_SECONDS, "dnsPolicy": "ClusterFirst"}
-    _, spec = _overridden(server, inputs, spec)
+    metadata, spec = _overridden(server, inputs, spec)
     checked = revision(server, inputs)
     name = f"{child_name(server)}-check-{checked[:8]}"
     pod = child(server, COMPONENT_SERVER_CHECK, "Pod", "v1", name, spec=spec)
     pod["metadata"]["labels"] |= {LABEL_REVISION: checked}
+    # What the user tells a mesh of the servers holds for this one; labels of theirs could have it taken for a server.
+    told = {key: value for key, value in metadata["annotations"].items() if key.partition("/")[0] != GROUP}
+    if told:
+        pod["metadata"]["annotations"] = told
     return pod
+
+
+def read_facts(server: LiveKitServer, pod: Manifest) -> PodFacts:
+    """Return what a pod was started with.
+
+    It stands in annotations. A pod of an older operator has none: there only the two lines are looked for that this
+    operator has always written into the configuration, which is never parsed, for whoever may write pods may write it.
+    Where neither is found, the spec says it.
+    """
+    annotations = pod["metadata"].get("annotations") or {}
+    shared = {"true": True, "false": False}.get(annotations.get(ANNOTATION_SHARED, ""))
+    if shared is not None:
+        return PodFacts(shared, _port(annotations.get(ANNOTATION_METRICS_PORT, "")))
+    variables = container(pod, CONTAINER).get("env") or ()
+    text = next((variable.get("value") for variable in variables if variable.get("name") == "LIVEKIT_CONFIG"), None)
+    if not isinstance(text, str) or not text or len(text) > _MAX_CONFIG_BYTES:
+        return PodFacts(is_shared(server), server_config.metrics_port(server))
+    port = re.search(r"^prometheus:\n  port: ([0-9]{1,5})$", text, re.MULTILINE)
+    return PodFacts(re.search(r"^redis:$", text, re.MULTILINE) is not None, _port(port[1] if port else ""))
+
+
+def _fact_annotations(server: LiveKitServer) -> dict[str, str]:
+    port = server_config.metrics_port(server)
+    return {
+        ANNOTATION_SHARED: "true" if is_shared(server) else "false",
+        **({ANNOTATION_METRICS_PORT: str(port)} if port else {}),
+    }
+
+
+def _port(text: str) -> int | None:
+    """Return the port that a text is, None when it is none."""
+    return int(text) if re.fullmatch(r"[0-9]{1,5}", text) and 1 <= int(text) <= 65535 else None
 
 
 def check_passed(output: str) -> bool:
@@ -149,7 +200,7 @@ def _overridden(
 
 def _without_slot(spec: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is the same for every server, and needs a new pod when it changes."""
-    container = spec["containers"][0]
+    main = container({"spec": spec}, CONTAINER)
     # Another check, probe or hook is no reason to replace a server.
     dropped = ("env", "args", "ports", "readinessProbe", "livenessProbe", "lifecycle")
     common = {
@@ -158,8 +209,8 @@ def _without_slot(spec: Mapping[str, Any]) -> dict[str, Any]:
         if key
         not in ("terminationGracePeriodSeconds", "hostNetwork", "dnsPolicy", "restartPolicy", "activeDeadlineSeconds")
     }
-    environment = [variable for variable in container["env"] if variable["name"] not in _SLOT_VARIABLES]
-    kept = {key: value for key, value in container.items() if key not in dropped}
+    environment = [variable for variable in main["env"] if variable["name"] not in _SLOT_VARIABLES]
+    kept = {key: value for key, value in main.items() if key not in dropped}
     return {**common, "containers": [{**kept, "env": environment}]}
 
 

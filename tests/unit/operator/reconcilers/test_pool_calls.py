@@ -98,7 +98,7 @@ async def test_a_call_whose_worker_dies_gets_another_agent_at_once(world: World)
     world.clock.advance(30)
     world.forget()
     (pod,) = world.agent_pods()
-    died = {"restartCount": 1, "containerID": "c2", "state": {"running": {}}}
+    died = {"name": "agent", "restartCount": 1, "containerID": "c2", "state": {"running": {}}}
     world.kubernetes.edit("Pod", NAMESPACE, pod["metadata"]["name"], {"containerStatuses": [died]}, status=True)
     world.say(pod)
     await world.reconcile("VoiceAgentPool", "front-desk")

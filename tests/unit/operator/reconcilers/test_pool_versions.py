@@ -143,7 +143,7 @@ async def test_a_version_that_never_becomes_ready_gives_way_again(world: World, 
     await world.settle()
     bad = pool(world)["status"]["revision"]
     (broken,) = [pod for pod in world.agent_pods() if pod["metadata"]["name"] not in serving]
-    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    waiting = {"name": "agent", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     world.kubernetes.edit("Pod", NAMESPACE, broken["metadata"]["name"], {"containerStatuses": [waiting]}, status=True)
     world.clock.advance(30)
     await world.settle()

@@ -186,6 +186,7 @@ async def test_an_agent_that_does_not_start_is_quoted(world: World) -> None:
     await world.settle()
     [pod] = world.agent_pods()
     container = {
+        "name": "agent",
         "state": {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}},
         "lastState": {"terminated": {"message": "AGENT_CONFIG: no such file\n"}},
     }
@@ -389,7 +390,7 @@ async def test_pods_that_do_not_start_are_explained(world: World) -> None:
     world.kubernetes.put(manifests.pool())
     await world.settle()
     [pod] = world.agent_pods()
-    waiting = {"state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
+    waiting = {"name": "agent", "state": {"waiting": {"reason": "ImagePullBackOff", "message": "no such image"}}}
     world.kubernetes.edit("Pod", NAMESPACE, pod["metadata"]["name"], {"containerStatuses": [waiting]}, status=True)
     await world.settle()
     assert world.ready("VoiceAgentPool", "front-desk") == ("False", "PodsFailing")

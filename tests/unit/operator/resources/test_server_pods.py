@@ -9,11 +9,13 @@ from livekit_operator.errors import Blocked
 from livekit_operator.resources import server_config
 from livekit_operator.resources.server_network import SlotPorts
 from livekit_operator.resources.server_pods import (
+    PodFacts,
     ServerInputs,
     SlotInputs,
     build_check_pod,
     build_pod,
     check_passed,
+    read_facts,
     revision,
     slot_digest,
 )
@@ -208,3 +210,76 @@ def test_the_check_asks_the_server_itself(spec: Spec, command: str) -> None:
 )
 def test_what_the_check_prints(output: str, passed: bool) -> None:
     assert check_passed(output) is passed
+
+
+SHARED: Spec = {"redis": {"managed": {}}}
+
+
+@pytest.mark.parametrize(
+    ("spec", "facts"),
+    [
+        ({}, PodFacts(shared=False, metrics_port=None)),
+        ({"prometheus": {"port": 9000}}, PodFacts(shared=False, metrics_port=9000)),
+        (SHARED, PodFacts(shared=True, metrics_port=6789)),
+        ({**SHARED, "prometheus": {"port": 9000}}, PodFacts(shared=True, metrics_port=9000)),
+    ],
+)
+@pytest.mark.parametrize("annotated", [True, False], ids=["annotated", "of an older operator"])
+def test_a_pod_says_what_it_was_started_with(spec: Spec, facts: PodFacts, annotated: bool) -> None:
+    pod = built(spec)
+    if not annotated:
+        del pod["metadata"]["annotations"]["livekit-operator.dev/shared"]
+    later = {} if spec else SHARED
+    assert read_facts(models.server(**later), pod) == facts
+
+
+@pytest.mark.parametrize("port", ["0", "65536", "-1", "1e3", "99999999999999999999", "x", " 80", "\u0664", ""])
+def test_a_port_that_is_none_is_not_taken(port: str) -> None:
+    pod = built(SHARED)
+    pod["metadata"]["annotations"]["livekit-operator.dev/metrics-port"] = port
+    assert read_facts(models.server(**SHARED), pod) == PodFacts(shared=True, metrics_port=None)
+
+
+def bomb() -> str:
+    """Return a text that doubles with each line for a parser that follows merges."""
+    lines = ["a0: &a0 {x: 1}", *(f"a{n}: &a{n} {{<<: [*a{n - 1}, *a{n - 1}]}}" for n in range(1, 200))]
+    return "\n".join(lines)
+
+
+@pytest.mark.timeout(5)
+@pytest.mark.parametrize(
+    "text",
+    [bomb(), "[" * 90_000, "{" * 90_000, "redis:\n" * 10_000, "redis" * 1_000_000, "prometheus:\n  port: " * 5000, ""],
+    ids=["merges", "lists", "tables", "many", "long", "ports", "none"],
+)
+def test_a_configuration_that_a_tenant_wrote_is_never_parsed(text: str) -> None:
+    pod = built(SHARED)
+    pod["metadata"]["annotations"] = {}
+    for variable in container(pod)["env"]:
+        if variable["name"] == "LIVEKIT_CONFIG":
+            variable["value"] = text
+    assert read_facts(models.server(**SHARED), pod).metrics_port in (None, 6789)
+
+
+@pytest.mark.parametrize("value", ["maybe", "True", "{}"])
+def test_an_annotation_that_is_none_of_ours_does_not_count(value: str) -> None:
+    pod = built(SHARED)
+    pod["metadata"]["annotations"]["livekit-operator.dev/shared"] = value
+    assert read_facts(models.server(), pod) == PodFacts(shared=True, metrics_port=6789)
+
+
+def test_what_a_pod_says_of_itself_makes_no_other_version() -> None:
+    pod = built(SHARED)
+    without = {k: v for k, v in pod["metadata"]["annotations"].items() if not k.endswith(("/shared", "/metrics-port"))}
+    assert len(without) == len(pod["metadata"]["annotations"]) - 2
+    assert pod["metadata"]["labels"]["livekit-operator.dev/revision"] == revision(
+        models.server(**SHARED), inputs(SHARED)
+    )
+
+
+def test_a_check_heeds_what_the_user_tells_a_mesh() -> None:
+    template: Spec = {"annotations": {"linkerd.io/inject": "disabled"}, "labels": {"app": "voice"}}
+    spec: Spec = {"podTemplate": template}
+    pod = build_check_pod(models.server(**spec), inputs(spec))
+    assert pod["metadata"]["annotations"] == {"linkerd.io/inject": "disabled"}
+    assert "app" not in pod["metadata"]["labels"]

@@ -1,0 +1,83 @@
+"""Why a server does not start or ends again and again: in the kubelet's, the scheduler's or its own words."""
+
+from livekit_operator.conditions import find
+from livekit_operator.containers import container_status, other_statuses, waiting
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.reconcilers.context import Context, PodMemory
+from livekit_operator.resources.server_pods import CONTAINER
+
+_NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
+
+
+def start_trouble(pod: Manifest) -> Blocked | None:
+    """Return why a pod does not start, None when nothing is known to keep it."""
+    name, pod_status = pod["metadata"]["name"], pod.get("status") or {}
+    own = container_status(pod, CONTAINER)
+    if why := waiting(own):
+        return _container_trouble(f"Pod {name}", *why)
+    if has_ended(pod):
+        return Blocked("PodFailing", f"Pod {name} has ended: see its log.")
+    for status in other_statuses(pod, CONTAINER):
+        if why := waiting(status):
+            return _container_trouble(f"Pod {name}, container {status.get('name')}", *why)
+    scheduled = find(pod_status.get("conditions"), "PodScheduled")
+    if scheduled.get("status") == "False":
+        return Blocked("Unschedulable", f"Pod {name}: {scheduled.get('message', '')}")
+    return None
+
+
+def has_ended(pod: Manifest) -> bool:
+    """Return whether the server has ended, and perhaps come back."""
+    own = container_status(pod, CONTAINER)
+    return (own.get("restartCount") or 0) > 0 or "terminated" in (own.get("state") or {})
+
+
+def _container_trouble(which: str, reason: str, message: str) -> Blocked:
+    if reason == "CrashLoopBackOff":
+        return Blocked("PodFailing", f"{which} ends again and again: see its log.")
+    return Blocked("ImageNotFound" if reason in _NO_IMAGE else "PodFailing", f"{which}: {reason}: {message}")
+
+
+async def last_words(context: Context, pod: Manifest, memory: PodMemory) -> Blocked | None:
+    """Return why a server ends again and again, in its own words, read once for each end."""
+    own = container_status(pod, CONTAINER)
+    restarts = int(own.get("restartCount") or 0)
+    if memory.trouble[0] != restarts:
+        running = "running" in (own.get("state") or {})
+        try:
+            output = await context.kubernetes.log(
+                pod["metadata"]["namespace"], pod["metadata"]["name"], CONTAINER, previous=running
+            )
+        except KubernetesError:
+            return None
+        memory.trouble = restarts, output
+    return explain(memory.trouble[1])
+
+
+def explain(output: str) -> Blocked | None:
+    """Return what livekit-server's last words mean, None when they are not known to mean anything.
+
+    Sources: pkg/config/config.go, pkg/service/server.go, protocol redis/redis.go
+    """
+    last = last_line(output)
+    if "redis" in last.lower() or "NOAUTH" in last or "WRONGPASS" in last:
+        return Blocked("RedisUnreachable", f"Redis does not answer as it should: {last}")
+    if "address already in use" in last:
+        return Blocked("PortConflict", f"A port of this server is taken on its node: {last}")
+    if "key file" in last or "keys must be provided" in last:
+        return Blocked("KeysInvalid", f"livekit-server cannot use its keys: {last}")
+    if "TURN" in last or "tls" in last:
+        return Blocked("TurnRejected", f"TURN cannot be offered: {last}")
+    if "could not parse config" in last or "could not validate" in last or "field " in last or "yaml" in last:
+        return Blocked("ConfigRejected", f"livekit-server does not take this configuration: {last}")
+    return None
+
+
+def last_line(output: str) -> str:
+    """Return the last line of an output that says something; a stack trace is not worth reading."""
+    lines = [line.strip() for line in output.splitlines() if line.strip()]
+    wanted = [line for line in lines if not line.startswith(("github.com/", "main.", "runtime.", "goroutine "))]
+    # The error itself may take two lines: "could not parse config: yaml: unmarshal errors:" and the field.
+    tail = wanted[-2:] if len(wanted) > 1 and wanted[-2].endswith(":") else wanted[-1:]
+    return " ".join(tail)[:500]
