@@ -39,6 +39,12 @@ class Metrics:
             ["verb", "resource", "code"],
             registry=self.registry,
         )
+        self.unread = Counter(
+            "livekit_operator_unread_objects_total",
+            "Objects passed over because they are too large, nested too deeply or otherwise not to be read.",
+            ["resource"],
+            registry=self.registry,
+        )
         self.pool_pods = Gauge(
             "livekit_operator_pool_pods",
             "Agent pods of a pool: desired, ready, busy, idle, draining.",

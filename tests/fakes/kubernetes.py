@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from livekit_operator.clients.kubernetes import WatchEvent, WatchExpired
+from livekit_operator.clients.kubernetes import Page, WatchEvent, WatchExpired
 from livekit_operator.conditions import timestamp
 from livekit_operator.constants import API_VERSION
 from livekit_operator.errors import Conflict, KubernetesError, NotFound
@@ -63,6 +63,8 @@ class FakeKubernetes:
         """What an admission policy does to new objects: changes them where they are."""
         self.watched_from: list[str] = []
         self.listeners: list[Callable[[WatchEvent], None]] = []
+        self.page = 500
+        """Objects of one page of a listing."""
         self._failures: list[tuple[str, str, KubernetesError, bool]] = []
         self._watches: list[_Watch] = []
         self._version = 100
@@ -118,6 +120,7 @@ class FakeKubernetes:
 
     def bookmark(self, kind: str, version: str) -> None:
         """Tell the watches of a kind how far they are."""
+        self._version = max(self._version, int(version))
         for watch in self._watches:
             if watch.kind == kind:
                 event = WatchEvent("BOOKMARK", {"kind": kind, "metadata": {"resourceVersion": version}})
@@ -136,12 +139,29 @@ class FakeKubernetes:
         self.reads.append(f"get {kind}/{name}")
         return copy.deepcopy(self._find(kind, namespace, name))
 
-    async def list(self, kind: str, selector: str | None = None) -> tuple[list[Manifest], str]:
-        """Return the objects of all namespaces and the resource version to watch from."""
+    async def pages(self, kind: str, selector: str | None = None) -> AsyncIterator[Page]:
+        """Yield the objects of all namespaces in pages."""
         self._begin("list", kind)
         self.reads.append(f"list {kind}")
         found = [copy.deepcopy(m) for key, m in self.objects.items() if key[0] == kind and _selected(m, selector)]
-        return found, str(self._version)
+        version = str(self._version)
+        for start in range(0, max(1, len(found)), self.page):
+            yield Page(found[start : start + self.page], version, start == 0)
+
+    async def newest(self, kind: str) -> str:
+        """Return the resource version that everything has come to."""
+        self._begin("list", kind)
+        return str(self._version)
+
+    def restore(self, objects: dict[ObjectKey, Manifest], version: int) -> None:
+        """Put the store back to an earlier state, as from a backup of etcd; watches end."""
+        self.objects, self._version = copy.deepcopy(objects), version
+        self.end_watches(KubernetesError(0, "ServerDisconnectedError", "watch"))
+
+    @property
+    def version(self) -> int:
+        """Return the resource version that everything has come to."""
+        return self._version
 
     async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
         """Yield changes from now on; what happened since the listing comes first."""

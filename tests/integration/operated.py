@@ -8,11 +8,11 @@ import copy
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, WatchEvent
+from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, Page, WatchEvent
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import utc_now
@@ -42,10 +42,10 @@ class Confined(KubernetesClient):
         super().__init__(*arguments)
         self.writes: list[str] = []
 
-    async def list(self, kind: str, selector: str | None = None) -> "tuple[list[Manifest], str]":
-        """Return the objects of the namespace; asks for those of all, as the operator does."""
-        found, version = await super().list(kind, selector)
-        return [m for m in found if self._sees(m)], version
+    async def pages(self, kind: str, selector: str | None = None) -> AsyncIterator[Page]:
+        """Yield the objects of the namespace; asks for those of all, as the operator does."""
+        async for page in super().pages(kind, selector):
+            yield replace(page, items=[m for m in page.items if self._sees(m)])
 
     async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
         """Yield the changes in the namespace."""

@@ -1,32 +1,51 @@
-"""The API server, as plain dicts over one session.
+"""The API server, as plain dicts.
 
-`kubernetes.aio` gives credentials and TLS; its typed models are left out because building them took half of a
-reconcile's time, and its own session because it writes JSON by the standard library. What orjson reads takes two
-thirds of the memory: it keeps each key once. Requests that change something name the one field manager.
+The typed models of `kubernetes.aio` are left out because building them took half of a reconcile's time. What orjson
+reads takes two thirds of the memory: it keeps each key once. Requests that change something name the one field manager.
 """
 
-from collections.abc import AsyncIterator, Mapping
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 from urllib.parse import urlencode
 
 import aiohttp
 import orjson
 from kubernetes.aio import config as kubernetes_config
-from kubernetes.aio.client import ApiClient, Configuration
+from kubernetes.aio.client import Configuration
 
 from livekit_operator.api.kinds import KINDS
+from livekit_operator.clients.api_transport import Transport, raise_status
+from livekit_operator.clients.api_transport import WatchExpired as WatchExpired
+from livekit_operator.clients.decoding import (
+    UNREAD,
+    Unreadable,
+    page_parts,
+    read_event,
+    read_item,
+    read_lines,
+    read_object,
+    read_page,
+)
 from livekit_operator.constants import API_VERSION, FIELD_MANAGER
-from livekit_operator.errors import Conflict, KubernetesError, NamespaceTerminating, NotFound
+from livekit_operator.errors import Conflict, KubernetesError, NotFound
 from livekit_operator.metrics import Metrics
 
 Manifest = dict[str, Any]
 
+logger = logging.getLogger(__name__)
+
 _MAX_LOG_BYTES = 4096
-_CONNECTIONS = 64
-# An event of a watch is a line, and at most this long (etcd takes 1.5 MiB for an object).
-_BUFFER_BYTES = 2**21
-_LIMITS = aiohttp.ClientTimeout(total=30)
+# Objects of a page; fewer where a page would be longer than this many bytes.
+_PAGE = 500
+_MOST_PAGE_BYTES = 16 * 2**20
+# How often one listing goes on after the API server has forgotten the state that its pages are of.
+_MOST_EXPIRED_PAGES = 5
+_WATCH_SECONDS = 300
+# Bookmarks come every minute (k8s.io/apiserver storage/cacher, defaultBookmarkFrequency).
+SILENT_SECONDS = 90
 
 
 @dataclass(frozen=True)
@@ -81,8 +100,24 @@ class WatchEvent:
     object: Manifest
 
 
-class WatchExpired(Exception):
-    """The watch cannot go on from its resource version; list again."""
+@dataclass(frozen=True)
+class Page:
+    """Some objects of a listing, and the resource version of what the whole listing tells of.
+
+    The `first` one may come again: then the listing has begun anew, and what was listed before does not count.
+    """
+
+    items: Sequence[Manifest]
+    version: str
+    first: bool
+
+
+class WatchSilent(KubernetesError):
+    """A watch told nothing for longer than the API server ever keeps silent: nobody is at its other end."""
+
+
+class _PageTooLong(Exception):
+    """A page has more bytes than are read at once."""
 
 
 class Kubernetes(Protocol):
@@ -92,12 +127,16 @@ class Kubernetes(Protocol):
         """Return one object."""
         ...
 
-    async def list(self, kind: str, selector: str | None = None) -> tuple[list[Manifest], str]:
-        """Return the objects of all namespaces and the resource version to watch from."""
+    def pages(self, kind: str, selector: str | None = None) -> AsyncIterator[Page]:
+        """Yield the objects of all namespaces, and with each page the resource version to watch from."""
+        ...
+
+    async def newest(self, kind: str) -> str:
+        """Return the resource version that the objects of a kind have come to."""
         ...
 
     def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
-        """Yield changes until the server ends the stream; raises WatchExpired when a listing is needed."""
+        """Yield changes until the server ends the stream; raises WatchExpired when a listing is needed, WatchSilent."""
         ...
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -129,17 +168,7 @@ class KubernetesClient:
     """The implementation over HTTPS."""
 
     def __init__(self, configuration: Configuration, metrics: Metrics) -> None:
-        self._configuration = configuration
-        self._client = ApiClient(configuration)
-        self._session = aiohttp.ClientSession(
-            connector=aiohttp.TCPConnector(ssl=self._client.rest_client.ssl_context, limit=_CONNECTIONS),
-            proxy=configuration.proxy,
-            # Without this aiohttp reads netrc in a thread for every request.
-            trust_env=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            timeout=_LIMITS,
-            read_bufsize=_BUFFER_BYTES,
-        )
+        self._transport = Transport(configuration, metrics)
         self._metrics = metrics
 
     @classmethod
@@ -154,52 +183,68 @@ class KubernetesClient:
 
     async def close(self) -> None:
         """Close all connections."""
-        await self._session.close()
-        await self._client.close()
+        await self._transport.close()
 
     async def get(self, kind: str, namespace: str, name: str) -> Manifest:
         """Return one object."""
         return await self._json("GET", RESOURCES[kind], RESOURCES[kind].path(namespace, name))
 
-    async def list(self, kind: str, selector: str | None = None) -> tuple[list[Manifest], str]:
-        """Return the objects of all namespaces, page by page, and the resource version to watch from."""
+    async def pages(self, kind: str, selector: str | None = None) -> AsyncIterator[Page]:
+        """Yield the objects of all namespaces, and with each page the resource version to watch from.
+
+        The version is that of the first page, also where the API server offers the rest of a later state: a watch
+        from there tells of what changed in between.
+        """
         resource = RESOURCES[kind]
-        items: list[Manifest] = []
-        query: dict[str, str] = {"limit": "500", **({"labelSelector": selector} if selector else {})}
+        query = {"limit": str(_PAGE), **({"labelSelector": selector} if selector else {})}
+        version, expired = "", 0
         while True:
             try:
-                page = await self._json("GET", resource, f"{resource.path()}?{urlencode(query)}")
-            except WatchExpired as error:
-                if "continue" not in query:
-                    raise KubernetesError(410, "Expired", str(error)) from error
-                # The pages left belong to a state that the API server has forgotten: all of it anew, in one page.
-                items, query = [], {"labelSelector": selector} if selector else {}
+                items, metadata = await self._page(resource, query)
+            except _PageTooLong:
+                if query["limit"] == "1":
+                    raise KubernetesError(0, "TooLong", f"one of {resource.plural} is too long to be listed") from None
+                query["limit"] = str(max(1, int(query["limit"]) // 4))
                 continue
-            for item in page.get("items") or ():
-                # Before there are thousands of them: nobody asks who wrote what, and it is half of an object.
-                item["metadata"].pop("managedFields", None)
-                # The items of a list do not say their kind, those of a watch and of every other answer do.
-                items.append({**resource.type_meta, **item})
-            metadata = page["metadata"]
+            except WatchExpired as error:
+                expired += 1
+                if "continue" not in query or expired > _MOST_EXPIRED_PAGES:
+                    raise KubernetesError(410, "Expired", str(error)) from error
+                del query["continue"]
+                if error.continue_token:
+                    query["continue"] = error.continue_token
+                else:
+                    version = ""
+                continue
+            first, version = not version, version or str(metadata["resourceVersion"])
+            yield Page(items, version, first)
             if not metadata.get("continue"):
-                return items, str(metadata["resourceVersion"])
+                return
             query["continue"] = metadata["continue"]
 
+    async def newest(self, kind: str) -> str:
+        """Return the resource version that the objects of a kind have come to."""
+        _, metadata = await self._page(RESOURCES[kind], {"limit": "1"})
+        return str(metadata["resourceVersion"])
+
     async def watch(self, kind: str, resource_version: str, selector: str | None = None) -> AsyncIterator[WatchEvent]:
-        """Yield changes until the server ends the stream; raises WatchExpired when a listing is needed."""
+        """Yield changes until the server ends the stream; raises WatchExpired when a listing is needed, WatchSilent."""
         resource = RESOURCES[kind]
         query = {"watch": "1", "allowWatchBookmarks": "true", "resourceVersion": resource_version}
-        query |= {"timeoutSeconds": "300", **({"labelSelector": selector} if selector else {})}
-        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=310)
-        response = await self._request("GET", resource, f"{resource.path()}?{urlencode(query)}", limits=limits)
+        query |= {"timeoutSeconds": str(_WATCH_SECONDS), **({"labelSelector": selector} if selector else {})}
+        limits = aiohttp.ClientTimeout(total=None, sock_connect=10, sock_read=SILENT_SECONDS)
+        response = await self._transport.request(
+            "GET", resource.plural, f"{resource.path()}?{urlencode(query)}", limits=limits
+        )
         try:
             async with response:
-                async for line in response.content:
-                    event = orjson.loads(line)
-                    if event["type"] == "ERROR":
-                        _raise_status(event["object"].get("code", 0), event["object"])
-                    yield WatchEvent(event["type"], event["object"])
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+                async for line, whole in read_lines(response.content):
+                    if (event := self._event(resource, line, whole=whole)) is not None:
+                        yield event
+        except TimeoutError as error:
+            message = f"watch of {resource.plural}: nothing for {SILENT_SECONDS} s"
+            raise WatchSilent(0, type(error).__name__, message) from error
+        except (aiohttp.ClientError, ValueError) as error:
             raise KubernetesError(0, type(error).__name__, f"watch of {resource.plural}: {error}") from error
 
     async def create(self, manifest: Manifest) -> Manifest:
@@ -256,12 +301,74 @@ class KubernetesClient:
         query = {"container": container, "tailLines": "20", "limitBytes": str(_MAX_LOG_BYTES)}
         query |= {"previous": "true"} if previous else {}
         path = f"{resource.path(namespace, pod, 'log')}?{urlencode(query)}"
-        response = await self._request("GET", resource, path)
+        response = await self._transport.request("GET", resource.plural, path)
         try:
             async with response:
                 return (await response.content.read(_MAX_LOG_BYTES)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise KubernetesError(0, type(error).__name__, f"log of {pod}: {error}") from error
+
+    async def _page(self, resource: ApiResource, query: Mapping[str, str]) -> tuple[list[Manifest], Manifest]:
+        """Return the items and the metadata of one page; raises _PageTooLong, WatchExpired."""
+        path = f"{resource.path()}?{urlencode(query)}"
+        raw, whole = await self._transport.body("GET", resource.plural, path, most=_MOST_PAGE_BYTES)
+        if not whole:
+            raise _PageTooLong
+        found, metadata = read_page(raw) or await self._piecemeal(resource, raw)
+        items = []
+        for item in found:
+            # Before there are thousands of them: nobody asks who wrote what, and it is half of an object.
+            item["metadata"].pop("managedFields", None)
+            # The items of a list do not say their kind, those of a watch and of every other answer do.
+            items.append({**resource.type_meta, **item})
+        return items, metadata
+
+    async def _piecemeal(self, resource: ApiResource, raw: bytes) -> tuple[list[Manifest], Manifest]:
+        """Go through a page item by item, as one of them cannot be read."""
+        items: list[Manifest] = []
+        metadata: Manifest = {}
+        try:
+            for name, part in page_parts(raw):
+                if name == "metadata":
+                    metadata = orjson.loads(part)
+                else:
+                    items += self._readable(resource, part)
+                    await asyncio.sleep(0)  # others have their turn between two large ones
+        except ValueError as error:
+            raise KubernetesError(0, type(error).__name__, f"listing of {resource.plural}: {error}") from error
+        if not metadata.get("resourceVersion"):
+            raise KubernetesError(0, "Unreadable", f"listing of {resource.plural}: it has no version")
+        return items, metadata
+
+    def _readable(self, resource: ApiResource, raw: bytes) -> list[Manifest]:
+        """Return an object or its stub, nothing when not even its name can be read."""
+        try:
+            found = read_item(raw)
+        except Unreadable as error:
+            self._passed_over(resource, None, str(error))
+            return []
+        if UNREAD in found:
+            self._passed_over(resource, found, found[UNREAD])
+        return [found]
+
+    def _event(self, resource: ApiResource, line: bytes, *, whole: bool) -> WatchEvent | None:
+        """Return an event, its object perhaps a stub; None when not even its name can be read."""
+        try:
+            event_type, found = read_event(line, whole=whole)
+        except Unreadable as error:
+            self._passed_over(resource, None, str(error))
+            return None
+        if event_type == "ERROR":
+            raise_status(found.get("code", 0), found)
+        if UNREAD in found:
+            self._passed_over(resource, found, found[UNREAD])
+        return WatchEvent(event_type, found)
+
+    def _passed_over(self, resource: ApiResource, found: Manifest | None, why: str) -> None:
+        self._metrics.unread.labels(resource.plural).inc()
+        metadata = found["metadata"] if found else {}
+        name = "/".join(str(metadata[part]) for part in ("namespace", "name") if metadata.get(part))
+        logger.error("%s %s is not read: %s", resource.kind, name or "without a name", why)
 
     async def _json(
         self,
@@ -271,64 +378,12 @@ class KubernetesClient:
         body: Manifest | None = None,
         content_type: str = "application/json",
     ) -> Manifest:
-        response = await self._request(verb, resource, path, body, content_type)
+        raw, whole = await self._transport.body(verb, resource.plural, path, body, content_type)
         try:
-            async with response:
-                payload: Manifest = orjson.loads(await response.read())
-        except (aiohttp.ClientError, TimeoutError, ValueError) as error:
+            found = read_object(raw, whole=whole)
+        except ValueError as error:
             message = f"answer to {verb} {path.partition('?')[0]}: {error}"
             raise KubernetesError(0, type(error).__name__, message) from error
-        return payload
-
-    async def _request(
-        self,
-        verb: str,
-        resource: ApiResource,
-        path: str,
-        body: Manifest | None = None,
-        content_type: str = "application/json",
-        limits: aiohttp.ClientTimeout | None = None,
-    ) -> aiohttp.ClientResponse:
-        headers = {"Accept": "application/json", "Content-Type": content_type}
-        await self._client.update_params_for_auth(headers, [], ["BearerToken"], path, verb, body)
-        try:
-            response = await self._session.request(
-                verb,
-                self._configuration.host + path,
-                headers=headers,
-                data=None if body is None else orjson.dumps(body),
-                server_hostname=self._configuration.tls_server_name,
-                timeout=limits or _LIMITS,
-            )
-        except (aiohttp.ClientError, TimeoutError) as error:
-            self._metrics.api_requests.labels(verb, resource.plural, "none").inc()
-            raise KubernetesError(0, type(error).__name__, f"{verb} {path.partition('?')[0]}: {error}") from error
-        self._metrics.api_requests.labels(verb, resource.plural, str(response.status)).inc()
-        if response.status >= 400:
-            await _raise(response)
-        return response
-
-
-async def _raise(response: aiohttp.ClientResponse) -> NoReturn:
-    raw = b""
-    try:
-        async with response:
-            raw = await response.read()
-        status = orjson.loads(raw)
-    except (aiohttp.ClientError, TimeoutError, ValueError):
-        status = None
-    if not isinstance(status, dict):  # not from the API server itself: a proxy in front of it
-        status = {"reason": response.reason, "message": raw[:500].decode(errors="replace")}
-    _raise_status(response.status, status)
-
-
-def _raise_status(code: int, status: Manifest) -> NoReturn:
-    """Raise the error of a `Status` object."""
-    reason, message = status.get("reason") or "", status.get("message") or ""
-    if code == 410:
-        raise WatchExpired(message)
-    causes = [cause.get("reason") for cause in (status.get("details") or {}).get("causes") or ()]
-    if "NamespaceTerminating" in causes:  # k8s.io/api core/v1 NamespaceTerminatingCause
-        raise NamespaceTerminating(code, reason, message)
-    error = {404: NotFound, 409: Conflict}.get(code, KubernetesError)
-    raise error(code, reason, message)
+        if UNREAD in found:
+            self._passed_over(resource, found, found[UNREAD])
+        return found

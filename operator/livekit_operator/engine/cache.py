@@ -39,17 +39,18 @@ class ObjectCache:
     """Objects of one kind. A write's answer goes in at once, so that the next pass does not repeat it.
 
     `on_change` hears of every change, whether a watch or our own write brought it. `keep` makes an object smaller
-    before it is remembered.
+    before it is remembered; what it makes None of is not.
     """
 
     def __init__(
         self,
         on_change: Callable[[Manifest], None] = lambda _: None,
-        keep: Callable[[Manifest], Manifest] = lambda manifest: manifest,
+        keep: Callable[[Manifest], Manifest | None] = lambda manifest: manifest,
     ) -> None:
         self._on_change = on_change
         self._keep = keep
         self._objects: dict[Key, Manifest] = {}
+        self._doubted: set[Key] = set()
         self._by_owner: defaultdict[str, set[Key]] = defaultdict(set)
 
     def __len__(self) -> int:
@@ -71,11 +72,16 @@ class ObjectCache:
         key = key_of(manifest)
         known = self._objects.get(key)
         if known is not None:
-            if not newer(manifest, known):
+            if key not in self._doubted and not newer(manifest, known):
                 return False  # also an answer that speaks of a former object of this name
             self._forget(key)
         manifest["metadata"].pop("managedFields", None)
-        manifest = self._keep(manifest)
+        kept = self._keep(manifest)
+        if kept is None:
+            if known is not None:
+                self._on_change(known)
+            return known is not None
+        manifest = kept
         self._objects[key] = manifest
         if owner := owner_of(manifest):
             self._by_owner[owner["uid"]].add(key)
@@ -94,6 +100,7 @@ class ObjectCache:
 
     def _forget(self, key: Key) -> Manifest | None:
         manifest = self._objects.pop(key, None)
+        self._doubted.discard(key)
         if manifest is not None and (owner := owner_of(manifest)):
             keys = self._by_owner[owner["uid"]]
             keys.discard(key)
@@ -101,14 +108,21 @@ class ObjectCache:
                 del self._by_owner[owner["uid"]]
         return manifest
 
-    def replace(self, manifests: list[Manifest], version: str) -> list[Manifest]:
-        """Take over a full listing of a resource version; return what changed, the objects that are gone included.
+    def retain(self, listed: set[Key], version: str) -> list[Manifest]:
+        """Forget what a full listing of a resource version does not name; return it.
 
-        What is not listed but newer than the listing was made while it was on its way, and stays.
+        What is newer than the listing was made while it was on its way, and stays.
         """
-        listed = {key_of(manifest) for manifest in manifests}
         listing: Manifest = {"metadata": {"resourceVersion": version}}
-        gone = [known for key, known in self._objects.items() if key not in listed and not newer(known, listing)]
+        gone = [
+            known
+            for key, known in self._objects.items()
+            if key not in listed and (key in self._doubted or not newer(known, listing))
+        ]
         for manifest in gone:
             self.remove(key_of(manifest))
-        return [*gone, *(manifest for manifest in manifests if self.put(manifest))]
+        return gone
+
+    def doubt(self) -> None:
+        """Let the next version of each object replace the known one, whatever its number: they are counted anew."""
+        self._doubted = set(self._objects)

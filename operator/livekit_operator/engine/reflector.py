@@ -1,6 +1,7 @@
 """A reflector keeps a cache in step with the API server: list, watch, list again when the watch expires.
 
-Unlike a plain watch it also notices what was deleted while nobody watched.
+Unlike a plain watch it also notices what was deleted while nobody watched, that nobody is at the other end any more,
+and that the API server's store was put back to an earlier state. Nothing that one object holds ends it.
 """
 
 import asyncio
@@ -8,13 +9,20 @@ import logging
 import random
 from collections.abc import Callable
 
-from livekit_operator.clients.kubernetes import Kubernetes, WatchExpired
-from livekit_operator.engine.cache import Manifest, ObjectCache, key_of
+from livekit_operator.clients.kubernetes import Kubernetes, WatchExpired, WatchSilent
+from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of
+from livekit_operator.engine.controller import is_cancelled
 from livekit_operator.errors import KubernetesError
 
 logger = logging.getLogger(__name__)
 
 _RETRY_SECONDS = 1.0
+# The pause after a failure doubles so often: to 16 times the first.
+_MOST_DOUBLINGS = 4
+# A watch that the API server ends sooner was not ended because its time was over.
+_WHOLE_WATCH_SECONDS = 240.0
+# One that went on for so long has worked.
+_WORKED_SECONDS = 60.0
 
 
 class Reflector:
@@ -36,36 +44,128 @@ class Reflector:
         self._on_change = on_change
         self._selector = selector
         self._retry_seconds = retry_seconds
+        self._failures = 0
         self._version = ""
+        self._newest = 0
+        """The newest resource version seen so far."""
+        self._cut_off = False
+        """Whether the last watch ended in a way that lets the API server's store have been put back meanwhile."""
+
+    async def fill(self, turn: asyncio.Semaphore) -> None:
+        """Take over a full listing, and try until there is one; `turn` holds how many listings there are at once."""
+        while True:
+            try:
+                async with turn:
+                    return await self.sync()
+            except KubernetesError as error:
+                logger.warning("listing of %s failed, it is tried again: %s", self.kind, error)
+            except Exception:
+                logger.exception("listing of %s failed, it is tried again", self.kind)
+            await self._pause()
 
     async def sync(self) -> None:
         """Take over a full listing and report what changed; raises KubernetesError."""
-        manifests, self._version = await self._kubernetes.list(self.kind, self._selector)
-        for manifest in self._cache.replace(manifests, self._version):
-            self._on_change(manifest)
+        listed: set[Key] = set()
+        version = ""
+        async for page in self._kubernetes.pages(self.kind, self._selector):
+            if page.first:
+                listed, version = set(), page.version
+                self._look_back(version)
+            for manifest in page.items:
+                listed.add(key_of(manifest))
+                self._take_over(manifest)
+        for manifest in self._cache.retain(listed, version):
+            self._tell(manifest)
+        self._version = version
+        self._seen(version)
 
     async def run(self) -> None:
         """Watch for ever, from the last listing on."""
         while True:
+            began = asyncio.get_running_loop().time()
             try:
+                if self._version and self._cut_off:
+                    self._look_back(await self._kubernetes.newest(self.kind))
+                self._cut_off = True
                 if not self._version:
                     await self.sync()
                 await self._watch()
+                self._cut_off = asyncio.get_running_loop().time() - began < _WHOLE_WATCH_SECONDS
             except WatchExpired:
                 self._version = ""
+            except WatchSilent as error:
+                logger.info("%s: it is begun anew", error)
             except KubernetesError as error:
                 logger.warning("watch of %s interrupted: %s", self.kind, error)
                 if error.status in (401, 403, 404):
                     self._version = ""
-                await asyncio.sleep(self._retry_seconds * (1 + random.random()))  # noqa: S311 - spreading, not secrecy
+            except asyncio.CancelledError:
+                if is_cancelled():
+                    raise
+                logger.warning("watch of %s interrupted: what it waited for was cancelled", self.kind)
+            except Exception:
+                logger.exception("watch of %s failed, everything is listed anew", self.kind)
+                self._version = ""
+            if asyncio.get_running_loop().time() - began > _WORKED_SECONDS:
+                self._failures = 0
+            if self._cut_off or not self._version:
+                await self._pause()
+
+    async def _pause(self) -> None:
+        """Wait before the next try, longer with each that failed in a row."""
+        times = 2.0**self._failures * (1 + random.random())  # noqa: S311 - spreading, not secrecy
+        self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
+        await asyncio.sleep(self._retry_seconds * times)
 
     async def _watch(self) -> None:
         async for event in self._kubernetes.watch(self.kind, self._version, self._selector):
-            self._version = event.object["metadata"]["resourceVersion"]
+            self._failures = 0
+            # Of an object that was passed over even this may be unknown.
+            self._version = event.object["metadata"].get("resourceVersion") or self._version
+            self._seen(self._version)
             if event.type == "BOOKMARK":
                 continue
             if event.type == "DELETED":
-                self._cache.remove(key_of(event.object), event.object["metadata"].get("uid"))
-                self._on_change(event.object)
-            elif self._cache.put(event.object):
-                self._on_change(event.object)
+                self._take_away(event.object)
+            else:
+                self._take_over(event.object)
+
+    def _seen(self, version: str) -> None:
+        if version.isdigit():
+            self._newest = max(self._newest, int(version))
+
+    def _look_back(self, version: str) -> None:
+        """Doubt all that is known when the API server's newest version is older than one seen before.
+
+        Its store was put back to an earlier state then, and a watch from a version of the future tells nothing.
+        """
+        if version.isdigit() and int(version) < self._newest:
+            logger.warning(
+                "the API server went back from version %d of %s to %s, as when its store is restored: "
+                "everything is listed anew and taken for true",
+                self._newest,
+                self.kind,
+                version,
+            )
+            self._cache.doubt()
+            self._version, self._newest = "", int(version)
+
+    def _take_over(self, manifest: Manifest) -> None:
+        try:
+            if self._cache.put(manifest):
+                self._on_change(manifest)
+        except Exception:
+            logger.exception("%s %s: its change is not understood", self.kind, "/".join(key_of(manifest)))
+
+    def _take_away(self, manifest: Manifest) -> None:
+        try:
+            self._cache.remove(key_of(manifest), manifest["metadata"].get("uid"))
+        except Exception:
+            logger.exception("%s %s: its end is not understood", self.kind, "/".join(key_of(manifest)))
+        self._tell(manifest)
+
+    def _tell(self, manifest: Manifest) -> None:
+        try:
+            self._on_change(manifest)
+        except Exception:
+            logger.exception("%s %s: its change is not understood", self.kind, "/".join(key_of(manifest)))

@@ -17,7 +17,10 @@ from livekit_operator.settings import load_settings
 
 @kopf.on.startup(backoff=1.0)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
-    """Begin to work before the first event arrives; a start that fails leaves nothing open for the next try."""
+    """Begin to work; what fails leaves nothing open for the next try.
+
+    kopf answers the liveness probe only when this is over, so nothing here waits for the API server.
+    """
     # Events are ours to write, on transitions only; kopf would write one for every log line about an object.
     settings.posting.enabled = False
     # The watches are the runtime's: kopf need not know which kinds the cluster serves.
@@ -36,7 +39,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
         opened.push_async_callback(http.stop)
         await http.start()
         opened.push_async_callback(runtime.stop)
-        await runtime.start()
+        runtime.begin()
         memo.runtime, memo.opened = runtime, opened.pop_all()
 
 
@@ -51,6 +54,6 @@ async def stop(memo: kopf.Memo, **_: Any) -> None:
 async def running(memo: kopf.Memo, **_: Any) -> bool:
     """Fail the liveness probe when a part of the runtime has ended."""
     runtime = memo.get("runtime")
-    if runtime is not None and runtime.ready and not runtime.alive:
+    if runtime is not None and runtime.failed:
         raise kopf.PermanentError("a part of the operator has ended")
     return True

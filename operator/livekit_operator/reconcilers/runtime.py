@@ -34,6 +34,9 @@ logger = logging.getLogger(__name__)
 # A server that does not answer keeps others waiting for this long.
 _SERVERS_FIRST_SECONDS = 5.0
 
+# While the caches fill: more would only hold more of the answers at once.
+_LISTINGS_AT_ONCE = 2
+
 # More than a clock is corrected by little by little; far less than what is left of a token when it is due.
 _CLOCK_MOVED_SECONDS = 5.0
 
@@ -82,11 +85,21 @@ class Runtime:
         self._public: dict[tuple[str, Key], Any] = {}
         self._own: dict[tuple[str, Key], Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
+        self._starting: asyncio.Task[None] | None = None
+        self._stopping = False
         self.ready = False
 
+    def begin(self) -> None:
+        """Start without waiting for it: caches fill slowly in a large cluster, and probes are answered meanwhile."""
+        self._starting = self._task(self.start())
+
     async def start(self) -> None:
-        """Fill the caches, then begin to work; raises KubernetesError when the API server cannot be listed."""
-        await asyncio.gather(*(reflector.sync() for reflector in [*self._children, *self._resources]))
+        """Fill the caches, however long that takes, then begin to work."""
+        turn = asyncio.Semaphore(_LISTINGS_AT_ONCE)
+        for reflectors in (self._resources, self._children):  # owners before what they own
+            async with asyncio.TaskGroup() as group:
+                for reflector in reflectors:
+                    group.create_task(reflector.fill(turn))
         self._run(*(reflector.run() for reflector in [*self._children, *self._resources]), self._follow_clock())
         servers = self._controllers["LiveKitServer"]
         self._run(servers.run())
@@ -98,15 +111,29 @@ class Runtime:
         self.ready = True
 
     def _run(self, *parts: Coroutine[Any, Any, None]) -> None:
-        self._tasks += [asyncio.create_task(part) for part in parts]
+        self._tasks += [self._task(part) for part in parts]
+
+    def _task(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(part, name=getattr(part, "__qualname__", None))
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Say why a part has ended: nobody waits for it, and the process ends for it."""
+        if self._stopping or (task is self._starting and not task.cancelled() and task.exception() is None):
+            return
+        cause = asyncio.CancelledError() if task.cancelled() else task.exception()
+        logger.critical("a part of the operator has ended: %s: %r", task.get_name(), cause, exc_info=cause)
 
     async def stop(self) -> None:
         """End all work and close the connections."""
-        self.ready = False
-        for task in self._tasks:
+        self.ready, self._stopping = False, True
+        tasks = [*self._tasks, *([self._starting] if self._starting else [])]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
+        self._starting, self._stopping = None, False
         await asyncio.gather(*(access.client.close() for access in self.context.servers.values()))
         for key in list(self.context.server_pods):
             await server_pods.forget(self.context, key)
@@ -114,7 +141,13 @@ class Runtime:
     @property
     def alive(self) -> bool:
         """Return whether every part still runs."""
-        return self.ready and not any(task.done() for task in self._tasks)
+        return self.ready and not self.failed
+
+    @property
+    def failed(self) -> bool:
+        """Return whether a part has ended, or the start has before all was there."""
+        started = self._starting is not None and self._starting.done() and not self.ready
+        return started or any(task.done() for task in self._tasks)
 
     def _controller(self, kind: str) -> Controller:
         pass_ = _RECONCILERS[kind]
@@ -133,6 +166,7 @@ class Runtime:
         known = self.context.resources[kind].get(key)
         if known is None:
             self.context.users.remove(kind, key)
+            self.context.understood.pop(ident, None)
             self._controllers[kind].queue.drop(key)
         else:
             self.context.users.put(kind, known)

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +12,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 from kubernetes.aio.client import Configuration
 
-from livekit_operator.clients.kubernetes import KubernetesClient, WatchEvent, WatchExpired
+from livekit_operator.clients.decoding import UNREAD
+from livekit_operator.clients.kubernetes import KubernetesClient, WatchEvent, WatchExpired, WatchSilent
 from livekit_operator.errors import Conflict, KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.metrics import Metrics
 from tests.fakes import manifests
@@ -116,6 +118,16 @@ def watch_line(kind: str, name: str, version: str) -> bytes:
 
 async def watched(api: ApiServer) -> list[WatchEvent]:
     return [event async for event in api.client.watch("Secret", "7", "a=b")]
+
+
+async def listed(api: ApiServer, kind: str, selector: str | None = None) -> tuple[list[dict[str, Any]], str]:
+    """Return the items of all pages and the version to watch from."""
+    items: list[dict[str, Any]] = []
+    version = ""
+    async for page in api.client.pages(kind, selector):
+        items = [*page.items] if page.first else [*items, *page.items]
+        version = page.version
+    return items, version
 
 
 ROOM = manifests.room()
@@ -239,12 +251,12 @@ async def test_an_answer_that_is_no_json_is_an_error(api: ApiServer) -> None:
 async def test_an_answer_that_is_cut_off_is_an_error(api: ApiServer, verb: str) -> None:
     api.stream(b'{"metadata": {', drop=True)
     with pytest.raises(KubernetesError):
-        await (api.client.get("Pod", "team", "p") if verb == "get" else api.client.list("Pod"))
+        await (api.client.get("Pod", "team", "p") if verb == "get" else listed(api, "Pod"))
 
 
 async def test_a_server_that_is_gone_is_an_error(api: ApiServer) -> None:
     await api.server.close()
-    for call in (api.client.get("Pod", "team", "p"), api.client.list("Pod"), api.client.create(ROOM)):
+    for call in (api.client.get("Pod", "team", "p"), listed(api, "Pod"), api.client.create(ROOM)):
         with pytest.raises(KubernetesError) as caught:
             await call
         assert caught.value.status == 0
@@ -258,7 +270,7 @@ def _named(*names: str) -> list[dict[str, Any]]:
 async def test_a_list_goes_on_page_by_page(api: ApiServer) -> None:
     api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": _named("a", "b")})
     api.answer({"metadata": {"resourceVersion": "9", "continue": ""}, "items": _named("c")})
-    items, version = await api.client.list("Secret", "app=x")
+    items, version = await listed(api, "Secret", "app=x")
     says = {"apiVersion": "v1", "kind": "Secret"}  # the items of a list do not
     assert (items, version) == ([{**says, "metadata": {"name": name}} for name in ("a", "b", "c")], "9")
     assert [request.query.get("continue") for request in api.seen] == [None, "next"]
@@ -268,23 +280,43 @@ async def test_a_list_goes_on_page_by_page(api: ApiServer) -> None:
 
 async def test_an_empty_list(api: ApiServer) -> None:
     api.answer({"metadata": {"resourceVersion": "9"}, "items": None})
-    assert await api.client.list("Secret") == ([], "9")
+    assert await listed(api, "Secret") == ([], "9")
     assert "labelSelector" not in api.seen[0].query
 
 
-async def test_a_list_whose_pages_expired_is_begun_anew_in_one_page(api: ApiServer) -> None:
+async def test_a_list_whose_pages_expired_goes_on_where_the_server_offers_it(api: ApiServer) -> None:
     api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": _named("a")})
+    offer = {"kind": "Status", "code": 410, "reason": "Expired", "message": "m", "metadata": {"continue": "later"}}
+    api.answer(offer, 410)
+    api.answer({"metadata": {"resourceVersion": "12"}, "items": _named("b")})
+    items, version = await listed(api, "Secret", "app=x")
+    assert ([item["metadata"]["name"] for item in items], version) == (["a", "b"], "9"), "what changed since is watched"
+    assert api.seen[2].query == {"labelSelector": "app=x", "limit": "500", "continue": "later"}
+
+
+async def test_a_list_whose_pages_expired_is_begun_anew_in_pages(api: ApiServer) -> None:
+    api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": _named("a", "gone")})
     api.refuse(410, "Expired")
-    api.answer({"metadata": {"resourceVersion": "12"}, "items": _named("a", "b")})
-    items, version = await api.client.list("Secret", "app=x")
+    api.answer({"metadata": {"resourceVersion": "12", "continue": "next"}, "items": _named("a")})
+    api.answer({"metadata": {"resourceVersion": "12"}, "items": _named("b")})
+    items, version = await listed(api, "Secret", "app=x")
     assert ([item["metadata"]["name"] for item in items], version) == (["a", "b"], "12")
-    assert api.seen[2].query == {"labelSelector": "app=x"}
+    assert api.seen[2].query == {"labelSelector": "app=x", "limit": "500"}
+
+
+async def test_a_list_whose_pages_always_expire_ends(api: ApiServer) -> None:
+    for _ in range(6):
+        api.answer({"metadata": {"resourceVersion": "9", "continue": "next"}, "items": _named("a")})
+        api.refuse(410, "Expired")
+    with pytest.raises(KubernetesError, match="Expired"):
+        await listed(api, "Secret")
+    assert not api.answers
 
 
 async def test_a_list_that_is_expired_from_the_start_is_an_error(api: ApiServer) -> None:
     api.refuse(410, "Expired")
     with pytest.raises(KubernetesError, match="Expired"):
-        await api.client.list("Secret")
+        await listed(api, "Secret")
 
 
 async def test_a_watch_yields_until_the_server_ends_it(api: ApiServer) -> None:
@@ -308,7 +340,7 @@ async def test_a_watch_yields_until_the_server_ends_it(api: ApiServer) -> None:
 
 async def test_a_watched_object_may_be_large(api: ApiServer) -> None:
     """A ConfigMap or a Secret has up to 1 MiB, JSON escapes not counted."""
-    manifest = {"metadata": {"resourceVersion": "8"}, "data": {"text": '"' * (1 << 20)}}
+    manifest = {"metadata": {"name": "a", "resourceVersion": "8"}, "data": {"text": '"' * (1 << 20)}}
     api.stream(json.dumps({"type": "ADDED", "object": manifest}).encode() + b"\n")
     [event] = await watched(api)
     assert event.object == manifest
@@ -367,3 +399,151 @@ async def test_a_refused_watch_is_an_error(api: ApiServer) -> None:
     api.refuse(403, "Forbidden")
     with pytest.raises(KubernetesError, match="Forbidden"):
         await watched(api)
+
+
+SECRET = {"metadata": {"name": "a", "namespace": "team", "resourceVersion": "8"}}
+DEEP = (
+    b'{"apiVersion":"v1","kind":"Secret","metadata":{"name":"bad","namespace":"team","uid":"u","resourceVersion":"9"},'
+    b'"data":' + b'{"a":' * 1100 + b"{}" + b"}" * 1101
+)
+
+
+def is_stub(manifest: dict[str, Any]) -> bool:
+    return bool(manifest["metadata"]["name"] == "bad") and manifest[UNREAD] == "it is nested too deeply"
+
+
+async def test_a_page_has_the_others_of_one_that_cannot_be_read(
+    api: ApiServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    good = json.dumps(SECRET).encode()
+    nameless = b'{"metadata":{"uid":"u"}}'
+    items = b",".join([good, DEEP, nameless, good])
+    api.raw(b'{"items":[' + items + b'],"kind":"SecretList","metadata":{"resourceVersion":"9"}}')
+    found, version = await listed(api, "Secret")
+    assert [item["metadata"]["name"] for item in found] == ["a", "bad", "a"]
+    assert is_stub(found[1])
+    assert version == "9"
+    assert api.metrics.registry.get_sample_value("livekit_operator_unread_objects_total", {"resource": "secrets"}) == 2
+    assert "Secret team/bad is not read: it is nested too deeply" in caplog.text
+
+
+async def test_a_watch_gets_past_what_cannot_be_read(api: ApiServer) -> None:
+    lines = [watch_line("ADDED", "a", "8")]
+    lines += [b'{"type":"MODIFIED","object":' + DEEP + b"}\n", b"{" * 5000 + b"\n", b'{"type":"ADDED"}\n', b"7\n"]
+    lines += [b'{"type":"DELETED","object":' + DEEP + b"}\n", watch_line("ADDED", "b", "10")]
+    api.stream(*lines)
+    events = await watched(api)
+    assert [(event.type, event.object["metadata"]["name"]) for event in events] == [
+        ("ADDED", "a"),
+        ("MODIFIED", "bad"),
+        ("DELETED", "bad"),
+        ("ADDED", "b"),
+    ]
+    assert is_stub(events[1].object)
+    assert api.metrics.registry.get_sample_value("livekit_operator_unread_objects_total", {"resource": "secrets"}) == 5
+
+
+async def test_a_watch_gets_past_a_line_of_any_length(api: ApiServer) -> None:
+    begin = b'{"type":"ADDED","object":{"metadata":{"name":"bad","resourceVersion":"9"},"data":{"text":"'
+    api.stream(begin, *[b"<" * 2**20] * 11, b'"}}}\n' + watch_line("ADDED", "b", "10"))
+    events = await watched(api)
+    assert [event.object["metadata"]["name"] for event in events] == ["bad", "b"]
+    assert "longer than" in events[0].object[UNREAD]
+
+
+async def test_an_answer_that_cannot_be_read_is_a_stub(api: ApiServer) -> None:
+    api.raw(DEEP)
+    assert is_stub(await api.client.get("Secret", "team", "bad"))
+
+
+async def test_pages_are_smaller_where_objects_are_large(api: ApiServer) -> None:
+    asked: list[str] = []
+    large = {"metadata": {"name": "a"}, "data": {"text": "x" * 2**20}}
+
+    async def some(request: web.Request) -> web.StreamResponse:
+        asked.append(request.query["limit"])
+        items = [large] * int(request.query["limit"])
+        more = "" if request.query.get("continue") else "next"
+        return web.json_response({"metadata": {"resourceVersion": "9", "continue": more}, "items": items[:20]})
+
+    api.answers += [some] * 5
+    found, _ = await listed(api, "Secret")
+    assert asked == ["500", "125", "31", "7", "7"]
+    assert len(found) == 14
+
+
+async def test_a_silent_watch_ends(api: ApiServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("livekit_operator.clients.kubernetes.SILENT_SECONDS", 0.05)
+    left = asyncio.Event()
+
+    async def silent(request: web.Request) -> web.StreamResponse:
+        response = web.StreamResponse()
+        await response.prepare(request)
+        await response.write(watch_line("ADDED", "a", "8"))
+        await left.wait()
+        return response
+
+    api.answers.append(silent)
+    with pytest.raises(WatchSilent, match="watch of secrets: nothing for"):
+        await watched(api)
+    left.set()
+
+
+async def test_a_peer_that_is_gone_is_noticed_by_tcp(api: ApiServer) -> None:
+    options: list[tuple[int, ...]] = []
+
+    class Socket(socket.socket):
+        def setsockopt(self, *option: Any) -> None:
+            options.append(option)
+            super().setsockopt(*option)
+
+    api.answer(SECRET)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("livekit_operator.clients.api_transport.socket.socket", Socket)
+        await api.client.get("Secret", "team", "a")
+    assert (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1) in options
+    assert (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20) in options
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_server_that_asks_to_be_left_alone_is(
+    api: ApiServer, status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slept: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    monkeypatch.setattr("livekit_operator.clients.api_transport.asyncio.sleep", sleep)
+
+    def busy(after: str) -> Answer:
+        async def answer(_: web.Request) -> web.StreamResponse:
+            return web.Response(status=status, headers={"Retry-After": after}, text="busy")
+
+        return answer
+
+    api.answers += [busy("1"), busy("3600")]
+    api.answer(SECRET)
+    assert await api.client.create(ROOM) == SECRET
+    assert slept == [1, 10], "an hour is too long"
+    assert api.seen[0].body == api.seen[2].body == ROOM
+    api.answers += [busy("1")] * 4
+    with pytest.raises(KubernetesError, match="busy"):
+        await api.client.create(ROOM)
+    api.answers += [busy("tomorrow")]
+    with pytest.raises(KubernetesError, match="busy"):
+        await api.client.create(ROOM)
+    assert slept == [1, 10, 1, 1, 1]
+
+
+async def test_a_long_error_is_not_read_whole(api: ApiServer) -> None:
+    api.raw(b"x" * 2**21, 500)
+    with pytest.raises(KubernetesError) as caught:
+        await api.client.get("Secret", "team", "a")
+    assert len(str(caught.value)) < 1000
+
+
+async def test_the_newest_version_of_a_kind(api: ApiServer) -> None:
+    api.answer({"metadata": {"resourceVersion": "77", "continue": "more"}, "items": _named("a")})
+    assert await api.client.newest("Secret") == "77"
+    assert api.seen[0].query == {"limit": "1"}

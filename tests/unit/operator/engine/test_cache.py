@@ -68,13 +68,16 @@ def test_a_child_that_changes_its_owner_or_goes_is_found_no_more() -> None:
     assert cache.remove(("team", "a")) is None
 
 
-def test_a_listing_tells_what_changed_and_what_is_gone() -> None:
+def listed(*found: str) -> set[tuple[str, str]]:
+    return {("team", name) for name in found}
+
+
+def test_a_listing_tells_what_is_gone() -> None:
     cache = ObjectCache()
-    for known in (manifest("same", 1), manifest("changed", 1), manifest("gone", 1, owner="room")):
+    for known in (manifest("stays", 1), manifest("gone", 1, owner="room")):
         cache.put(known)
-    changed = cache.replace([manifest("same", 1), manifest("changed", 2), manifest("new", 3)], "10")
-    assert names(changed) == ["gone", "changed", "new"]
-    assert sorted(names(list(cache))) == ["changed", "new", "same"]
+    assert names(cache.retain(listed("stays", "new"), "10")) == ["gone"]
+    assert names(list(cache)) == ["stays"]
     assert cache.owned_by("room") == []
 
 
@@ -82,8 +85,31 @@ def test_an_old_listing_does_not_undo_what_is_newer() -> None:
     cache = ObjectCache()
     cache.put(manifest("a", 12))
     cache.put(manifest("made-meanwhile", 11))
-    assert cache.replace([manifest("a", 9)], "10") == []
+    assert not cache.put(manifest("a", 9))
+    assert cache.retain(listed("a"), "10") == []
     assert sorted(names(list(cache))) == ["a", "made-meanwhile"]
+
+
+def test_what_is_doubted_gives_way_to_any_version_once() -> None:
+    cache = ObjectCache()
+    for name in ("back", "gone", "written"):
+        cache.put(manifest(name, 100))
+    cache.doubt()
+    assert cache.put(manifest("written", 60)), "the answer of our own write"
+    assert not cache.put(manifest("written", 40)), "the listing, which was on its way"
+    assert cache.put(manifest("back", 40))
+    assert not cache.put(manifest("back", 39))
+    assert cache.put(manifest("made-meanwhile", 61))
+    assert names(cache.retain(listed("back", "written"), "50")) == ["gone"]
+    assert sorted(names(list(cache))) == ["back", "made-meanwhile", "written"]
+
+
+def test_what_is_not_to_be_kept_is_not() -> None:
+    cache = ObjectCache(keep=lambda m: m if m["metadata"]["uid"] == "ours" else None)
+    assert not cache.put(manifest("a", 1, uid="theirs"))
+    assert cache.put(manifest("a", 2, uid="ours"))
+    assert cache.put(manifest("a", 3, uid="theirs")), "ours is gone"
+    assert len(cache) == 0
 
 
 def test_managed_fields_are_not_kept() -> None:

@@ -1,10 +1,13 @@
 """A reflector's cache is the cluster's state, whatever becomes of its watch."""
 
 import asyncio
+import copy
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from livekit_operator.clients.kubernetes import Page, WatchEvent, WatchSilent
 from livekit_operator.engine.cache import ObjectCache
 from livekit_operator.engine.reflector import Reflector
 from livekit_operator.errors import KubernetesError
@@ -138,3 +141,125 @@ async def test_a_bookmark_moves_only_the_version(mirror: Mirror) -> None:
     mirror.kubernetes.end_watches()
     await eventually(lambda: mirror.kubernetes.watched_from[-1] == "777")
     assert mirror.changes == []
+
+
+async def test_a_listing_of_many_pages_is_one(mirror: Mirror) -> None:
+    mirror.kubernetes.page = 2
+    for name in "abcde":
+        mirror.secret(name)
+    await mirror.start()
+    assert mirror.names() == list("abcde")
+    mirror.changes.clear()
+    mirror.kubernetes.end_watches(gone())
+    mirror.kubernetes.vanish("Secret", "team", "b")
+    await eventually(lambda: mirror.names() == list("acde"))
+    assert mirror.changes == ["b"]
+
+
+async def test_a_silent_watch_is_begun_anew_from_where_it_was(mirror: Mirror) -> None:
+    await mirror.start()
+    mirror.kubernetes.end_watches(WatchSilent(0, "ReadTimeout", "watch of secrets: nothing for 90 s"))
+    mirror.secret("a")
+    await eventually(lambda: mirror.names() == ["a"])
+    assert mirror.kubernetes.reads == ["list Secret"]
+
+
+@pytest.mark.parametrize("error", [TypeError("a bug"), RecursionError("deep"), asyncio.CancelledError()])
+async def test_nothing_that_happens_in_a_watch_ends_it(mirror: Mirror, error: Exception) -> None:
+    await mirror.start()
+    watch = mirror.kubernetes.watch
+    calls = 0
+
+    def once_broken(*arguments: Any) -> AsyncIterator[WatchEvent]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            raise error
+        return watch(*arguments)
+
+    mirror.kubernetes.watch = once_broken  # type: ignore[method-assign, assignment]
+    mirror.kubernetes.end_watches()
+    mirror.secret("a")
+    await eventually(lambda: mirror.names() == ["a"])
+
+
+async def test_what_one_object_does_to_a_listener_keeps_no_other_back(
+    mirror: Mirror, caplog: pytest.LogCaptureFixture
+) -> None:
+    def listen(manifest: dict[str, Any]) -> None:
+        if "bad" in manifest["metadata"]["name"]:
+            raise KeyError("serverRef")
+        mirror.changes.append(manifest["metadata"]["name"])
+
+    for heard_by in ("reflector", "cache"):
+        mirror.cache = ObjectCache(listen if heard_by == "cache" else lambda _: None)
+        mirror.reflector = Reflector(
+            mirror.kubernetes, "Secret", mirror.cache, listen if heard_by == "reflector" else lambda _: None
+        )
+        mirror.changes.clear()
+        mirror.secret("a")
+        mirror.secret("bad")
+        mirror.secret("c")
+        await mirror.start()
+        assert sorted(mirror.changes) == ["a", "c"]
+        mirror.kubernetes.edit("Secret", "team", "bad", {"data": {}})
+        mirror.kubernetes.vanish("Secret", "team", "bad")
+        mirror.kubernetes.vanish("Secret", "team", "a")
+        await eventually(lambda: sorted(mirror.changes) == ["a", "a", "c"])
+        assert mirror.names() == ["c"]
+        assert "Secret team/bad: its change is not understood" in caplog.text
+        assert mirror.task is not None
+        mirror.task.cancel()
+        await asyncio.gather(mirror.task, return_exceptions=True)
+        mirror.task = None
+
+
+async def test_a_first_listing_is_tried_until_it_works(mirror: Mirror, caplog: pytest.LogCaptureFixture) -> None:
+    mirror.secret("a")
+    mirror.kubernetes.fail("list", "Secret", KubernetesError(500, "Broken", "m"), once=True)
+    await mirror.reflector.fill(asyncio.Semaphore(1))
+    assert mirror.names() == ["a"]
+    assert "listing of Secret failed, it is tried again: 500 Broken: m" in caplog.text
+
+
+async def test_a_store_that_was_put_back_is_the_truth(mirror: Mirror, caplog: pytest.LogCaptureFixture) -> None:
+    mirror.secret("stays")
+    mirror.secret("changes", of="old")
+    mirror.secret("comes back")
+    backup, version = copy.deepcopy(mirror.kubernetes.objects), mirror.kubernetes.version
+    await mirror.start()
+    mirror.kubernetes.edit("Secret", "team", "changes", {"metadata": {"labels": {"of": "new"}}})
+    mirror.kubernetes.vanish("Secret", "team", "comes back")
+    mirror.secret("made later")
+    await eventually(lambda: mirror.names() == ["changes", "made later", "stays"])
+    mirror.changes.clear()
+    mirror.kubernetes.restore(backup, version)
+    await eventually(lambda: mirror.names() == ["changes", "comes back", "stays"])
+    await eventually(lambda: sorted(mirror.changes) == ["changes", "comes back", "made later", "stays"])
+    found = mirror.cache.get(("team", "changes"))
+    assert found is not None
+    assert found["metadata"]["labels"] == {"of": "old"}
+    assert "the API server went back from version" in caplog.text
+    await mirror.watching()
+    mirror.secret("new")
+    await eventually(lambda: "new" in mirror.names())
+    assert caplog.text.count("went back") == 1
+
+
+async def test_an_own_write_during_a_listing_is_no_going_back(mirror: Mirror, caplog: pytest.LogCaptureFixture) -> None:
+    mirror.kubernetes.page = 1
+    mirror.secret("a")
+    mirror.secret("b")
+    pages = mirror.kubernetes.pages
+
+    async def write_between(kind: str, selector: str | None = None) -> AsyncIterator[Page]:
+        async for page in pages(kind, selector):
+            yield page
+            mirror.cache.put(await mirror.kubernetes.create(manifests.secret(f"c{page.first}")))
+
+    mirror.kubernetes.pages = write_between  # type: ignore[method-assign]
+    await mirror.start()
+    assert mirror.names() == ["a", "b", "cFalse", "cTrue"]
+    mirror.kubernetes.end_watches(gone())
+    await eventually(lambda: len(mirror.kubernetes.reads) == 2)
+    assert "went back" not in caplog.text

@@ -252,14 +252,64 @@ async def test_watches_that_expire_are_begun_again(operator: Operator) -> None:
     await operator.with_server()
 
 
-async def test_it_does_not_start_without_an_api_server() -> None:
+async def test_it_starts_when_everything_could_be_listed(caplog: pytest.LogCaptureFixture) -> None:
     world = World()
+    world.kubernetes.put(manifests.server())
     world.kubernetes.fail("list", "Secret", KubernetesError(403, "Forbidden", "m"))
     runtime = Runtime(world.kubernetes, world.worker, world.loads, world.livekit.connect, QUIET, world.context.metrics)
-    with pytest.raises(KubernetesError, match="Forbidden"):
-        await runtime.start()
+    runtime.begin()
+    await eventually(lambda: "listing of Secret failed, it is tried again: 403 Forbidden: m" in caplog.text)
     assert not runtime.alive
+    assert not runtime.failed, "it is still at it: a probe that ends it would not help"
+    assert world.kubernetes.writes == []
+    world.kubernetes.heal()
+    await eventually(lambda: runtime.alive, "the start")
+    await eventually(lambda: world.kubernetes.peek("Pod", NAMESPACE, "voice-livekit-0"), "work")
     await runtime.stop()
+    assert not runtime.failed
+    assert "has ended" not in caplog.text
+
+
+async def test_a_start_that_fails_is_told_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    runtime = Runtime(world.kubernetes, world.worker, world.loads, world.livekit.connect, QUIET, world.context.metrics)
+
+    async def broken() -> None:
+        raise TypeError("a bug")
+
+    runtime.start = broken  # type: ignore[method-assign]
+    runtime.begin()
+    await eventually(lambda: runtime.failed)
+    assert "a part of the operator has ended: " in caplog.text
+    assert "TypeError('a bug')" in caplog.text
+    await runtime.stop()
+
+
+async def test_a_part_that_ends_is_told_with_its_cause(caplog: pytest.LogCaptureFixture) -> None:
+    world = World()
+    runtime = Runtime(world.kubernetes, world.worker, world.loads, world.livekit.connect, QUIET, world.context.metrics)
+    await runtime.start()
+
+    def broken() -> float:
+        raise OverflowError("a bug")
+
+    runtime._clock_ahead = broken  # type: ignore[method-assign]
+    runtime._run(runtime._follow_clock())
+    await eventually(lambda: runtime.failed)
+    assert not runtime.alive
+    assert "a part of the operator has ended: Runtime._follow_clock: OverflowError('a bug')" in caplog.text
+    await runtime.stop()
+
+
+async def test_what_was_parsed_is_forgotten_with_its_resource(operator: Operator) -> None:
+    await operator.with_server()
+    operator.world.kubernetes.put(manifests.room())
+    await operator.ready("MeetingRoom", "support-42")
+    understood = operator.runtime.context.understood
+    assert list(understood) == [("LiveKitServer", (NAMESPACE, "voice"))]
+    operator.world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, "support-42")
+    operator.world.kubernetes.vanish("LiveKitServer", NAMESPACE, "voice")
+    await eventually(lambda: not understood)
 
 
 async def test_stopping_closes_the_connections() -> None:
