@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_PROGRESSING, CONDITION_READY
+from livekit_operator.outside import MOST_MESSAGE, said
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,10 @@ class Observed:
     status: bool | None
     reason: str
     message: str
+
+    def __post_init__(self) -> None:
+        """Bound the message: servers, pods, the kubelet and the API server may have words in it."""
+        object.__setattr__(self, "message", said(self.message, MOST_MESSAGE))
 
     @classmethod
     def ready(cls, message: str) -> "Observed":

@@ -1,5 +1,7 @@
 """Errors that reconcilers raise and the engine understands."""
 
+from livekit_operator.outside import MOST_MESSAGE, said
+
 
 class OperatorError(Exception):
     """Base of every error of this package."""
@@ -36,22 +38,37 @@ class NotOwned(Blocked):
 
 
 class ServerUnreachable(OperatorError):
-    """The LiveKit server did not answer, or answered with a failure of its own."""
+    """The LiveKit server did not answer, or answered with a failure of its own.
+
+    `retry_after` is in seconds, None when there is nothing to know about it. The words are bounded whoever said them.
+    """
+
+    def __init__(self, message: str, *, retry_after: float | None = None) -> None:
+        super().__init__(said(message))
+        self.retry_after = retry_after
+
+
+class ServerTimedOut(ServerUnreachable):
+    """The LiveKit server took the request, or let the connection wait, and said nothing in time."""
+
+
+class RoomUnanswered(ServerUnreachable):
+    """The server answers, but no node of it answers for this room: the room is being closed, or its node is lost."""
 
 
 class ServerRefused(OperatorError):
     """The LiveKit server refused a request; `code` is its twirp error code (https://twitchtv.github.io/twirp/docs/spec_v7.html)."""
 
     def __init__(self, code: str, message: str) -> None:
-        super().__init__(message)
-        self.code = code
+        super().__init__(said(message))
+        self.code = said(code, 64)
 
 
 class KubernetesError(OperatorError):
     """The API server answered with an error; `status` is the HTTP status, `reason` the Status object's reason."""
 
     def __init__(self, status: int, reason: str, message: str) -> None:
-        super().__init__(f"{status} {reason}: {message}")
+        super().__init__(said(f"{status} {reason}: {message}", MOST_MESSAGE // 2))
         self.status = status
         self.reason = reason
 

@@ -1,5 +1,6 @@
 """The outside as deciding sees it: rooms, participants, dispatches and workers as plain values."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -13,6 +14,17 @@ class AgentRequest:
     metadata: str = ""
     attributes: tuple[tuple[str, str], ...] = ()
     deployment: str = ""
+
+
+# Of a room's metadata as a server tells it: longer ones are only compared, and would fill the memory.
+_MOST_METADATA = 256
+
+
+def remembered(metadata: str) -> str:
+    """Return a room's metadata as it is kept of a listing: a long one as its digest, which is enough to compare it."""
+    if len(metadata) <= _MOST_METADATA:
+        return metadata
+    return "sha256:" + hashlib.sha256(metadata.encode(errors="replace")).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +48,7 @@ class RoomSettings:
 
 @dataclass(frozen=True, slots=True)
 class RoomView:
-    """A room on the server; `participants` does not count agents, `publishers` does."""
+    """A room on the server; `participants` does not count agents, `publishers` does. Metadata as `remembered`."""
 
     sid: str
     settings: RoomSettings

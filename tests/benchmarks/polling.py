@@ -87,10 +87,10 @@ class _CountingWorker(WorkerClient):
         super().__init__()
         self.asked = self.unanswered = 0
 
-    async def status(self, address: str) -> WorkerStatus | None:
+    async def status(self, address: str, namespace: str = "") -> WorkerStatus | None:
         """Return what the pod says."""
         self.asked += 1
-        status = await super().status(address)
+        status = await super().status(address, namespace)
         self.unanswered += status is None
         return status
 

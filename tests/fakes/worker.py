@@ -12,12 +12,12 @@ class FakeWorker:
         self.asked: list[str] = []
         self.closed = False
 
-    async def status(self, address: str) -> WorkerStatus | None:
+    async def status(self, address: str, namespace: str = "") -> WorkerStatus | None:  # noqa: ARG002
         """Return what the pod at an IP address says."""
         self.asked.append(address)
         return self.answers.get(address)
 
-    async def plain_status(self, address: str) -> WorkerStatus | None:
+    async def plain_status(self, address: str, namespace: str = "") -> WorkerStatus | None:  # noqa: ARG002
         """Return what the worker of a pod without the runner says."""
         return self.plain_answers.get(address)
 

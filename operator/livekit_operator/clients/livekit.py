@@ -1,18 +1,41 @@
-"""One LiveKit server's HTTP API, reduced to what reconciling needs: plain values in, plain values out."""
+"""One LiveKit server's HTTP API, reduced to what reconciling needs: plain values in, plain values out.
 
+Twirp: a POST of a protobuf message, answered by one, or by an error in JSON
+(https://twitchtv.github.io/twirp/docs/spec_v7.html). livekit-api's own client is not used: it follows redirects, reads
+answers of any length, and its tokens live for six hours (livekit-api 1.2.2, twirp_client.py and access_token.py).
+"""
+
+import hashlib
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Protocol, TypeVar, cast
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import timedelta
+from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
 import aiohttp
-from google.protobuf.message import DecodeError
+import orjson
+from google.protobuf.message import DecodeError, Message
 from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
-from livekit_operator.errors import ServerRefused, ServerUnreachable
-from livekit_operator.views import AgentRequest, DispatchView, JobView, ParticipantView, RoomSettings, RoomView
+from livekit_operator.clients import strangers
+from livekit_operator.clients.wire import Entries
+from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerTimedOut, ServerUnreachable
+from livekit_operator.outside import MOST_COUNT, said
+from livekit_operator.views import (
+    AgentRequest,
+    DispatchView,
+    JobView,
+    ParticipantView,
+    RoomSettings,
+    RoomView,
+    remembered,
+)
 
 T = TypeVar("T")
+M = TypeVar("M", bound=Message)
 
 # livekit-agents names the agent in this participant attribute (livekit-protocol, agent/constants).
 ATTRIBUTE_AGENT_NAME = "lk.agent.name"
@@ -23,10 +46,28 @@ _WORKING = frozenset({"listening", "thinking", "speaking"})
 
 # Twirp errors that speak of the server's condition, not of the request.
 _UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", "unknown", "canceled"})
+# What a server says of a room that none of its nodes has, because it is just being closed or its node is lost.
+# Source: psrpc errors.go ErrNoResponse, a request to the topic of the room (livekit pkg/service/roomservice.go).
+_NO_NODE = "no response from servers"
 
 _LIMITS = aiohttp.ClientTimeout(total=10, sock_connect=3)
 # How long a connection is used, from its first request to its last.
 _CONNECTION_SECONDS = 1.0
+# Tokens travel in clear text inside the cluster; a request is over long before this.
+_TOKEN_LIFE = timedelta(seconds=60)
+
+# What an answer may have. A room takes some 300 bytes with its codecs, a participant with tracks some 2 KiB.
+MOST_ROOMS = 20_000
+MOST_PARTICIPANTS = 5_000
+MOST_DISPATCHES = 1_000
+MOST_JOBS = 1_000
+_MAX_LIST_BYTES = 32 * 1024 * 1024
+_MAX_ENTRY_BYTES = 1024 * 1024
+_MAX_ERROR_BYTES = 16 * 1024
+# Longer than any name a server takes by default (livekit pkg/config/config.go Limit: 256).
+_MAX_NAME = 1024
+# LiveKit's ids have 15 (protocol utils/guid.go).
+_MAX_ID = 128
 
 
 class LiveKit(Protocol):
@@ -74,32 +115,35 @@ class LiveKit(Protocol):
 
 
 class LiveKitClient:
-    """The implementation over HTTP; signs every request with the server's API key."""
+    """The implementation over HTTP; signs every request with the server's API key, for a minute."""
 
     def __init__(self, url: str, api_key: str, api_secret: str, *, clock: Callable[[], float] = time.monotonic) -> None:
+        parts = urlsplit(url)
+        self._root = f"{parts.scheme.replace('ws', 'http', 1)}://{parts.netloc}{parts.path}".rstrip("/")
+        self._key = api_key, api_secret
         self._sessions = _BriefSessions(clock)
-        limited = cast(aiohttp.ClientSession, self._sessions)
-        # No failover: that is for LiveKit Cloud's regions.
-        self._api = api.LiveKitAPI(url, api_key, api_secret, session=limited, failover=False)
         self._listed: dict[bytes, RoomView] = {}
-        """The rooms of the last listing, by what the server said of each."""
+        """The rooms of the last listing, by a digest of what the server said of each."""
 
     async def close(self) -> None:
-        """Close all connections."""
+        """Close all connections, when the last of those who wait for an answer has it."""
         await self._sessions.close()
 
     async def list_rooms(self) -> list[RoomView]:
         """Return all rooms."""
-        answer = await _call(self._api.room.list_rooms(api.ListRoomsRequest()))
         # Of ten thousand rooms few change between two listings: the others are not read again.
-        known, self._listed = self._listed, {}
-        views = []
-        for room in answer.rooms:
-            raw = room.SerializeToString()
-            view = known.get(raw) or room_view(room)
-            self._listed[raw] = view
-            views.append(view)
-        return views
+        known, listed = self._listed, {}
+        async with _understood(), self._asked("RoomService", "ListRooms", api.ListRoomsRequest(), _LIST) as response:
+            async for raw in _entries(response, MOST_ROOMS, "rooms"):
+                told = hashlib.blake2b(raw, digest_size=16).digest()
+                if (view := known.get(told)) is None:
+                    room = api.Room.FromString(raw)
+                    if len(room.name) > _MAX_NAME:
+                        continue  # whoever may make rooms may not hide the others by such a one
+                    view = room_view(room)
+                listed[told] = view
+        self._listed = listed
+        return list(listed.values())
 
     async def create_room(self, settings: RoomSettings) -> RoomView:
         """Create a room, or return the one of that name as it is."""
@@ -123,27 +167,46 @@ class LiveKitClient:
                 for agent in settings.agents
             ],
         )
-        return room_view(await _call(self._api.room.create_room(request)))
+        async with _understood():
+            return room_view(await self._ask("RoomService", "CreateRoom", request, _CREATE, api.Room))
 
     async def delete_room(self, name: str) -> None:
         """Delete a room and disconnect everybody; one that is gone already is fine."""
-        await _absent_is_fine(self._api.room.delete_room(api.DeleteRoomRequest(room=name)))
+        request = api.DeleteRoomRequest(room=name)
+        await _absent_is_fine(self._ask("RoomService", "DeleteRoom", request, _CREATE, api.DeleteRoomResponse))
 
     async def update_metadata(self, name: str, metadata: str) -> None:
         """Change the metadata of a live room."""
         request = api.UpdateRoomMetadataRequest(room=name, metadata=metadata)
-        await _call(self._api.room.update_room_metadata(request))
+        async with _understood():
+            await self._ask("RoomService", "UpdateRoomMetadata", request, _admin(name), api.Room)
 
     async def list_participants(self, room: str) -> list[ParticipantView]:
         """Return people and agents in a room, nobody when there is no such room; recorders are neither."""
-        answer = await _absent_is_fine(self._api.room.list_participants(api.ListParticipantsRequest(room=room)))
-        found = answer.participants if answer else ()
-        return [_participant_view(participant) for participant in found if not _is_recorder(participant)]
+
+        async def listed() -> list[ParticipantView]:
+            request, found = api.ListParticipantsRequest(room=room), []
+            async with self._asked("RoomService", "ListParticipants", request, _admin(room)) as response:
+                async for raw in _entries(response, MOST_PARTICIPANTS, "participants"):
+                    participant = ParticipantInfo.FromString(raw)
+                    if not _is_recorder(participant):
+                        found.append(_participant_view(participant))
+            return found
+
+        return await _absent_is_fine(listed()) or []
 
     async def list_dispatches(self, room: str) -> list[DispatchView]:
         """Return the requests for agents in a room."""
-        answer = await _absent_is_fine(self._api.agent_dispatch.list_dispatch(room))
-        return [_dispatch_view(dispatch) for dispatch in answer or ()]
+
+        async def listed() -> list[DispatchView]:
+            request = api.ListAgentDispatchRequest(room=room)
+            async with self._asked("AgentDispatchService", "ListDispatch", request, _admin(room)) as response:
+                return [
+                    _dispatch_view(api.AgentDispatch.FromString(raw))
+                    async for raw in _entries(response, MOST_DISPATCHES, "dispatches")
+                ]
+
+        return await _absent_is_fine(listed()) or []
 
     async def create_dispatch(self, room: str, wanted: AgentRequest) -> DispatchView:
         """Ask for an agent in a room; of the workers of a deployment, or of those that registered without one."""
@@ -154,55 +217,132 @@ class LiveKitClient:
             attributes=dict(wanted.attributes),
             deployment=wanted.deployment,
         )
-        return _dispatch_view(await _call(self._api.agent_dispatch.create_dispatch(request)))
+        async with _understood():
+            return _dispatch_view(
+                await self._ask("AgentDispatchService", "CreateDispatch", request, _admin(room), api.AgentDispatch)
+            )
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
         """Take a request back; one that is gone already is fine."""
-        await _absent_is_fine(self._api.agent_dispatch.delete_dispatch(dispatch_id, room))
+        request = api.DeleteAgentDispatchRequest(dispatch_id=dispatch_id, room=room)
+        await _absent_is_fine(
+            self._ask("AgentDispatchService", "DeleteDispatch", request, _admin(room), api.AgentDispatch)
+        )
 
     async def remove_participant(self, room: str, identity: str) -> None:
         """Disconnect a participant; one that is gone already is fine."""
         request = api.RoomParticipantIdentity(room=room, identity=identity)
-        await _absent_is_fine(self._api.room.remove_participant(request))
+        await _absent_is_fine(
+            self._ask("RoomService", "RemoveParticipant", request, _admin(room), api.RemoveParticipantResponse)
+        )
+
+    async def _ask(self, service: str, method: str, request: Message, grants: api.VideoGrants, answer: type[M]) -> M:
+        """Return the answer to a request; raises what `_understood` turns into the errors of the Protocol."""
+        async with self._asked(service, method, request, grants) as response:
+            return answer.FromString(await strangers.body(response, _MAX_ENTRY_BYTES))
+
+    @asynccontextmanager
+    async def _asked(
+        self, service: str, method: str, request: Message, grants: api.VideoGrants
+    ) -> AsyncIterator[aiohttp.ClientResponse]:
+        """Ask, and give the answer to be read."""
+        token = api.AccessToken(*self._key).with_ttl(_TOKEN_LIFE).with_grants(grants).to_jwt()
+        headers = {
+            "Authorization": f"Bearer {token}",
+            "Content-Type": "application/protobuf",
+            # The server makes the dispatch's id of it (livekit pkg/service/agent_dispatch_service.go).
+            "X-Livekit-Request-Id": str(uuid.uuid4()),
+        }
+        url = f"{self._root}/twirp/livekit.{service}/{method}"
+        async with self._sessions.post(url, headers, request.SerializeToString()) as response:
+            if response.status != 200:
+                raise await _error(response)
+            yield response
 
 
 class _BriefSessions:
-    """The part of a session that livekit-api uses: its connections are brief, and each request has a limit.
+    """Sessions whose connections are brief, and which are closed after their last user.
 
     A connection that is kept leads to its server still when that drains, has old keys, or is gone, while the Service
     leads to others; one for each request costs as much as the request. So there are two sessions, each for every other
     second: in the second between, those of the other have nothing to do and close.
 
-    livekit-api asks with `timeout=None` where it has none of its own (livekit-api 1.2.2, twirp_client.py), and that is
-    no limit at all to aiohttp, whatever the session's is: a server whose node is gone would hold its pass for minutes.
+    A session that is closed under somebody who waits for a name's address cancels whoever waits (aiohttp connector.py),
+    so whoever asks is counted. One who asks of a closed one is still answered, and leaves nothing open.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
-        self._sessions = [
-            aiohttp.ClientSession(
-                timeout=_LIMITS,
-                connector=aiohttp.TCPConnector(keepalive_timeout=_CONNECTION_SECONDS / 2),
-                cookie_jar=aiohttp.DummyCookieJar(),
-            )
-            for _ in range(2)
-        ]
-        self.timeout = _LIMITS
+        self._sessions: dict[int, aiohttp.ClientSession] = {}
+        self._users = 0
+        self._closing = False
 
-    def post(self, url: str, *, timeout: aiohttp.ClientTimeout | None = None, **options: Any) -> Any:
-        session = self._sessions[int(self._clock() / _CONNECTION_SECONDS) % 2]
-        return session.post(url, timeout=timeout or self.timeout, **options)
+    @asynccontextmanager
+    async def post(self, url: str, headers: dict[str, str], data: bytes) -> AsyncIterator[aiohttp.ClientResponse]:
+        turn = int(self._clock() / _CONNECTION_SECONDS) % 2
+        session = self._sessions.get(turn)
+        if session is None:
+            session = strangers.session(_LIMITS, keepalive_timeout=_CONNECTION_SECONDS / 2)
+            self._sessions[turn] = session
+        self._users += 1
+        try:
+            async with strangers.asking(session, "POST", url, headers=headers, data=data) as response:
+                yield response
+        finally:
+            self._users -= 1
+            if self._closing:
+                await self.close()
 
     async def close(self) -> None:
-        for session in self._sessions:
+        self._closing = True
+        if self._users:
+            return
+        sessions, self._sessions = self._sessions, {}
+        for session in sessions.values():
             await session.close()
 
 
+_LIST = api.VideoGrants(room_list=True)
+_CREATE = api.VideoGrants(room_create=True)
+
+
+def _admin(room: str) -> api.VideoGrants:
+    return api.VideoGrants(room_admin=True, room=room)
+
+
+async def _entries(response: aiohttp.ClientResponse, most: int, what: str) -> AsyncIterator[bytes]:
+    """Yield the messages of a listing one by one, so that none of a million is kept or made that is not wanted.
+
+    Raises ValueError when they are more than `most`, or no listing.
+    """
+    entries, seen = Entries(_MAX_ENTRY_BYTES), 0
+    async for chunk in strangers.chunks(response, _MAX_LIST_BYTES):
+        for raw in entries.feed(chunk):
+            seen += 1
+            if seen > most:
+                raise ValueError(f"it has more than {most} {what}")
+            yield raw
+    entries.end()
+
+
 def room_view(room: api.Room) -> RoomView:
-    """Return the part of a protocol Room that counts here."""
+    """Return the part of a protocol Room that counts here; raises ValueError when its name is nobody's."""
     # The server's num_participants leaves agents and other dependents out (livekit pkg/rtc/room.go).
-    settings = RoomSettings(room.name, room.max_participants, room.empty_timeout, room.departure_timeout, room.metadata)
-    return RoomView(sid=room.sid, settings=settings, participants=room.num_participants, publishers=room.num_publishers)
+    settings = RoomSettings(
+        _name(room.name), room.max_participants, room.empty_timeout, room.departure_timeout, remembered(room.metadata)
+    )
+    return RoomView(
+        sid=_name(room.sid, _MAX_ID),
+        settings=settings,
+        participants=min(room.num_participants, MOST_COUNT),
+        publishers=min(room.num_publishers, MOST_COUNT),
+    )
+
+
+def _name(name: str, most: int = _MAX_NAME) -> str:
+    if len(name) > most:
+        raise ValueError(f"a name of {len(name)} letters")
+    return name
 
 
 def _is_recorder(participant: ParticipantInfo) -> bool:
@@ -211,12 +351,12 @@ def _is_recorder(participant: ParticipantInfo) -> bool:
 
 
 def _participant_view(participant: ParticipantInfo) -> ParticipantView:
-    attributes = dict(participant.attributes)
+    attributes = participant.attributes
     is_agent = participant.kind == ParticipantInfo.Kind.AGENT
-    state = attributes.get(ATTRIBUTE_AGENT_STATE, "") if is_agent else ""
+    state = said(attributes.get(ATTRIBUTE_AGENT_STATE, ""), 32) if is_agent else ""
     return ParticipantView(
-        identity=participant.identity,
-        agent_name=attributes.get(ATTRIBUTE_AGENT_NAME, "") if is_agent else None,
+        identity=_name(participant.identity),
+        agent_name=_name(attributes.get(ATTRIBUTE_AGENT_NAME, "")) if is_agent else None,
         state=state,
         connected=_is_connected(participant, state),
         age=max(0.0, time.time() - participant.joined_at) if participant.joined_at else 0.0,  # seconds
@@ -234,34 +374,55 @@ def _is_connected(participant: ParticipantInfo, state: str) -> bool:
 
 def _dispatch_view(dispatch: api.AgentDispatch) -> DispatchView:
     created = dispatch.state.created_at / 1e9  # nanoseconds
+    if len(dispatch.state.jobs) > MOST_JOBS:
+        raise ValueError(f"a dispatch with more than {MOST_JOBS} jobs")
     return DispatchView(
-        dispatch.id,
-        dispatch.agent_name,
+        _name(dispatch.id),
+        _name(dispatch.agent_name),
         max(0.0, time.time() - created) if created else 0.0,
-        dispatch.deployment,
-        tuple(JobView(job.id, job.state.participant_identity) for job in dispatch.state.jobs),
+        _name(dispatch.deployment),
+        tuple(JobView(_name(job.id), _name(job.state.participant_identity)) for job in dispatch.state.jobs),
     )
 
 
 async def _absent_is_fine(call: Awaitable[T]) -> T | None:
-    try:
-        return await _call(call)
-    except ServerRefused as error:
-        if error.code == "not_found":
-            return None
-        raise
+    async with _understood():
+        try:
+            return await call
+        except ServerRefused as error:
+            if error.code == "not_found":
+                return None
+            raise
 
 
-async def _call(call: Awaitable[T]) -> T:
+async def _error(response: aiohttp.ClientResponse) -> ServerUnreachable | ServerRefused:
+    """Return the error that an answer other than 200 tells of, in the server's words."""
+    if 300 <= response.status < 400:
+        return ServerUnreachable(f"it answers {response.status}, which leads elsewhere and is not followed")
     try:
-        return await call
-    except api.ServerError as error:
-        if error.code in _UNAVAILABLE_CODES:
-            raise ServerUnreachable(f"{error.code}: {error.message}") from error
-        raise ServerRefused(error.code, error.message) from error
-    except (aiohttp.ClientError, TimeoutError, OSError, RuntimeError) as error:
-        # RuntimeError: the session was closed under us, because the server has new keys.
-        raise ServerUnreachable(str(error) or type(error).__name__) from error
-    except (DecodeError, AttributeError) as error:
-        # What answers is not a LiveKit server; livekit-api takes every error to be a JSON object (twirp_client.py).
-        raise ServerUnreachable(f"the answer is not a LiveKit server's: {error}") from error
+        told: Any = orjson.loads(await strangers.body(response, _MAX_ERROR_BYTES))
+    except ValueError:
+        told = None  # a proxy's page
+    told = told if isinstance(told, dict) else {}
+    code, message = told.get("code"), told.get("msg")
+    code = said(code, 64) if isinstance(code, str) and code else "unknown"
+    message = said(message) if isinstance(message, str) else f"status {response.status}"
+    if code == "unavailable" and _NO_NODE in message:
+        return RoomUnanswered(f"{code}: {message}")
+    if code in _UNAVAILABLE_CODES:
+        return ServerUnreachable(f"{code}: {message}")
+    return ServerRefused(code, message)
+
+
+@asynccontextmanager
+async def _understood() -> AsyncIterator[None]:
+    """Make of whatever can go wrong one of the errors that the Protocol names."""
+    try:
+        yield
+    except TimeoutError as error:  # aiohttp's are of this kind as well
+        raise ServerTimedOut(said(error) or "no answer in time") from error
+    except (aiohttp.ClientError, OSError) as error:
+        raise ServerUnreachable(said(error) or type(error).__name__) from error
+    except (DecodeError, ValueError, RecursionError) as error:
+        # What answers is not a LiveKit server, or none that anybody could use.
+        raise ServerUnreachable(f"the answer is not a LiveKit server's: {said(error)}") from error

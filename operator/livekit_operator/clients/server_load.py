@@ -1,10 +1,12 @@
 """How much a livekit-server has to do, from the metrics on its own address."""
 
+import re
 from typing import Protocol
 
 import aiohttp
-from prometheus_client.parser import text_string_to_metric_families
 
+from livekit_operator.clients import strangers
+from livekit_operator.outside import count
 from livekit_operator.views import ServerLoad
 
 # A server's metrics have some 50 KiB; what runs there may be anybody's image.
@@ -14,6 +16,11 @@ _LIMITS = aiohttp.ClientTimeout(total=2, sock_connect=1)
 # Source: livekit-server pkg/telemetry/prometheus/rooms.go
 _ROOMS = "livekit_room_total"
 _PARTICIPANTS = "livekit_participant_total"
+# Only the two gauges are read: the rest is a hundred times as much.
+# Source: https://prometheus.io/docs/instrumenting/exposition_formats/#text-based-format
+_SAMPLE = re.compile(
+    rf"^({_ROOMS}|{_PARTICIPANTS})(?:\{{[^\n]*\}})?[ \t]+([0-9.eE+-]{{1,32}})(?:[ \t]|$)", re.MULTILINE
+)
 
 
 class ServerLoads(Protocol):
@@ -32,7 +39,7 @@ class ServerLoadClient:
     """The implementation: `GET /metrics`."""
 
     def __init__(self) -> None:
-        self._session = aiohttp.ClientSession(timeout=_LIMITS)
+        self._session = strangers.session(_LIMITS, limit=0)
 
     async def close(self) -> None:
         """Close all connections."""
@@ -43,16 +50,11 @@ class ServerLoadClient:
         host = f"[{address}]" if ":" in address else address
         try:
             headers = {"Authorization": aiohttp.encode_basic_auth(*credentials)} if credentials else {}
-            async with self._session.get(
-                f"http://{host}:{port}/metrics", headers=headers, allow_redirects=False
-            ) as response:
+            url = f"http://{host}:{port}/metrics"
+            async with strangers.asking(self._session, "GET", url, headers=headers) as response:
                 if response.status != 200:
                     return ServerLoad()  # it lives: an older login, or another image
-                text = bytearray()
-                async for chunk in response.content.iter_chunked(65536):
-                    text += chunk
-                    if len(text) > _MAX_BODY_BYTES:
-                        return ServerLoad()
+                text = await strangers.body(response, _MAX_BODY_BYTES)
             return parse_load(text.decode(errors="replace"))
         except (aiohttp.ClientError, TimeoutError, OSError):
             return None
@@ -62,15 +64,9 @@ class ServerLoadClient:
 
 def parse_load(text: str) -> ServerLoad:
     """Return the load that metrics speak of; raises ValueError when they are not a livekit-server's."""
-    # Only the two gauges are parsed: the rest is a hundred times as much.
-    lines = [line for line in text.splitlines() if line.startswith((_ROOMS, _PARTICIPANTS))]
-    values = {
-        sample.name: sample.value
-        for family in text_string_to_metric_families("\n".join(lines) + "\n")
-        for sample in family.samples
-    }
+    values = {name: count(float(value)) for name, value in _SAMPLE.findall(text)}
     if _ROOMS not in values or _PARTICIPANTS not in values:
         raise ValueError("not the metrics of a livekit-server")
-    rooms = int(values[_ROOMS])
+    rooms = values[_ROOMS]
     # A server also counts those whose signalling alone goes through it, to a room that another one has.
-    return ServerLoad(rooms=rooms, participants=int(values[_PARTICIPANTS]) if rooms else 0)
+    return ServerLoad(rooms=rooms, participants=values[_PARTICIPANTS] if rooms else 0)

@@ -1,34 +1,37 @@
 """What an agent pod says of itself, over HTTP on its own address."""
 
 import asyncio
-import json
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 import aiohttp
+import orjson
 
+from livekit_operator.clients import strangers
 from livekit_operator.constants import AGENT_STATUS_PORT, WORKER_PORT
+from livekit_operator.outside import count, moment, said
 from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 
 _MAX_BODY_BYTES = 1024 * 1024
 _MAX_ERRORS = 8
-_MOST_AT_ONCE = 64
+# Pods of one namespace that are asked at once: those that hang keep only their neighbours waiting.
+_MOST_AT_ONCE = 32
 _MAX_JOBS = 1000
 # A pod may run anybody's image: what it says is cut to what a status can hold.
 _MAX_NAME = 253
-_MAX_TEXT = 256
+_MAX_ROOM = 1024
 _MAX_STATE = 32
 
 
 class Worker(Protocol):
     """What the operator asks of an agent pod."""
 
-    async def status(self, address: str) -> WorkerStatus | None:
+    async def status(self, address: str, namespace: str = "") -> WorkerStatus | None:
         """Return what the runner in the pod at an IP address says, None when it does not answer in time."""
         ...
 
-    async def plain_status(self, address: str) -> WorkerStatus | None:
+    async def plain_status(self, address: str, namespace: str = "") -> WorkerStatus | None:
         """Return what a worker without the runner says, None when it does not answer in time."""
         ...
 
@@ -42,49 +45,39 @@ class WorkerClient:
 
     def __init__(self, port: int = AGENT_STATUS_PORT, plain_port: int = WORKER_PORT) -> None:
         self._port, self._plain_port = port, plain_port
-        self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=2))
-        # Fewer than the session has connections: whoever waits for one would be late before it is asked.
-        self._turns = asyncio.Semaphore(_MOST_AT_ONCE)
+        # No limit of connections: whoever waits for one would be late before it is asked.
+        self._session = strangers.session(aiohttp.ClientTimeout(total=2), limit=0)
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
 
     async def close(self) -> None:
         """Close all connections."""
         await self._session.close()
 
-    async def status(self, address: str) -> WorkerStatus | None:
+    async def status(self, address: str, namespace: str = "") -> WorkerStatus | None:
         """Return what the runner in the pod at an IP address says, None when it does not answer in time."""
         try:
-            return parse_status(await self._get(address, self._port, "status"))
+            return parse_status(await self._get(address, self._port, "status", namespace))
         except _NO_ANSWER:
             return None
 
-    async def plain_status(self, address: str) -> WorkerStatus | None:
+    async def plain_status(self, address: str, namespace: str = "") -> WorkerStatus | None:
         """Return what a worker without the runner says, None when it does not answer in time."""
         try:
-            return parse_plain_status(await self._get(address, self._plain_port, "worker"))
+            return parse_plain_status(await self._get(address, self._plain_port, "worker", namespace))
         except _NO_ANSWER:
             return None
 
-    async def _get(self, address: str, port: int, path: str) -> Any:
+    async def _get(self, address: str, port: int, path: str, namespace: str) -> Any:
         host = f"[{address}]" if ":" in address else address
-        # The pod may run anybody's image: it leads nowhere else and is not listened to for ever.
         url = f"http://{host}:{port}/{path}"
-        async with self._turns, self._session.get(url, allow_redirects=False) as response:
+        turns = self._turns.setdefault(namespace, asyncio.Semaphore(_MOST_AT_ONCE))
+        async with turns, strangers.asking(self._session, "GET", url) as response:
             if response.status != 200:
                 raise ValueError(f"status {response.status}")
-            return json.loads(await _read(response))
+            return orjson.loads(await strangers.body(response, _MAX_BODY_BYTES))
 
 
-_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError)
-
-
-async def _read(response: aiohttp.ClientResponse) -> bytes:
-    """Return the body; raises ValueError when it is too long for a status."""
-    body = bytearray()
-    async for chunk in response.content.iter_chunked(8192):
-        body += chunk
-        if len(body) > _MAX_BODY_BYTES:
-            raise ValueError("too long for a worker's status")
-    return bytes(body)
+_NO_ANSWER = (aiohttp.ClientError, TimeoutError, OSError, ValueError)
 
 
 def parse_status(body: Mapping[str, Any]) -> WorkerStatus:
@@ -93,21 +86,21 @@ def parse_status(body: Mapping[str, Any]) -> WorkerStatus:
         jobs, counts = body.get("jobs"), body.get("sessions") or {}
         return WorkerStatus(
             registered=bool(body["registered"]),
-            sessions=int(body["activeSessions"]),
+            sessions=count(body["activeSessions"]),
             provider_errors=tuple(
-                ProviderError(str(e["role"])[:32], str(e["provider"])[:32], int(e["code"]), str(e["message"])[:256])
+                ProviderError(said(e["role"], 32), said(e["provider"], 32), count(e["code"]), said(e["message"]))
                 for e in (body.get("providerErrors") or ())[:_MAX_ERRORS]
             ),
-            capacity=None if body.get("capacity") is None else int(body["capacity"]),
+            capacity=None if body.get("capacity") is None else count(body["capacity"]),
             agent_name=_text(body.get("agentName"), _MAX_NAME),
             deployment=_text(body.get("deployment"), _MAX_NAME),
             jobs=None if jobs is None else tuple(_job(job) for job in jobs[:_MAX_JOBS]),
             not_applied=tuple(
-                f"{str(item['setting'])[:64]}: {str(item['reason'])[:_MAX_TEXT]}"
+                f"{said(item['setting'], 64)}: {said(item['reason'])}"
                 for item in (body.get("notApplied") or ())[:_MAX_ERRORS]
             ),
-            started=int(counts.get("started", 0)),
-            failed=int(counts.get("failed", 0)),
+            started=count(counts.get("started", 0)),
+            failed=count(counts.get("failed", 0)),
             draining=bool(body.get("draining")),
         )
     except (AttributeError, KeyError, TypeError) as error:
@@ -124,31 +117,23 @@ def parse_plain_status(body: Mapping[str, Any]) -> WorkerStatus:
             raise ValueError("not a worker's status: it names no worker_type")
         return WorkerStatus(
             registered=None,
-            sessions=int(body.get("active_jobs", 0)),
+            sessions=count(body.get("active_jobs", 0)),
             agent_name=_text(body.get("agent_name", ""), _MAX_NAME),
-            load=float(body.get("worker_load", 0.0)),
+            load=count(float(body.get("worker_load", 0.0)) * 1000) / 1000,
         )
-    except TypeError as error:
+    except (AttributeError, TypeError) as error:
         raise ValueError(f"not a worker's status: {error!r}") from error
 
 
 def _job(job: Mapping[str, Any]) -> WorkerJob:
     return WorkerJob(
         str(job["id"])[:_MAX_NAME],
-        str(job["room"])[:_MAX_TEXT],
-        started=_moment(job.get("startedAt")),
+        str(job["room"])[:_MAX_ROOM],
+        started=moment(job.get("startedAt")),
         state=_text(job.get("state"), _MAX_STATE),
-        last_active=_moment(job.get("lastActivityAt")),
+        last_active=moment(job.get("lastActivityAt")),
     )
 
 
-def _moment(value: Any) -> datetime | None:
-    try:
-        moment = datetime.fromisoformat(str(value))
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else None
-
-
 def _text(value: Any, length: int) -> str | None:
-    return None if value is None else str(value)[:length]
+    return None if value is None else said(value, length)

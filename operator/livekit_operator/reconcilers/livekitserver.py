@@ -20,6 +20,7 @@ from livekit_operator.constants import (
 from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey, KeyState
+from livekit_operator.outside import MOST_COUNT
 from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
 from livekit_operator.reconcilers import server_check, server_pods
 from livekit_operator.reconcilers.context import Context, ServerAccess
@@ -167,7 +168,8 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
         context.bereaved.discard(server.key)
         access.rooms.doubt()
         context.wake_users(server.key)
-    return replace(observed, rooms=len(rooms), participants=sum(room.participants for room in rooms))
+    participants = min(sum(room.participants for room in rooms), MOST_COUNT)
+    return replace(observed, rooms=len(rooms), participants=participants)
 
 
 def _told_already(context: Context, access: ServerAccess, observed: Observation) -> Sequence[RoomView] | None:

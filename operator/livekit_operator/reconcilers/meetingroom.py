@@ -11,6 +11,7 @@ from livekit_operator.conditions import Observed, parse_timestamp, timestamp
 from livekit_operator.constants import ANNOTATION_RECREATE, ROOM_FINALIZER
 from livekit_operator.engine.cache import Key, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
+from livekit_operator.outside import said
 from livekit_operator.reconcilers import children, room_lifecycle, status
 from livekit_operator.reconcilers.context import Context, ServerAccess, Tokens
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
@@ -136,7 +137,7 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
         "sid": view.sid,
         "settingsHash": observed.room.made_with,
         "participants": view.participants,
-        "participantIdentities": observed.people[:_MOST_IDENTITIES],
+        "participantIdentities": [said(identity) for identity in observed.people[:_MOST_IDENTITIES]],
         "emptySince": empty_since,
         "lastHandledRecreate": room_lifecycle.recreate_asked(room),
         "tokens": observed.tokens.shown,

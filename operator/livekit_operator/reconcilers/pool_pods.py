@@ -126,7 +126,8 @@ async def _ask(context: Context, memory: PoolMemory, pod: Manifest) -> WorkerSta
         return None
     # By the pod, not the spec: it may be of a former version.
     ports = {port.get("name") for port in container(pod, CONTAINER).get("ports") or ()}
-    answer = await (context.worker.status if "status" in ports else context.worker.plain_status)(address)
+    ask = context.worker.status if "status" in ports else context.worker.plain_status
+    answer = await ask(address, pod["metadata"]["namespace"])
     if answer is None:
         memory.silent[uid] = context.now()
     else:

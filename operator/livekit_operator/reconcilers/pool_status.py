@@ -17,6 +17,7 @@ from livekit_operator.constants import (
     CONDITION_RUNNER_APPLIED,
     CONDITION_SCALING_LIMITED,
 )
+from livekit_operator.outside import said
 from livekit_operator.pool_memory import PoolMemory, ToldSessions
 from livekit_operator.reconcilers.pool_pods import Observation, ObservedPod
 from livekit_operator.resources import voiceagentpool as build
@@ -100,7 +101,7 @@ def _sessions(observed: Observation, memory: PoolMemory, now: datetime) -> Seque
     held.sort(key=lambda one: (one[0].last_active or one[0].started or now, one[0].room))
     lines = [
         {
-            "room": job.room,
+            "room": said(job.room),
             "pod": pod,
             **({"state": job.state} if job.state else {}),
             **({"startTime": timestamp(job.started)} if job.started else {}),

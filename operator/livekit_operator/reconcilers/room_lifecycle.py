@@ -12,7 +12,7 @@ from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.resources import meetingroom as build
-from livekit_operator.views import ParticipantView, RoomSettings, RoomView
+from livekit_operator.views import ParticipantView, RoomSettings, RoomView, remembered
 
 # A room that was just deleted is gone within this time; until then the server hands it out again (livekit#4726).
 _RECREATE_RETRY_SECONDS = 1.0
@@ -144,9 +144,10 @@ async def ensure_room(room: MeetingRoom, access: ServerAccess, *, claimed: bool)
             access.rooms.put(opened.view)
             check_foreign(room, opened.view, claimed=claimed)
     view = opened.view
-    if room.spec.metadata is not None and view.settings.metadata != settings.metadata:
+    kept = remembered(settings.metadata)
+    if room.spec.metadata is not None and view.settings.metadata != kept:
         await access.client.update_metadata(settings.name, settings.metadata)
-        view = replace(view, settings=replace(view.settings, metadata=settings.metadata))
+        view = replace(view, settings=replace(view.settings, metadata=kept))
     if listed is None and view.sid == room.status.get("sid"):
         access.rooms.put_unlisted(view)
     elif not access.rooms.is_unlisted(view.name):

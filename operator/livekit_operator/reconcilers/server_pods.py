@@ -21,6 +21,7 @@ from livekit_operator.containers import container, container_status
 from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey
+from livekit_operator.outside import MOST_COUNT, said
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, PodMemory
 from livekit_operator.reconcilers.secrets import read_value
@@ -367,8 +368,8 @@ async def _ask(
         return None
     except ServerRefused:
         return ServerLoad()  # it lives, with keys of before
-    names = tuple(sorted(room.name for room in rooms if room.participants))
-    return ServerLoad(len(rooms), sum(room.participants for room in rooms), names, rooms)
+    names = tuple(sorted(said(room.name) for room in rooms if room.participants))
+    return ServerLoad(len(rooms), min(sum(room.participants for room in rooms), MOST_COUNT), names, rooms)
 
 
 def _connect(context: Context, server: LiveKitServer, address: str, key: ApiKey) -> LiveKit:

@@ -1,26 +1,32 @@
 """The client against the bytes of a LiveKit server: twirp requests and answers in protobuf over HTTP."""
 
 import asyncio
+import gzip
 import json
 import socket
 import time
+import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import aiohttp
+import jwt
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 from google.protobuf.message import Message
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from livekit import api
 from livekit.api.access_token import Claims
 from livekit.protocol.models import ParticipantInfo, ParticipantPermission, TrackInfo
 
 from livekit_operator.clients import livekit
 from livekit_operator.clients.livekit import LiveKitClient
-from livekit_operator.errors import ServerRefused, ServerUnreachable
-from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView
+from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerUnreachable
+from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView, remembered
 from tests.fakes.manifests import API_KEY, API_SECRET
 from tests.fakes.waiting import eventually
 
@@ -46,6 +52,9 @@ class Server:
     url: str
     requests: list[tuple[str, Message, Claims]] = field(default_factory=list)
     reply: Message | tuple[int, bytes] = field(default_factory=api.ListRoomsResponse)
+    headers: dict[str, str] = field(default_factory=dict)
+    hold: asyncio.Event | None = None
+    asked_with: list[dict[str, str]] = field(default_factory=list)
     connections: set[object] = field(default_factory=set)
 
     def refuse(self, status: int, code: str, message: str = "words of the server") -> None:
@@ -61,13 +70,17 @@ class Server:
         """Note a request and answer it."""
         assert request.transport
         self.connections.add(request.transport.get_extra_info("peername"))
+        self.asked_with.append(dict(request.headers))
+        if self.hold is not None:
+            await self.hold.wait()
         method = request.path.removeprefix("/twirp/livekit.")
         message = _REQUESTS[method]()
         message.ParseFromString(await request.read())
         token = request.headers["Authorization"].removeprefix("Bearer ")
         self.requests.append((method, message, api.TokenVerifier(API_KEY, API_SECRET).verify(token)))
         if isinstance(self.reply, tuple):
-            return web.Response(status=self.reply[0], body=self.reply[1], content_type="application/json")
+            status, body = self.reply
+            return web.Response(status=status, body=body, content_type="application/json", headers=self.headers)
         return web.Response(body=self.reply.SerializeToString(), content_type="application/protobuf")
 
 
@@ -276,6 +289,15 @@ async def test_a_refused_connection_is_unreachable(server: Server, name: str) ->
         pytest.param(502, b"", id="nothing"),
         pytest.param(502, b"[]", id="other JSON"),
         pytest.param(200, b"\xff\xff\xff", id="no protobuf"),
+        pytest.param(200, b"\x0a\x7fhalf", id="half of a room"),
+        pytest.param(200, b"\x0a\xff\xff\xff\x7f", id="a room of 268 million bytes"),
+        pytest.param(200, b"\x0a\x00" * (livekit.MOST_ROOMS + 1), id="rooms without number"),
+        pytest.param(200, b"\x0a\x04\x12\x02\xff\xff", id="a name that is no text"),
+        pytest.param(200, b"\x10\x00" * 200, id="fields without number"),
+        pytest.param(502, b"[" * 10_000, id="JSON deeper than the stack"),
+        pytest.param(502, b'{"code": ' + b"9" * 5_000 + b"}", id="a number of thousands of digits"),
+        pytest.param(502, b'{"code": ["unavailable"], "msg": {}}', id="no texts"),
+        pytest.param(502, b'{"code": "unavailable", "msg": "' + b"x" * 1_000_000 + b'"}', id="an endless excuse"),
     ],
 )
 async def test_an_answer_that_is_not_a_servers_is_unreachable(server: Server, status: int, body: bytes) -> None:
@@ -323,3 +345,107 @@ async def test_a_server_that_says_nothing_is_unreachable(monkeypatch: pytest.Mon
                     await client.list_rooms()
         finally:
             await client.close()
+
+
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+async def test_nobody_is_led_elsewhere(server: Server, status: int) -> None:
+    """Whoever runs a server would else choose what the operator asks at addresses that only it reaches."""
+    server.reply, server.headers = (status, b""), {"Location": f"{server.url.replace('ws', 'http')}/twirp/elsewhere"}
+    with pytest.raises(ServerUnreachable, match="leads elsewhere"):
+        await server.client.list_rooms()
+    assert len(server.requests) == 1
+
+
+async def test_a_token_lives_for_a_minute(server: Server) -> None:
+    await server.client.list_rooms()
+    claims = jwt.decode(
+        server.asked_with[0]["Authorization"].removeprefix("Bearer "), API_SECRET, algorithms=["HS256"], issuer=API_KEY
+    )
+    assert claims["exp"] - claims["nbf"] <= 60
+
+
+@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
+async def test_compressed_answers_are_neither_asked_for_nor_read(server: Server, encoding: str) -> None:
+    server.reply = 200, (gzip if encoding == "gzip" else zlib).compress(b"\x10\x00" * 5_000_000)
+    server.headers = {"Content-Encoding": encoding}
+    with pytest.raises(ServerUnreachable, match="compressed"):
+        await server.client.list_rooms()
+    assert server.asked_with[0]["Accept-Encoding"] == "identity"
+
+
+async def test_the_words_of_a_server_are_short_and_printable(server: Server) -> None:
+    token = api.AccessToken(API_KEY, API_SECRET).to_jwt()
+    server.refuse(400, "invalid_argument" * 99, f"{token}\n\x1b[31m\u202e" + "words " * 1000)
+    with pytest.raises(ServerRefused) as caught:
+        await server.client.list_rooms()
+    text = str(caught.value)
+    assert len(text) <= 300
+    assert text.startswith("[token] [31m words")
+    assert text.isprintable()
+    assert len(caught.value.code) <= 64
+
+
+async def test_a_listing_without_end_is_not_read_to_its_end(server: Server) -> None:
+    server.reply = 200, api.ListRoomsResponse(rooms=[api.Room(metadata="x" * 1_000_000)]).SerializeToString() * 50
+    with pytest.raises(ServerUnreachable, match="more than 33554432 bytes"):
+        await server.client.list_rooms()
+
+
+async def test_a_room_whose_name_is_too_long_hides_no_other(server: Server) -> None:
+    server.reply = api.ListRoomsResponse(rooms=[api.Room(sid="RM_0", name="x" * 5000), ROOM])
+    assert [room.sid for room in await server.client.list_rooms()] == ["RM_1"]
+
+
+async def test_long_metadata_is_kept_as_its_digest(server: Server) -> None:
+    text = "m" * 60_000
+    server.reply = api.Room(sid="RM_1", name="r", metadata=text, num_participants=2**32 - 1)
+    view = await server.client.create_room(SETTINGS)
+    assert view.settings.metadata == remembered(text)
+    assert len(view.settings.metadata) < 100
+    assert view.participants == 1_000_000
+
+
+async def test_a_room_that_no_node_answers_for_is_no_silent_server(server: Server) -> None:
+    server.refuse(503, "unavailable", "no response from servers")
+    with pytest.raises(RoomUnanswered):
+        await server.client.list_dispatches("support-42")
+
+
+async def test_a_client_is_closed_after_its_last_user(server: Server) -> None:
+    server.reply, server.hold = ROOM, asyncio.Event()
+    asking = asyncio.create_task(server.client.create_room(SETTINGS))
+    await eventually(lambda: server.asked_with)
+    await server.client.close()
+    server.hold.set()
+    assert (await asking).sid == "RM_1"
+    assert not server.client._sessions._sessions, "nothing is left open"
+    assert (await server.client.create_room(SETTINGS)).sid == "RM_1", "who had it before goes on with it"
+    assert not server.client._sessions._sessions
+
+
+async def test_a_client_closed_while_a_name_is_looked_up_ends_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """aiohttp cancels whoever waits for an address when a connector is closed."""
+    looking, found = asyncio.Event(), asyncio.Event()
+
+    async def resolve(*_: object, **__: object) -> list[object]:
+        looking.set()
+        await found.wait()
+        raise OSError("no such name")
+
+    monkeypatch.setattr("aiohttp.resolver.DefaultResolver.resolve", resolve)
+    client = LiveKitClient("http://voice.team.svc:7880", API_KEY, API_SECRET)
+    asking = asyncio.create_task(client.list_rooms())
+    await looking.wait()
+    await client.close()
+    found.set()
+    with pytest.raises(ServerUnreachable, match="Cannot connect"):
+        await asking
+
+
+@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(status=st.sampled_from([200, 400, 404, 503]), body=st.binary(max_size=200))
+async def test_whatever_is_answered_is_one_of_the_errors(server: Server, status: int, body: bytes) -> None:
+    server.reply = status, body
+    for call in (*CALLS.values(), *(call for call, _ in ABSENT_IS_FINE.values())):
+        with suppress(ServerUnreachable, ServerRefused):
+            await call(server.client)

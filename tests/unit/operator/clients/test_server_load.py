@@ -2,9 +2,12 @@
 
 import base64
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 import pytest
 from aiohttp import web
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livekit_operator.clients.server_load import ServerLoadClient, parse_load
 from livekit_operator.views import ServerLoad
@@ -71,7 +74,15 @@ async def test_a_login_is_shown(server: Server, client: ServerLoadClient) -> Non
 
 @pytest.mark.parametrize(
     ("status", "body"),
-    [(500, METRICS), (302, METRICS), (200, ""), (200, "livekit_room_total 1\n"), (200, "x" * 5_000_000), (200, "\0")],
+    [
+        (500, METRICS),
+        (302, METRICS),
+        (200, ""),
+        (200, "livekit_room_total 1\n"),
+        (200, "x" * 5_000_000),
+        (200, "\0"),
+        (200, METRICS.replace("} 2", "} NaN")),
+    ],
 )
 async def test_whatever_else_answers_lives_and_does_not_tell(
     server: Server, client: ServerLoadClient, status: int, body: str
@@ -87,3 +98,13 @@ async def test_nobody_there(client: ServerLoadClient) -> None:
 def test_a_malformed_line_is_an_error() -> None:
     with pytest.raises(ValueError, match=r"."):
         parse_load("livekit_room_total{ 1\nlivekit_participant_total x\n")
+
+
+def test_counts_are_such_as_a_status_can_hold() -> None:
+    assert parse_load(METRICS.replace("} 2", "} 1e300").replace("} 3", "} -1")) == ServerLoad(1_000_000, 0)
+
+
+@given(st.text(), st.text())
+def test_whatever_a_server_says_is_a_load_or_none(rooms: str, participants: str) -> None:
+    with suppress(ValueError):
+        parse_load(f"livekit_room_total {rooms}\nlivekit_participant_total {participants}\n")

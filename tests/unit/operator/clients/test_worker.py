@@ -1,17 +1,26 @@
 """The client against the bytes of an agent pod's status server."""
 
 import asyncio
+import socket
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from hypothesis import given
+from hypothesis import strategies as st
 
 from livekit_operator.clients.worker import WorkerClient, parse_plain_status, parse_status
 from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 
+_WORDS = [
+    "registered", "activeSessions", "providerErrors", "role", "provider", "code", "message", "capacity", "agentName",
+    "jobs", "id", "room", "startedAt", "notApplied", "setting", "reason", "sessions", "worker_type", "active_jobs",
+    "worker_load",
+]  # fmt: skip
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -124,6 +133,10 @@ async def test_a_worker_without_the_runner(pod: Pod, body: bytes, expected: Work
         pytest.param(200, b"\xff\xfe\xff", id="no text"),
         pytest.param(200, b'{"registered": true, "activeSessions": 0}' + b" " * 1_100_000, id="too long"),
         pytest.param(200, b"[" * 60_000, id="too deep"),
+        pytest.param(200, b'{"registered": true, "activeSessions": 1e999}', id="endless"),
+        pytest.param(200, b'{"registered": true, "activeSessions": NaN}', id="not a number"),
+        pytest.param(200, b'{"registered": true, "activeSessions": ' + b"9" * 5000 + b"}", id="digits"),
+        pytest.param(200, b'{"registered": true, "activeSessions": 0, "agentName": "\\ud800"}', id="half a letter"),
         pytest.param(302, b'{"registered": true, "activeSessions": 0}', id="elsewhere"),
     ],
 )
@@ -157,3 +170,50 @@ def test_parsing_refuses_what_is_not_a_status(body: dict[str, Any]) -> None:
 def test_parsing_refuses_what_is_not_a_plain_status() -> None:
     with pytest.raises(ValueError, match="worker_type"):
         parse_plain_status({})
+
+
+def test_numbers_and_moments_are_such_as_a_status_can_hold() -> None:
+    job = {
+        "id": "AJ_1",
+        "room": "r",
+        "startedAt": "0001-01-01T00:00:00+14:00",
+        "lastActivityAt": "9999-12-31T23:59:59-14:00",
+    }
+    status = parse_status(
+        {
+            "registered": 1,
+            "activeSessions": 1e300,
+            "capacity": -5,
+            "jobs": [job],
+            "agentName": "a\nb\x00",
+            "sessions": {"started": 2**80},
+        }
+    )
+    assert (status.sessions, status.capacity, status.agent_name, status.started) == (1_000_000, 0, "a b", 1_000_000)
+    assert status.jobs == (WorkerJob("AJ_1", "r"),)
+
+
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=6),
+)
+
+
+@given(_JSON)
+def test_whatever_a_pod_says_is_a_status_or_none(body: Any) -> None:
+    for parse in (parse_status, parse_plain_status):
+        with suppress(ValueError):
+            parse(body)
+
+
+async def test_pods_that_hang_keep_only_their_neighbours_waiting(pod: Pod) -> None:
+    """One team's pods are asked beside another's, however many of the first say nothing."""
+    pod.body = b'{"registered": true, "activeSessions": 0}'
+    with socket.create_server(("127.0.0.2", pod.server.port or 0), backlog=256):
+        silent = [asyncio.create_task(pod.client.status("127.0.0.2", "mallory")) for _ in range(200)]
+        await asyncio.sleep(0)
+        async with asyncio.timeout(1.5):
+            assert await pod.client.status("127.0.0.1", "team") is not None
+        for task in silent:
+            task.cancel()
+        await asyncio.gather(*silent, return_exceptions=True)

@@ -1,0 +1,85 @@
+"""Whatever somebody else wrote becomes a text, a count or a moment that can be kept and shown."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from livekit_operator.conditions import Observed
+from livekit_operator.errors import KubernetesError, ServerRefused, ServerUnreachable
+from livekit_operator.outside import count, moment, said
+
+TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLW9m"
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("as it is, with  two spaces", "as it is, with  two spaces"),
+        ("two\nlines\r\nand\ta tab", "two lines and a tab"),
+        ("\x1b[31mred\x00", "[31mred"),
+        ("a\u202eb\u2028c", "a b c"),
+        ("half a letter \ud800", "half a letter"),
+        (f"token {TOKEN}, refused", "token [token], refused"),
+        ("x" * 301, "x" * 299 + "…"),
+        (None, "None"),
+    ],
+)
+def test_a_text(text: object, shown: str) -> None:
+    assert said(text) == shown
+
+
+def test_a_number_of_thousands_of_digits_is_told_by_its_kind() -> None:
+    assert said(10**5000) == "int"
+
+
+@given(st.text(alphabet=st.characters()), st.integers(1, 50))
+def test_every_text_is_short_and_printable(text: str, most: int) -> None:
+    shown = said(text, most)
+    assert len(shown) <= most
+    assert shown.isprintable()
+    shown.encode()
+
+
+def test_a_token_that_the_bound_cuts_is_not_shown_whole() -> None:
+    assert TOKEN[-10:] not in said("x" * 250 + f" {TOKEN}" * 50)
+
+
+def test_every_door_to_a_status_bounds_its_texts() -> None:
+    long = "words\n" * 10_000
+    assert len(Observed.not_ready("Reason", long).message) <= 2000
+    assert "\n" not in Observed.not_ready("Reason", long).message
+    for error in (ServerUnreachable(long), ServerRefused(long, long), KubernetesError(422, "Invalid", long)):
+        assert len(str(error)) <= 1000
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [(3, 3), (2.9, 2), (-1, 0), (2**80, 1_000_000), (float("inf"), 1_000_000)]
+)
+def test_a_count(value: Any, expected: int) -> None:
+    assert count(value) == expected
+
+
+@pytest.mark.parametrize("value", [None, "3", True, [], float("nan")])
+def test_what_is_no_count(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError)):
+        count(value)
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"),
+    [
+        ("2026-01-01T01:00:00+01:00", datetime(2026, 1, 1, tzinfo=UTC)),
+        ("2026-01-01T00:00:00", None),
+        ("0001-01-01T00:00:00+14:00", None),
+        ("9999-12-31T23:59:59-14:00", None),
+        ("1970-01-01T00:00:00Z", None),
+        ("2026-01-01T00:00:00Z" + " " * 100, None),
+        ("now", None),
+        (7, None),
+    ],
+)
+def test_a_moment(value: Any, expected: datetime | None) -> None:
+    assert moment(value) == expected
