@@ -28,8 +28,8 @@ class Settings(BaseModel):
     """Default base URL of each provider, for pools that name none: a gateway, a proxy, a stand-in (JSON object)."""
     http_port: int = OPERATOR_HTTP_PORT
     liveness_port: int = OPERATOR_LIVENESS_PORT
-    workers: Annotated[int, Field(ge=1, le=1000)] = 32
-    """Objects of one kind reconciled at the same time."""
+    workers: Annotated[int, Field(ge=1, le=1000)] = 64
+    """Objects of one kind reconciled at once: at most half of them of one namespace, a quarter of one server."""
     server_poll_seconds: Annotated[float, Field(gt=0)] = 5.0
     """How often each server's rooms are listed, those of one with thousands more seldom."""
     pool_poll_seconds: Annotated[float, Field(gt=0)] = 2.0

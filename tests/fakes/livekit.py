@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
-from livekit_operator.errors import ServerRefused, ServerUnreachable
+from livekit_operator.errors import ServerRefused, ServerTimedOut, ServerUnreachable
 from livekit_operator.views import AgentRequest, DispatchView, JobView, ParticipantView, RoomSettings, RoomView
 from tests.fakes.clock import Clock
 
@@ -52,6 +52,8 @@ class FakeLiveKit:
         self.connections: list[tuple[str, str, str]] = []
         self.closed = 0
         self.problem: ServerUnreachable | ServerRefused | None = None
+        self.hangs = False
+        """Whether it lists its rooms, and says nothing to any other request."""
         self.cut: set[str] = set()
         """URLs by which nobody reaches the server."""
         self.presets: dict[str, RoomSettings] = {}
@@ -194,6 +196,8 @@ class FakeLiveKit:
         self.requests.append(request)
         if self.problem is not None:
             raise self.problem
+        if self.hangs and request[0] != "list_rooms":
+            raise ServerTimedOut("no answer in time")
 
     def _room(self, name: str) -> _Room:
         if name not in self.rooms:

@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 
 from livekit_operator.engine.cache import Key
 from livekit_operator.engine.queue import WorkQueue
+from livekit_operator.engine.turns import Line, Share
 from livekit_operator.errors import Conflict
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.metrics import Metrics
@@ -23,12 +24,25 @@ def is_cancelled() -> bool:
     return task is None or task.cancelling() > 0
 
 
+def share_of(workers: int) -> Share:
+    """Return how many of a controller's workers one namespace may keep, and one server: a half, and a quarter."""
+    return Share(namespace=max(1, workers // 2), server=max(1, workers // 4))
+
+
 class Controller:
     """Works off one queue. An error never ends a worker: the key comes back after a backoff."""
 
-    def __init__(self, kind: str, reconcile: Reconcile, metrics: Metrics, workers: int) -> None:
+    def __init__(
+        self,
+        kind: str,
+        reconcile: Reconcile,
+        metrics: Metrics,
+        workers: int,
+        line_of: Callable[[Key], Line] | None = None,
+    ) -> None:
         self.kind = kind
-        self.queue: WorkQueue[Key] = WorkQueue()
+        # Without a line for each, all keys are in one, which may have all workers.
+        self.queue: WorkQueue[Key] = WorkQueue(line_of=line_of, share=share_of(workers)) if line_of else WorkQueue()
         self._reconcile = reconcile
         self._metrics = metrics
         self._workers = workers

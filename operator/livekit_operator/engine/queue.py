@@ -7,22 +7,34 @@ thousand events for a key cost one pass, and no event is lost.
 
 import asyncio
 import heapq
+import sys
 from collections import deque
 from collections.abc import Callable, Hashable
 from typing import Generic, TypeVar
+
+from livekit_operator.engine.turns import Line, Share, Turns
 
 K = TypeVar("K", bound=Hashable)
 
 FIRST_BACKOFF_SECONDS = 0.2
 LONGEST_BACKOFF_SECONDS = 60.0
 
+_ONE_LINE = Line("", "")
+_NO_LIMIT = Share(sys.maxsize, sys.maxsize)
+
 
 class WorkQueue(Generic[K]):
-    """Keys to work on, for one event loop."""
+    """Keys to work on, for one event loop; those who they belong to take turns when it is told by `line_of`."""
 
-    def __init__(self, clock: Callable[[], float] | None = None) -> None:
+    def __init__(
+        self,
+        clock: Callable[[], float] | None = None,
+        *,
+        line_of: Callable[[K], Line] = lambda _: _ONE_LINE,
+        share: Share = _NO_LIMIT,
+    ) -> None:
         self._clock = clock
-        self._ready: deque[K] = deque()
+        self._ready: Turns[K] = Turns(line_of, share)
         self._queued: set[K] = set()
         self._working: set[K] = set()
         self._dirty: set[K] = set()
@@ -35,7 +47,7 @@ class WorkQueue(Generic[K]):
 
     def __len__(self) -> int:
         """Return how many keys are ready to be worked on."""
-        return len(self._ready)
+        return len(self._queued)
 
     def add(self, key: K) -> None:
         """Make a key ready now; nothing happens when it is ready already."""
@@ -44,7 +56,7 @@ class WorkQueue(Generic[K]):
             self._dirty.add(key)
         elif key not in self._queued:
             self._queued.add(key)
-            self._ready.append(key)
+            self._ready.put(key)
             self._wake_one()
 
     def add_after(self, key: K, seconds: float) -> None:
@@ -82,8 +94,7 @@ class WorkQueue(Generic[K]):
         """Wait for the next ready key and mark it as being worked on."""
         while True:
             self._promote()
-            if self._ready:
-                key = self._ready.popleft()
+            if (key := self._ready.take()) is not None:
                 self._queued.discard(key)
                 self._working.add(key)
                 return key
@@ -100,6 +111,9 @@ class WorkQueue(Generic[K]):
     def done(self, key: K) -> None:
         """Say that the work on a key is over."""
         self._working.discard(key)
+        self._ready.done(key)
+        if self._queued:
+            self._wake_one()  # perhaps for a line that waited for this
         if key in self._dirty:
             self._dirty.discard(key)
             self.add(key)
@@ -107,7 +121,7 @@ class WorkQueue(Generic[K]):
     @property
     def idle(self) -> bool:
         """Whether no key is ready or being worked on; some may wait for their time."""
-        return not self._ready and not self._working
+        return not self._queued and not self._working
 
     def _promote(self) -> None:
         now = self._now()

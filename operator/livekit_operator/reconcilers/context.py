@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from livekit_operator.api.common import Resource
+from livekit_operator.breaker import Breaker
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
@@ -283,6 +284,8 @@ class Context:
     """Kind -> objects that carry our label."""
     servers: dict[Key, ServerAccess] = field(default_factory=dict)
     """LiveKitServers whose keys and URL are known."""
+    breakers: dict[Key, Breaker] = field(default_factory=dict)
+    """LiveKitServer -> whether its rooms may ask it, or wait because it hangs."""
     pools: dict[Key, PoolMemory] = field(default_factory=dict)
     """Pool -> what its passes and those of its rooms tell each other."""
     asked_agents: dict[Key, dict[str, AskedAgent]] = field(default_factory=dict)

@@ -9,6 +9,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.breaker import FAILURES, Breaker
+from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import Observed, find, parse_timestamp
 from livekit_operator.constants import (
     ANNOTATION_FORCE_DELETE,
@@ -25,6 +27,7 @@ from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
 from livekit_operator.reconcilers import server_check, server_pods
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
+from livekit_operator.reconcilers.guarded import Guarded
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.server_children import (
     Surroundings,
@@ -74,6 +77,8 @@ class Observation:
     rooms: int | None = None
     participants: int | None = None
     unlisted: str | None = None
+    hangs: bool = False
+    """Whether requests for its rooms run out of time, though it lists them."""
 
     @property
     def staying(self) -> list[Server]:
@@ -125,6 +130,7 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
         keys, surroundings, look, decided, _external_url(server, look, surroundings.signal_service), problems
     )
     observed = await observe(context, server, observed, keys.state)
+    observed = replace(observed, hangs=(breaker := context.breakers.get(server.key)) is not None and breaker.open)
     poll = context.settings.server_poll_seconds
     if access := context.servers.get(server.key):
         poll = access.rooms.listing_seconds(poll)
@@ -267,6 +273,12 @@ def _degraded(server: LiveKitServer, observed: Observation) -> Observed:
     lost = [item.view.name for item in observed.staying if item.view.unreachable]
     if lost:
         message = f"These servers do not answer and get no new clients: {', '.join(lost)}."
+        return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
+    if observed.hangs:
+        message = (
+            f"The server lists its rooms but let {FAILURES} requests for them in a row run out of time: they wait, and "
+            f"one at a time finds out whether it answers again. See its log, and delete its pod if it hangs."
+        )
         return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
     if server.spec.redis and server.spec.redis.managed and server.spec.replicas > 1:
         message = "Nothing is wrong; the managed Redis is one pod without a copy, for trying out."
@@ -454,6 +466,7 @@ async def _forget(context: Context, key: Key) -> None:
         await access.client.close()
     await server_pods.forget(context, key)
     context.key_states.pop(key, None)
+    context.breakers.pop(key, None)
     context.bereaved.discard(key)
     context.pruned.pop(key, None)
     context.checked.pop(key, None)
@@ -471,7 +484,7 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
         return access
     if access is not None:
         await access.client.close()
-    client = context.connect(url, keys.in_use.id, keys.in_use.secret)
+    client = _guarded(context, server.key, context.connect(url, keys.in_use.id, keys.in_use.secret))
     if access is not None and access.keys == wanted:
         access.client, access.url, access.accepted, access.answered = client, url, keys.accepted, None
         return access
@@ -481,6 +494,18 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
     context.servers[server.key] = fresh
     context.wake_users(server.key)
     return fresh
+
+
+def _guarded(context: Context, server: Key, client: LiveKit) -> LiveKit:
+    """Return a client by which rooms do not ask while the server hangs; they are woken when it answers again."""
+    breaker = context.breakers.setdefault(server, Breaker())
+
+    def turned() -> None:
+        context.wake("LiveKitServer", server)
+        if not breaker.open:
+            context.wake_users(server)
+
+    return Guarded(client, breaker, context.now, turned).client
 
 
 def _wake_rooms(context: Context, server: Key, changed: set[str] | None) -> None:

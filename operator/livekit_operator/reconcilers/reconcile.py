@@ -47,7 +47,7 @@ async def reconcile(
         outcome = Outcome([Observed.not_ready(blocked.reason, blocked.message)], None, blocked.retry_after)
     except ServerUnreachable as error:
         condition = Observed.not_ready("ServerUnreachable", f"The LiveKit server does not answer: {error}.")
-        outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)
+        outcome = Outcome([condition], None, error.retry_after or _UNREACHABLE_RETRY_SECONDS)
     except ServerRefused as error:
         condition = Observed.not_ready("ServerRefused", f"The LiveKit server refused: {error.code}: {error}.")
         outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)

@@ -20,6 +20,7 @@ from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, MANAGED_SELEC
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
+from livekit_operator.engine.turns import Line
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers import server_pods
 from livekit_operator.reconcilers.context import CHILD_KINDS, UNDECLARED_ROOM, Context
@@ -152,8 +153,22 @@ class Runtime:
     def _controller(self, kind: str) -> Controller:
         pass_ = _RECONCILERS[kind]
         return Controller(
-            kind, lambda key: pass_(self.context, key), self.context.metrics, self.context.settings.workers
+            kind,
+            lambda key: pass_(self.context, key),
+            self.context.metrics,
+            self.context.settings.workers,
+            lambda key: self._line_of(kind, key),
         )
+
+    def _line_of(self, kind: str, key: Key) -> Line:
+        """Return whose a key is: of its namespace, and of the server that it refers to or is."""
+        if kind == UNDECLARED_ROOM:
+            namespace, _, name = key[0].partition("/")
+            return Line(namespace, (namespace, name))
+        if kind == "LiveKitServer":
+            return Line(key[0], key)
+        reference = ((self.context.resources[kind].get(key) or {}).get("spec") or {}).get("serverRef") or {}
+        return Line(key[0], (reference.get("namespace") or key[0], reference.get("name")))
 
     def _wake(self, kind: str, key: Key) -> None:
         self._controllers[kind].queue.add(key)

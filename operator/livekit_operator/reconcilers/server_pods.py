@@ -50,6 +50,8 @@ DESERTED_AFTER = timedelta(seconds=15)
 _SECOND_LOOK_SECONDS = 0.2
 # How soon one that did not answer is asked again.
 SILENT_RETRY_SECONDS = 1.0
+# How long a pass goes on ending rooms: what is left is for the next one.
+_ENDING_SECONDS = 10.0
 # How long every node needs at most to lead no new client to a server that was taken out of its Service.
 WITHDRAWAL_SECONDS = 2.0
 # Rooms named in a status or an event.
@@ -228,9 +230,10 @@ async def _end_rooms(client: LiveKit | None) -> None:
     if client is None:
         return
     try:
-        for room in await client.list_rooms():
-            await client.delete_room(room.name)
-    except (ServerUnreachable, ServerRefused):
+        async with asyncio.timeout(_ENDING_SECONDS):
+            for room in await client.list_rooms():
+                await client.delete_room(room.name)
+    except (ServerUnreachable, ServerRefused, TimeoutError):
         return  # it ends when its time is over
 
 

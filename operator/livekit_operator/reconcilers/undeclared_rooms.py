@@ -39,7 +39,9 @@ async def reconcile_undeclared_room(context: Context, key: Key) -> float | None:
         return None
     try:
         _, (agent,) = await serve(context, _wanted(context, key, pool), access, view)
-    except (ServerUnreachable, ServerRefused):
+    except ServerUnreachable as error:
+        return error.retry_after or _RETRY_SECONDS
+    except ServerRefused:
         return _RETRY_SECONDS
     return agent.decision.again
 

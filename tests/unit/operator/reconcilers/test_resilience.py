@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE
 from livekit_operator.dispatching import LONELY_SECONDS
 from livekit_operator.errors import KubernetesError, ServerUnreachable
 from livekit_operator.resources.meetingroom import NEVER_SECONDS
@@ -47,6 +48,39 @@ async def test_rooms_of_a_server_that_is_down_are_not_ready(world: World) -> Non
     world.livekit.problem = ServerUnreachable("refused")
     await world.settle()
     assert world.ready("MeetingRoom", "support-42") == ("False", "ServerNotReady")
+
+
+async def test_a_server_that_lists_and_then_hangs_is_asked_by_one_room_at_a_time(world: World) -> None:
+    await world.with_server()
+    names = [f"room-{n}" for n in range(20)]
+    world.livekit.hangs = True
+    for name in names:
+        world.kubernetes.put(manifests.room(name))
+        await world.reconcile("MeetingRoom", name)
+    assert world.livekit.asked("create_room") == FAILURES
+    assert {world.ready("MeetingRoom", name) for name in names} == {("False", "ServerUnreachable")}
+    assert "delete its pod if it hangs" in world.message("MeetingRoom", names[-1])
+    assert ("LiveKitServer", (NAMESPACE, "voice")) in world.woken
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "ServerUnreachable")
+
+    world.clock.advance(FIRST_PAUSE.total_seconds())
+    again = [await world.reconcile("MeetingRoom", name) for name in names]
+    assert world.livekit.asked("create_room") == FAILURES + 1, "one finds out whether it answers again"
+    assert all(seconds and seconds >= FIRST_PAUSE.total_seconds() for seconds in again)
+    before = len(world.kubernetes.writes)
+    for name in names:
+        await world.reconcile("MeetingRoom", name)
+    assert len(world.kubernetes.writes) == before, "what is said does not change with each look"
+
+    world.livekit.hangs = False
+    world.clock.advance(LONGEST_PAUSE.total_seconds())
+    world.woken.clear()
+    await world.reconcile("MeetingRoom", names[0])
+    assert ("MeetingRoom", (NAMESPACE, names[-1])) in world.woken, "the others need not wait"
+    await world.settle()
+    assert {world.ready("MeetingRoom", name) for name in names} == {("True", "Ready")}
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
 
 
 async def test_what_leaves_makes_room_under_a_quota(world: World) -> None:
