@@ -138,6 +138,7 @@ MAY = [
     ("patch", GROUP, "meetingrooms", "status"),
     ("update", GROUP, "livekitservers", "finalizers"),
     ("create", "", "events", ""),
+    ("patch", "", "events", ""),
 ]
 MUST_NOT = [
     *[(verb, GROUP, "meetingrooms", "") for verb in ("create", "update", "deletecollection")],

@@ -18,6 +18,7 @@ from livekit_operator.errors import Blocked
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.metrics import Metrics
 from livekit_operator.pool_memory import PoolMemory
+from livekit_operator.reconcilers.event_series import EventSeries
 from livekit_operator.reconcilers.users import Users
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.settings import Settings
@@ -286,6 +287,10 @@ class Context:
     """LiveKitServers whose keys and URL are known."""
     breakers: dict[Key, Breaker] = field(default_factory=dict)
     """LiveKitServer -> whether its rooms may ask it, or wait because it hangs."""
+    unanswered: dict[Key, datetime] = field(default_factory=dict)
+    """MeetingRoom -> since when no node of its server answers for it."""
+    events: EventSeries = field(default_factory=EventSeries)
+    """What was told of whom lately."""
     pools: dict[Key, PoolMemory] = field(default_factory=dict)
     """Pool -> what its passes and those of its rooms tell each other."""
     asked_agents: dict[Key, dict[str, AskedAgent]] = field(default_factory=dict)

@@ -10,7 +10,7 @@ from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import Observed, parse_timestamp, timestamp
 from livekit_operator.constants import ANNOTATION_RECREATE, ROOM_FINALIZER
 from livekit_operator.engine.cache import Key, key_of
-from livekit_operator.errors import Blocked, ServerNotAllowed, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, RoomUnanswered, ServerNotAllowed, ServerRefused, ServerUnreachable
 from livekit_operator.outside import said
 from livekit_operator.reconcilers import children, room_lifecycle, status
 from livekit_operator.reconcilers.context import Context, ServerAccess, Tokens
@@ -30,6 +30,9 @@ DELETION_PATIENCE = timedelta(seconds=60)
 _DELETION_RETRY_SECONDS = 2.0
 _NAME_RETRY_SECONDS = 5.0
 _EMPTIED_SECONDS = 1.0
+# How long a room that was deleted, by whomever, is still listed though nobody answers for it, at the most.
+_ROOM_PATIENCE = timedelta(seconds=15)
+_ROOM_RETRY_SECONDS = 1.0
 _MOST_IDENTITIES = 20
 CONDITION_AGENTS = "AgentsReady"
 CONDITION_SETTINGS = "SettingsApplied"
@@ -52,6 +55,7 @@ async def reconcile_room(context: Context, key: Key) -> float | None:
     if context.resources["MeetingRoom"].get(key) is None:
         context.asked_agents.pop(key, None)
         context.kept_tokens.pop(key, None)
+        context.unanswered.pop(key, None)
     return await reconcile(context, MeetingRoom, key, _pass)
 
 
@@ -61,14 +65,29 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
     if why := room_lifecycle.expired(room, context.now()):
         await room_lifecycle.end(context, room, why)
         return None
+    since = context.unanswered.pop(room.key, None)
     try:
         return await _keep(context, room)
+    except RoomUnanswered as error:
+        context.unanswered[room.key] = since or context.now()
+        return _unanswered(context, room, error)
     except Blocked as blocked:
         if room.spec.expires_at:
             # It ends in time whatever keeps it from being opened.
             left = (parse_timestamp(room.spec.expires_at) - context.now()).total_seconds()
             blocked.retry_after = left if blocked.retry_after is None else min(left, blocked.retry_after)
         raise
+
+
+def _unanswered(context: Context, room: MeetingRoom, error: RoomUnanswered) -> Outcome:
+    """Return that nothing is said for a while: a room that ends is still listed when nobody answers for it."""
+    if context.now() - context.unanswered[room.key] < _ROOM_PATIENCE:
+        return Outcome((), None, _ROOM_RETRY_SECONDS, silent=True)
+    message = (
+        f"The server answers, but none of its nodes does for room {build.room_name(room)}: {error}. Make the room anew "
+        f"by another value of the annotation {ANNOTATION_RECREATE} if it stays so."
+    )
+    return Outcome([Observed.not_ready("RoomUnanswered", message)], None, _NAME_RETRY_SECONDS)
 
 
 async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
@@ -226,6 +245,8 @@ async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     try:
         await access.client.delete_room(build.room_name(room))
     except (ServerUnreachable, ServerRefused) as error:
-        return f"The LiveKit server does not delete the room: {error}."
+        if not isinstance(error, RoomUnanswered) or access.rooms.get(build.room_name(room)) is not None:
+            return f"The LiveKit server does not delete the room: {error}."
+        # It is on no list, and nobody answers for it: it is gone.
     access.rooms.remove(build.room_name(room))
     return None

@@ -60,5 +60,6 @@ async def reconcile(
         raise
     if outcome is None:
         return None
-    await status.write(context, resource, outcome)
+    if not outcome.silent:
+        await status.write(context, resource, outcome)
     return outcome.again

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 from livekit_operator.api.common import Resource
@@ -10,6 +11,7 @@ from livekit_operator.constants import API_VERSION
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.event_series import Series, Told
 
 # Keys that stand in every status whatever was observed.
 _COMMON = ("observedGeneration", "conditions")
@@ -25,6 +27,8 @@ class Outcome:
     conditions: Sequence[Observed]
     fields: dict[str, Any] | None = field(default_factory=dict)
     again: float | None = None
+    silent: bool = False
+    """Whether to leave the status as it is: nothing is known that people should hear."""
 
 
 async def write(context: Context, resource: Resource, outcome: Outcome) -> None:
@@ -70,30 +74,48 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
 
 
 async def emit(context: Context, resource: Resource, event_type: str, reason: str, message: str) -> None:
-    """Write an Event about a resource. An Event that cannot be written stops nothing."""
-    kind, now = type(resource).__name__, timestamp(context.now())
-    event = {
+    """Tell an Event about a resource: one that repeats is counted up, one too many left out. None stops anything."""
+    kind, now = type(resource).__name__, context.now()
+    series = context.events.next(Told(resource.metadata.uid, event_type, reason, message), now)
+    if series is None:
+        return
+    try:
+        if series.name is None or not await _count_up(context, resource, series, now):
+            written = await context.kubernetes.create(_event(resource, series, now))
+            series.name = written["metadata"]["name"]
+    except NamespaceTerminating:
+        return
+    except KubernetesError as error:
+        ObjectLogger(kind, *resource.key).warning("event %s not written: %s", reason, error)
+
+
+async def _count_up(context: Context, resource: Resource, series: Series, now: datetime) -> bool:
+    """Count an Event up; return whether it is there still: the API server forgets them after an hour."""
+    patch = {"count": series.count, "lastTimestamp": timestamp(now), "message": series.message}
+    try:
+        await context.kubernetes.merge("Event", resource.metadata.namespace, series.name or "", patch)
+    except NotFound:
+        return False
+    return True
+
+
+def _event(resource: Resource, series: Series, now: datetime) -> dict[str, Any]:
+    return {
         "apiVersion": "v1",
         "kind": "Event",
         "metadata": {"generateName": f"{resource.metadata.name}.", "namespace": resource.metadata.namespace},
         "involvedObject": {
             "apiVersion": API_VERSION,
-            "kind": kind,
+            "kind": type(resource).__name__,
             "namespace": resource.metadata.namespace,
             "name": resource.metadata.name,
             "uid": resource.metadata.uid,
         },
-        "type": event_type,
-        "reason": reason,
-        "message": message[:1024],
+        "type": series.told.type,
+        "reason": series.told.reason,
+        "message": series.message,
         "source": {"component": "livekit-operator"},
-        "firstTimestamp": now,
-        "lastTimestamp": now,
-        "count": 1,
+        "firstTimestamp": timestamp(series.first),
+        "lastTimestamp": timestamp(now),
+        "count": series.count,
     }
-    try:
-        await context.kubernetes.create(event)
-    except NamespaceTerminating:
-        return
-    except KubernetesError as error:
-        ObjectLogger(kind, *resource.key).warning("event %s not written: %s", reason, error)

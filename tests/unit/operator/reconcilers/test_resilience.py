@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from livekit_operator.breaker import FAILURES, FIRST_PAUSE, LONGEST_PAUSE
+from livekit_operator.conditions import parse_timestamp
 from livekit_operator.dispatching import LONELY_SECONDS
-from livekit_operator.errors import KubernetesError, ServerUnreachable
+from livekit_operator.errors import KubernetesError, RoomUnanswered, ServerRefused, ServerUnreachable
 from livekit_operator.resources.meetingroom import NEVER_SECONDS
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, condition
@@ -81,6 +82,67 @@ async def test_a_server_that_lists_and_then_hangs_is_asked_by_one_room_at_a_time
     await world.settle()
     assert {world.ready("MeetingRoom", name) for name in names} == {("True", "Ready")}
     assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
+
+
+async def test_a_room_that_is_being_deleted_says_nothing_of_its_server(world: World) -> None:
+    """LiveKit goes on listing it for some seconds, while no node answers for it."""
+    await room_with_agent(world, tokens=[{"identity": "alice"}])
+    world.livekit.join("support-42", "alice")
+    await world.settle()
+    world.forget()
+    events = world.events()
+    world.livekit.problem = RoomUnanswered("unavailable: no response from servers")
+    for _ in range(10):
+        assert await world.reconcile("MeetingRoom", "support-42") == 1.0, "quietly"
+        world.clock.advance(1)
+    assert (world.written(), world.events()) == ([], events)
+    assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
+    world.livekit.problem = None
+    await world.settle()
+
+    world.livekit.problem = RoomUnanswered("unavailable: no response from servers")
+    await world.reconcile("MeetingRoom", "support-42")
+    world.clock.advance(15)
+    await world.reconcile("MeetingRoom", "support-42")
+    assert world.ready("MeetingRoom", "support-42") == ("False", "RoomUnanswered")
+    assert "livekit-operator.dev/recreate" in world.message("MeetingRoom", "support-42")
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+
+
+async def test_a_room_that_is_on_no_list_and_that_nobody_answers_for_is_gone(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.room())
+    await world.settle()
+    world.livekit.close_room("support-42")
+    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, "support-42")
+    await world.reconcile("LiveKitServer", "voice")
+    world.livekit.problem = RoomUnanswered("unavailable: no response from servers")
+    await world.reconcile("MeetingRoom", "support-42")
+    assert world.kubernetes.peek("MeetingRoom", NAMESPACE, "support-42") is None
+    assert not [event for event in world.events() if event[1] == "RoomNotDeleted"]
+
+
+async def test_events_that_repeat_are_counted_in_one(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.room())
+    await world.settle()
+    world.forget()
+    for _ in range(5):
+        world.livekit.problem = ServerRefused("unauthenticated", "no")
+        world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"spec": {"metadata": f"{world.clock()}"}})
+        await world.reconcile("MeetingRoom", "support-42")
+        assert world.ready("MeetingRoom", "support-42") == ("False", "ServerRefused")
+        world.livekit.problem = None
+        await world.reconcile("MeetingRoom", "support-42")
+        world.clock.advance(60)
+    events = [m for key, m in world.kubernetes.objects.items() if key[0] == "Event"]
+    events = [event for event in events if event["involvedObject"]["kind"] == "MeetingRoom"]
+    assert sorted((event["reason"], event["count"]) for event in events) == [("Ready", 5), ("ServerRefused", 5)]
+    first, last = events[0]["firstTimestamp"], events[0]["lastTimestamp"]
+    assert (parse_timestamp(last) - parse_timestamp(first)).total_seconds() == 240
+    assert [write.what for write in world.kubernetes.writes if write.kind == "Event"].count(
+        "create Event/support-42."
+    ) <= 2
 
 
 async def test_what_leaves_makes_room_under_a_quota(world: World) -> None:
