@@ -1,0 +1,199 @@
+"""A tenant's rooms are made as fast as ever beside another one's server that does whatever it can to the operator."""
+
+import asyncio
+import re
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import aiohttp
+import pytest
+from aiohttp import web
+from livekit import api as livekit_api
+
+from livekit_operator.clients.kubernetes import Manifest
+from livekit_operator.clients.livekit import LiveKit, LiveKitClient
+from livekit_operator.metrics import Metrics
+from livekit_operator.settings import Settings
+from tests.fakes import manifests
+from tests.fakes.livekit import FakeLiveKit
+from tests.fakes.runtime import running
+from tests.fakes.server_load import FakeServerLoads
+from tests.fakes.waiting import eventually_async
+from tests.fakes.worker import FakeWorker
+from tests.integration.api import Api, operator_client
+from tests.integration.conftest import create_namespace, delete_namespace
+from tests.integration.hostile import MODES
+from tests.integration.operated import Confined, Operated
+
+ROOMS = 100
+"""Of the server that misbehaves: each asks it."""
+TIMED = 20
+"""Of the other one, for each figure."""
+# Below this a figure says more of the machine that runs the tests than of the operator: a fair wait has no such bound.
+LEAST_SECONDS = 0.5
+MOST_BYTES = 512 * 1024 * 1024
+
+
+class ConfinedToTwo(Confined):
+    """Sees the namespaces of both."""
+
+    namespaces: frozenset[str] = frozenset()
+
+    def _sees(self, manifest: Manifest) -> bool:
+        return manifest["metadata"].get("namespace") in {None, *self.namespaces}
+
+
+@dataclass
+class Well:
+    """A server as it should be; notes when each room was asked for."""
+
+    made: dict[str, float] = field(default_factory=dict)
+    strangers: list[str] = field(default_factory=list)
+    url: str = ""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        """Answer a server's API."""
+        body, name = await request.read(), request.path.rpartition("/")[2]
+        if name == "ListRooms":
+            rooms = [livekit_api.Room(sid=f"RM_{room}", name=room) for room in self.made]
+            return web.Response(body=livekit_api.ListRoomsResponse(rooms=rooms).SerializeToString())
+        if name == "CreateRoom":
+            room = livekit_api.CreateRoomRequest.FromString(body).name
+            self.made.setdefault(room, time.monotonic())
+            return web.Response(body=livekit_api.Room(sid=f"RM_{room}", name=room).SerializeToString())
+        if request.path.startswith("/stolen"):
+            self.strangers.append(request.path)
+        return web.Response()
+
+
+@dataclass
+class Stage:
+    """Both tenants and their servers, and the operator between them."""
+
+    tenant: Operated
+    mallory: Operated
+    well: Well
+    hostile: str
+    rooms: int = 0
+
+    async def time_rooms(self) -> float:
+        """Return in how many seconds 95 of a hundred of the tenant's rooms are made on its server."""
+        seconds = []
+        for _ in range(TIMED):
+            self.rooms += 1
+            name, began = f"room-{self.rooms}", time.monotonic()
+            await self.tenant.create(manifests.room(name))
+            await eventually_async(self._made(name), f"{name} on its server", seconds=60, pause=0.01)
+            seconds.append(self.well.made[name] - began)
+        return sorted(seconds)[round(0.95 * TIMED) - 1]
+
+    def _made(self, name: str):  # type: ignore[no-untyped-def]
+        async def made() -> bool:
+            return name in self.well.made
+
+        return made
+
+    async def misbehave(self, mode: str, requests: int) -> None:
+        """Have the other server do something else, and wait until it was asked so often."""
+        async with aiohttp.ClientSession() as session:
+            async with session.put(f"{self.hostile}/mode/{mode}"):
+                pass
+
+            async def asked() -> bool:
+                async with session.get(f"{self.hostile}/asked") as response:
+                    return int(await response.json()) >= requests
+
+            await eventually_async(asked, f"{requests} requests in mode {mode}", seconds=90)
+
+
+@asynccontextmanager
+async def hostile_server(elsewhere: str) -> AsyncIterator[str]:
+    """Run the server that misbehaves as a process of its own."""
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "tests.integration.hostile",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdin
+    assert process.stdout
+    process.stdin.write(f"{elsewhere}\n".encode())
+    try:
+        yield f"http://127.0.0.1:{int(await process.stdout.readline())}"
+    finally:
+        process.kill()
+        await process.wait()
+
+
+@pytest.fixture
+async def stage(api: Api, namespace: str) -> AsyncIterator[Stage]:
+    """Return an operator with two namespaces, a server in each."""
+    other = f"{namespace}-mallory"
+    await create_namespace(api, other)
+    well, metrics, worker = Well(), Metrics(), FakeWorker()
+    application = web.Application()
+    application.add_routes([web.post("/{path:.*}", well.answer)])
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    well.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    kubernetes = await operator_client(api.configuration, metrics, None, ConfinedToTwo)
+    assert isinstance(kubernetes, ConfinedToTwo)
+    kubernetes.namespace, kubernetes.namespaces = namespace, frozenset({namespace, other})
+    settings = Settings(agent_image="agent:1", server_poll_seconds=1.0)
+    addresses: set[str] = set()  # of mallory's pods
+    async with hostile_server(f"{well.url}/stolen") as hostile:
+
+        def connect(url: str, key: str, secret: str) -> LiveKit:
+            theirs = other in url or any(address in url for address in addresses)
+            return LiveKitClient(hostile if theirs else well.url, key, secret)
+
+        loads = FakeServerLoads()
+        async with running(kubernetes, worker, connect, settings, metrics, loads) as runtime:
+            tenant = Operated(api, namespace, kubernetes, runtime, FakeLiveKit(), worker, metrics)
+            mallory = replace(tenant, namespace=other, addresses=iter(range(100, 200)))
+            addresses.update(f"192.0.2.{n}" for n in range(100, 200))
+            await tenant.with_server()
+            await mallory.with_server(media={"exposure": "NodePort"})
+            yield Stage(tenant, mallory, well, hostile)
+    await kubernetes.close()
+    await runner.cleanup()
+    await delete_namespace(api, other)
+
+
+def most_bytes() -> int:
+    """Return the most memory that this process had since the last call."""
+    found = re.search(r"VmHWM:\s+(\d+) kB", Path("/proc/self/status").read_text())
+    assert found
+    Path("/proc/self/clear_refs").write_text("5")  # proc(5): the peak begins anew
+    return int(found[1]) * 1024
+
+
+async def test_rooms_of_others_are_made_as_fast_beside_a_server_that_does_its_worst(stage: Stage) -> None:
+    alone = await stage.time_rooms()
+    bound = max(2 * alone, LEAST_SECONDS)
+    await stage.misbehave("rooms-nonsense", 0)
+    for n in range(ROOMS):
+        await stage.mallory.create(manifests.room(f"trap-{n}"))
+    most_bytes()
+    figures: dict[str, tuple[float, int]] = {}
+    for mode in (*(f"rooms-{mode}" for mode in MODES), *MODES):
+        await stage.misbehave(mode, 1)
+        figures[mode] = await stage.time_rooms(), most_bytes()
+    print(f"\np95 alone {alone:.3f} s")
+    for mode, (seconds, size) in figures.items():
+        print(f"{mode:16} p95 {seconds:.3f} s, at most {size >> 20} MiB")
+    assert max(seconds for seconds, _ in figures.values()) <= bound, f"alone {alone:.3f} s: {figures}"
+    assert max(size for _, size in figures.values()) < MOST_BYTES
+    assert not stage.well.strangers, "nobody was led elsewhere"
+    await stage.mallory.reason("MeetingRoom", "trap-0", "ServerUnreachable", seconds=60)
+    shown = str(await stage.mallory.get("LiveKitServer", "voice")) + str(
+        await stage.mallory.get("MeetingRoom", "trap-0")
+    )
+    assert "words\\n" not in shown
+    assert len(shown) < 50_000
