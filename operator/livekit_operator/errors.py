@@ -52,6 +52,10 @@ class ServerTimedOut(ServerUnreachable):
     """The LiveKit server took the request, or let the connection wait, and said nothing in time."""
 
 
+class ServerNonsense(ServerUnreachable):
+    """What answers is no LiveKit server, or none that anybody could use: it talks nonsense, or without end."""
+
+
 class RoomUnanswered(ServerUnreachable):
     """The server answers, but no node of it answers for this room: the room is being closed, or its node is lost."""
 

@@ -7,6 +7,7 @@ prints its port. `PUT /mode/<mode>` changes what it does, `GET /asked` tells how
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from aiohttp import web
 from livekit import api
@@ -63,8 +64,9 @@ class Hostile:
         response = web.StreamResponse()
         response.enable_chunked_encoding()
         await response.prepare(request)
-        async for block in _blocks(mode):
-            await response.write(block)
+        with suppress(ConnectionError):  # the operator has had enough
+            async for block in _blocks(mode):
+                await response.write(block)
         return response
 
 

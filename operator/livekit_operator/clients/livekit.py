@@ -22,7 +22,7 @@ from livekit.protocol.models import ParticipantInfo
 
 from livekit_operator.clients import strangers
 from livekit_operator.clients.wire import Entries
-from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerTimedOut, ServerUnreachable
+from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerTimedOut, ServerUnreachable
 from livekit_operator.outside import MOST_COUNT, said
 from livekit_operator.views import (
     AgentRequest,
@@ -63,6 +63,7 @@ MOST_DISPATCHES = 1_000
 MOST_JOBS = 1_000
 _MAX_LIST_BYTES = 32 * 1024 * 1024
 _MAX_ENTRY_BYTES = 1024 * 1024
+_MAX_ANSWER_BYTES = 512 * 1024
 _MAX_ERROR_BYTES = 16 * 1024
 # Longer than any name a server takes by default (livekit pkg/config/config.go Limit: 256).
 _MAX_NAME = 1024
@@ -239,7 +240,7 @@ class LiveKitClient:
     async def _ask(self, service: str, method: str, request: Message, grants: api.VideoGrants, answer: type[M]) -> M:
         """Return the answer to a request; raises what `_understood` turns into the errors of the Protocol."""
         async with self._asked(service, method, request, grants) as response:
-            return answer.FromString(await strangers.body(response, _MAX_ENTRY_BYTES))
+            return answer.FromString(await strangers.body(response, _MAX_ANSWER_BYTES))
 
     @asynccontextmanager
     async def _asked(
@@ -424,5 +425,4 @@ async def _understood() -> AsyncIterator[None]:
     except (aiohttp.ClientError, OSError) as error:
         raise ServerUnreachable(said(error) or type(error).__name__) from error
     except (DecodeError, ValueError, RecursionError) as error:
-        # What answers is not a LiveKit server, or none that anybody could use.
-        raise ServerUnreachable(f"the answer is not a LiveKit server's: {said(error)}") from error
+        raise ServerNonsense(f"the answer is not a LiveKit server's: {said(error)}") from error

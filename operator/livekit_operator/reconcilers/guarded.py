@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from livekit_operator.breaker import FAILURES, FIRST_PAUSE, SLOW_SECONDS, Breaker
 from livekit_operator.clients.livekit import LiveKit
-from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerTimedOut, ServerUnreachable
+from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerTimedOut, ServerUnreachable
 
 # The listing has its own pace and time: one for a server every few seconds, whoever waits.
 _UNGUARDED = frozenset({"list_rooms", "close"})
@@ -37,7 +37,7 @@ class Guarded:
                 raise _held_back(seconds)
             try:
                 return await self._watched(asked(*arguments))
-            except ServerTimedOut as error:
+            except (ServerTimedOut, ServerNonsense) as error:
                 if not self._breaker.open:
                     raise
                 # In the words that all the others hear: who finds it out is not worth a write.
@@ -55,8 +55,8 @@ class Guarded:
         except (ServerRefused, RoomUnanswered):
             answered = True
             raise
-        except ServerTimedOut:
-            began = -SLOW_SECONDS  # whatever its limit was
+        except (ServerTimedOut, ServerNonsense):
+            began = -SLOW_SECONDS  # whatever its limit was, and however soon the nonsense came
             raise
         finally:
             turned = False
@@ -78,7 +78,7 @@ class Guarded:
 
 def _held_back(seconds: float) -> ServerUnreachable:
     return ServerUnreachable(
-        f"it let {FAILURES} requests in a row run out of time and is asked by one at a time until it answers: "
-        f"see its log, and delete its pod if it hangs",
+        f"{FAILURES} requests in a row ran out of time or were answered with nonsense, so it is asked by one at a time "
+        f"until it answers: see its log, and delete its pod if it hangs",
         retry_after=seconds,
     )

@@ -276,8 +276,9 @@ def _degraded(server: LiveKitServer, observed: Observation) -> Observed:
         return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
     if observed.hangs:
         message = (
-            f"The server lists its rooms but let {FAILURES} requests for them in a row run out of time: they wait, and "
-            f"one at a time finds out whether it answers again. See its log, and delete its pod if it hangs."
+            f"The server lists its rooms, but {FAILURES} requests for them in a row ran out of time or were answered "
+            f"with nonsense: they wait, and one at a time finds out whether it answers again. See its log, and delete "
+            f"its pod if it hangs."
         )
         return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
     if server.spec.redis and server.spec.redis.managed and server.spec.replicas > 1:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from livekit_operator.breaker import FAILURES, Breaker
-from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerTimedOut, ServerUnreachable
+from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerTimedOut, ServerUnreachable
 from livekit_operator.reconcilers import guarded
 from livekit_operator.reconcilers.guarded import Guarded
 from tests.fakes.clock import Clock
@@ -29,9 +29,10 @@ class Asked:
         self.server.problem = None
 
 
-async def test_time_outs_open_it_and_an_answer_closes_it() -> None:
+@pytest.mark.parametrize("error", [ServerTimedOut("no answer in time"), ServerNonsense("it has more than 9 bytes")])
+async def test_time_outs_and_nonsense_open_it_and_an_answer_closes_it(error: ServerUnreachable) -> None:
     asked = Asked()
-    await asked.fail(ServerTimedOut("no answer in time"), FAILURES)
+    await asked.fail(error, FAILURES)
     assert (asked.breaker.open, asked.turns) == (True, 1)
     with pytest.raises(ServerUnreachable, match="delete its pod") as caught:
         await asked.client.list_participants("r")
