@@ -19,6 +19,7 @@ from livekit_operator.errors import Blocked
 from livekit_operator.resources.managed_redis import KEY_PASSWORD, redis_name
 from livekit_operator.resources.metadata import Manifest, secret_variable
 from livekit_operator.resources.server_network import spec_ports, turn_certificate_secret
+from livekit_operator.resources.server_versions import require_known
 
 Section = dict[str, Any]
 
@@ -54,8 +55,9 @@ def build_config(
 
     `redis_address` (`host:port`) is that of a managed Redis.
 
-    Raises Blocked when `extraConfig` says what it must not. Source of names and defaults: pkg/config/config.go of
-    livekit-server, pkg/rtcconfig of mediatransportutil, redis and xtls of protocol.
+    Raises Blocked when `extraConfig` says what it must not, or the server's version is too old for what is asked.
+    Source of names and defaults: pkg/config/config.go of livekit-server, pkg/rtcconfig of mediatransportutil, redis and
+    xtls of protocol.
     """
     spec = server.spec
     forbidden = find_forbidden(spec.extra_config)
@@ -77,7 +79,9 @@ def build_config(
         "logging": _logging(spec.logging),
         "prometheus": _without_nothing({"port": metrics_port(server)}),
     }
-    return _merged(_without_nothing(sections), spec.extra_config)
+    written = _without_nothing(sections)
+    require_known(server, written)
+    return _merged(written, spec.extra_config)
 
 
 def target_load(server: LiveKitServer) -> float:

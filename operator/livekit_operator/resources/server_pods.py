@@ -24,7 +24,7 @@ from livekit_operator.constants import (
 )
 from livekit_operator.containers import container
 from livekit_operator.errors import Blocked
-from livekit_operator.resources import server_config
+from livekit_operator.resources import server_config, server_versions
 from livekit_operator.resources.livekitserver import child_name, is_shared, keys_secret_name
 from livekit_operator.resources.metadata import (
     COMPONENT_SERVER,
@@ -296,7 +296,8 @@ def _config_text(server: LiveKitServer, config: dict[str, Any]) -> str:
     """
     turn = config.get("turn")
     own = not server.spec.media.discover_external_ip
-    if turn and own:
+    # Before that key was known, TURN led to private addresses too.
+    if turn and own and server_versions.knows(server, server_versions.ALLOWED_PEERS):
         allowed = [*turn.get("allow_restricted_peer_cidrs", ()), f"{_OWN_ADDRESS}/{_own_prefix(server)}"]
         config = {**config, "turn": {**turn, "allow_restricted_peer_cidrs": allowed}}
     # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
