@@ -140,9 +140,15 @@ async def test_a_spec_is_refused_by_a_field_or_taken_by_the_server(
         outcomes["refused"] += 1
         return
     server = LiveKitServer.model_validate(answer.body)
-    config = server_config.build_config(
-        server, operator_webhook_url="http://operator.example", redis_address="voice-redis.team.svc:6379"
-    )
+    try:
+        config = server_config.build_config(
+            server, operator_webhook_url="http://operator.example", redis_address="voice-redis.team.svc:6379"
+        )
+    except Blocked as blocked:
+        assert blocked.reason == "VersionTooOld", blocked.message
+        assert "spec.version" in blocked.message
+        outcomes["too old"] += 1
+        return
     environment = {"NODE_IP": server.spec.media.node_ip or EXTERNAL_ADDRESS}
     if server.spec.media.exposure == "NodePort":
         environment["UDP_PORT"] = str(NODE_PORT)
