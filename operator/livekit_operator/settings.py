@@ -26,6 +26,8 @@ class Settings(BaseModel):
     """Root under which LiveKit servers reach this operator's webhooks; None switches webhooks off."""
     provider_base_urls: dict[str, str] = Field(default_factory=dict)
     """Default base URL of each provider, for pools that name none: a gateway, a proxy, a stand-in (JSON object)."""
+    omit_ids: bool = False
+    """Whether pods that ask for no user id get none: a cluster such as OpenShift then chooses it."""
     http_port: int = OPERATOR_HTTP_PORT
     liveness_port: int = OPERATOR_LIVENESS_PORT
     workers: Annotated[int, Field(ge=1, le=1000)] = 64

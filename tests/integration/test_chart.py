@@ -126,6 +126,19 @@ def test_values_of_the_container(values: dict[str, Any], field: str, expected: o
     assert container(values)[field] == expected
 
 
+def test_ids_are_left_to_the_cluster_where_that_is_asked() -> None:
+    def context(values: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = of_kind(render(values), "Deployment")["spec"]["template"]["spec"]["securityContext"]
+        return found
+
+    assert (context({})["runAsUser"], context({})["runAsGroup"]) == (1000, 1000)
+    assert context({"podSecurity": {"omitIds": True}}).keys() == {"runAsNonRoot", "seccompProfile"}
+    variables = {"LIVEKIT_OPERATOR_OMIT_IDS": "true"}
+    env = {v["name"]: v.get("value") for v in container({"podSecurity": {"omitIds": True}})["env"]}
+    assert variables.items() <= env.items()
+    assert not variables.keys() & {v["name"] for v in container({})["env"]}
+
+
 def test_labels_annotations_and_log_level() -> None:
     values = {
         "podLabels": {"team": "voice"},

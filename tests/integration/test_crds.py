@@ -262,6 +262,8 @@ WRONG = [
      "Unsupported value"),
     ("stock agent of another user", POOL, {"spec.agent.runAsUser": 2000}, "spec.agent.runAsUser", "an image of your"),
     ("root", POOL, {"spec.agent": {**OWN_AGENT, "runAsUser": 0}}, "spec.agent.runAsUser", "equal to 1"),
+    ("root for all", POOL, {"spec.podTemplate": {"runAsUser": 0}}, "spec.podTemplate.runAsUser", "equal to 1"),
+    ("root for servers", SERVER, {"spec.podTemplate": {"runAsUser": 0}}, "spec.podTemplate.runAsUser", "equal to 1"),
     *[(f"variable {name}", POOL, {"spec.agent": {**OWN_AGENT, "env": variables(name)}}, "spec.agent.env[0].name",
        "the operator sets this variable itself")
       for name in ("LIVEKIT_URL", "LIVEKIT_API_SECRET", "LIVEKIT_WORKER_TOKEN", "NUM_CPUS", "HOME", "NO_PROXY")],

@@ -38,5 +38,10 @@ class PodTemplate(ApiModel):
     image_pull_secrets: list[LocalObjectRef] = Field(
         default_factory=list, description="Secrets for pulling the image.", max_length=16
     )
+    run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
+        default=None,
+        description="User and group id of every container of the pods, and of those that help: checks, the runner's, "
+        "the managed Redis'. 1000 when left out, or what the cluster chooses where the operator leaves ids out.",
+    )
     volumes: PodParts = Field(default_factory=list, description="Volumes added to each pod, as in a Pod.")
     volume_mounts: PodParts = Field(default_factory=list, description="Mounts added to the container, as in a Pod.")

@@ -233,6 +233,7 @@ async def _inputs_of(context: Context, pool: VoiceAgentPool, access: ServerAcces
         server_url=keys.internal_url,
         secrets_digest=digest([digests, keys.api_key, keys.api_secret], 8),
         key_digest=key_digest(keys.api_key, keys.api_secret),
+        omit_ids=context.settings.omit_ids,
     )
 
 

@@ -36,12 +36,7 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
         passed = context.checked.get(server.key)
         if passed and passed.revision == wanted and check_passed(passed.output):
             return None  # its pod was removed because something beside it went on
-        try:
-            context.children["Pod"].put(await context.kubernetes.create(build_check_pod(server, inputs)))
-        except Conflict:
-            pass  # the one before is still going
-        except KubernetesError as error:
-            raise refusal(error) from error
+        await _start_check(context, server, inputs)
         return _CHECK_RETRY_SECONDS
     pod = found[0]
     ended = "terminated" in (container_status(pod, CONTAINER).get("state") or {})
@@ -80,6 +75,21 @@ async def end_check(context: Context, server: LiveKitServer) -> None:
     for pod in _checks(context, server):
         await children.remove(context, "Pod", pod, grace_seconds=0)
     context.checked.pop(server.key, None)
+
+
+async def _start_check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> None:
+    """Make the pod: a small one, or where that is refused one of a server's size, which the namespace must take."""
+    for small in (True, False):
+        pod = build_check_pod(server, inputs, small=small)
+        try:
+            context.children["Pod"].put(await context.kubernetes.create(pod))
+        except Conflict:
+            return  # the one before is still going
+        except KubernetesError as error:
+            if not (small and error.refused):
+                raise refusal(error, pod) from error
+        else:
+            return
 
 
 def _checks(context: Context, server: LiveKitServer) -> list[Manifest]:

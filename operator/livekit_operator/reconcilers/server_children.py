@@ -20,6 +20,7 @@ from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import managed_redis, server_config, server_network
 from livekit_operator.resources.metadata import COMPONENT_REDIS, COMPONENT_SERVER, digest
+from livekit_operator.resources.pod_refusals import explain_refusal
 from livekit_operator.resources.server_network import SlotPorts
 from livekit_operator.resources.server_pods import ServerInputs, SlotInputs, revision
 
@@ -60,6 +61,7 @@ async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -
         config=config,
         keys_digest=build.keys_digest(keys),
         secrets_digest=digest(values, 8) if values else "",
+        omit_ids=context.settings.omit_ids,
     )
     revision(server, inputs)  # says now what is wrong with overrides, before anything waits for it
     return inputs
@@ -123,14 +125,16 @@ async def ensure_surroundings(
     return Surroundings(signal_service, slot_inputs, problems, slot_problems)
 
 
-def refusal(error: KubernetesError) -> Blocked:
+def refusal(error: KubernetesError, pod: Manifest | None = None) -> Blocked:
     """Return what to say of a request that the API server refuses: a quota, a policy, a port that is taken.
 
+    Of a `pod` the containers are named that were refused.
     Raises the error itself when it is none: the pass is tried again.
     """
     if not error.refused:
         raise error
-    return Blocked("KubernetesRefused", f"The API server refused: {error}.", retry_after=10.0)
+    told = explain_refusal(str(error), pod) if pod else ""
+    return Blocked("KubernetesRefused", f"The API server refused: {error}.{told}", retry_after=10.0)
 
 
 def pods_of(context: Context, server: LiveKitServer, component: str = COMPONENT_SERVER) -> list[Manifest]:
@@ -231,7 +235,10 @@ async def ensure_redis(context: Context, server: LiveKitServer) -> None:
     except (KeyError, TypeError, ValueError):
         password = secrets.token_urlsafe(24)
     await children.ensure(context, server, server_network.build_service_account(server))  # Redis' pod has it too
-    for manifest in managed_redis.build_managed_redis(server, password, context.settings.redis_image):
+    settings = context.settings
+    for manifest in managed_redis.build_managed_redis(
+        server, password, settings.redis_image, omit_ids=settings.omit_ids
+    ):
         await children.ensure(context, server, manifest)
 
 

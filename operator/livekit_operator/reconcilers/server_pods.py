@@ -183,7 +183,7 @@ async def carry_out(
             context.children["Pod"].put(await context.kubernetes.create(pod))
         except KubernetesError as error:
             if not isinstance(error, Conflict):
-                raise refusal(error) from error
+                raise refusal(error, pod) from error
             # Not ours, or ours and not in the cache yet.
             found = await children.find(context, "Pod", server.metadata.namespace, slot_name(server, slot))
             if found is not None and not children.is_owned(server, found):

@@ -31,6 +31,7 @@ from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import pool_versions as versions
+from livekit_operator.resources.pod_refusals import explain_refusal
 from livekit_operator.resources.pool_pods import PodInputs, build_pod, inputs_digest
 from livekit_operator.resources.pool_versions import PoolVersion
 from livekit_operator.resources.server_config import target_load
@@ -251,7 +252,8 @@ async def _apply(
             if not error.refused:
                 raise
             # It names the pod, which is another one at each try.
-            words = f"The API server refused: {str(error).replace(suffix, '…')}."
+            told = explain_refusal(str(error), pod)
+            words = f"The API server refused: {str(error).replace(suffix, '…')}.{told}"
             memory.refusals.tell("Pod", ("KubernetesRefused", words))
             return number
     return len(decided.create)

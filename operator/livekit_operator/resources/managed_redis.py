@@ -45,7 +45,7 @@ def address(namespace: str, server: str) -> str:
     return f"{server}-redis.{namespace}.svc:{PORT}"
 
 
-def build_managed_redis(server: LiveKitServer, password: str, image: str) -> list[Manifest]:
+def build_managed_redis(server: LiveKitServer, password: str, image: str, *, omit_ids: bool = False) -> list[Manifest]:
     """Return everything that makes the managed Redis; nothing when none is asked for.
 
     Its pod has the ServiceAccount of the servers.
@@ -55,7 +55,7 @@ def build_managed_redis(server: LiveKitServer, password: str, image: str) -> lis
     secret = _build_secret(server, password)
     return [
         secret,
-        _build_deployment(server, server.spec.redis.managed.resources.model_dump(exclude_defaults=True), image, secret),
+        _build_deployment(server, image, secret, omit_ids),
         _build_service(server),
         _build_network_policy(server),
     ]
@@ -80,10 +80,12 @@ def _build_secret(server: LiveKitServer, password: str) -> Manifest:
     return opaque_secret(server, COMPONENT_REDIS, redis_name(server), values)
 
 
-def _build_deployment(server: LiveKitServer, resources: dict[str, Any], image: str, secret: Manifest) -> Manifest:
+def _build_deployment(server: LiveKitServer, image: str, secret: Manifest, omit_ids: bool) -> Manifest:
+    managed = server.spec.redis and server.spec.redis.managed
+    resources = managed.resources.model_dump(exclude_defaults=True) if managed else {}
     spec: dict[str, Any] = {
         "serviceAccountName": child_name(server),
-        **unprivileged_pod(),
+        **unprivileged_pod(server.spec.pod_template.run_as_user, omit_ids=omit_ids),
         "containers": [_container(resources, image)],
         "volumes": [
             {

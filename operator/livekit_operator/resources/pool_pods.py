@@ -51,7 +51,9 @@ CONTAINER = "agent"
 RUNNER_CONTAINER = "runner"
 _CONFIG_FOLDER = "/etc/voice-agent"
 _RUNNER_FOLDER = "/opt/livekit-runner"
-_RUNNER_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}}
+# What the container that puts the runner into an image takes of the agent's resources: it has ended before that begins,
+# and so costs nothing beside it, and where a namespace bounds what containers ask for it fits as the agent does.
+_RUNNER_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 # An image of the user's own may load anything before its worker answers.
 _STOCK_START_SECONDS = 60
 _OWN_START_SECONDS = 300
@@ -70,6 +72,8 @@ class PodInputs:
     server_url: str
     secrets_digest: str
     key_digest: str
+    omit_ids: bool = False
+    """Whether the cluster chooses the ids of users and groups."""
 
 
 def inputs_digest(pool: VoiceAgentPool, inputs: PodInputs) -> str:
@@ -90,7 +94,7 @@ def build_pod(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: Po
     }
     metadata, spec = apply_template(
         metadata,
-        _pod_spec(then, version, _environment(then, version, track, inputs)),
+        _pod_spec(then, version, _environment(then, version, track, inputs), omit_ids=inputs.omit_ids),
         then.spec.pod_template,
         container=CONTAINER,
         selector=selector(pool, COMPONENT_AGENT),
@@ -126,14 +130,17 @@ def cpu_count(resources: Resources) -> int:
     return max(1, ceil(float(match[1]) / (1000 if match[2] else 1)))
 
 
-def _pod_spec(pool: VoiceAgentPool, version: PoolVersion, environment: list[dict[str, Any]]) -> dict[str, Any]:
+def _pod_spec(
+    pool: VoiceAgentPool, version: PoolVersion, environment: list[dict[str, Any]], *, omit_ids: bool
+) -> dict[str, Any]:
+    user = pool.spec.agent.run_as_user or pool.spec.pod_template.run_as_user
     lost = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _LOST_NODE_SECONDS}
     config = {"name": version_map_name(pool, version.revision), "items": [{"key": CONFIG_FILE, "path": CONFIG_FILE}]}
     spec = {
         "restartPolicy": "Always",  # a worker that lost its server ends after its retries and must come back
         "terminationGracePeriodSeconds": grace_seconds(pool),
         "serviceAccountName": child_name(pool),
-        **unprivileged_pod(),
+        **unprivileged_pod(user, omit_ids=omit_ids),
         "tolerations": [
             {"key": "node.kubernetes.io/not-ready", **lost},
             {"key": "node.kubernetes.io/unreachable", **lost},
@@ -144,17 +151,23 @@ def _pod_spec(pool: VoiceAgentPool, version: PoolVersion, environment: list[dict
     if not pool.spec.agent.injected:
         return spec
     volumes = [*spec["volumes"], {"name": RUNNER_CONTAINER, "emptyDir": {}}]
-    return {**spec, "initContainers": [_runner_container(version)], "volumes": volumes}
+    return {**spec, "initContainers": [_runner_container(pool, version)], "volumes": volumes}
 
 
-def _runner_container(version: PoolVersion) -> dict[str, Any]:
+def _runner_container(pool: VoiceAgentPool, version: PoolVersion) -> dict[str, Any]:
     """Return the container that puts the runner where the agent's Python finds it."""
+    asked = pool.spec.resources.model_dump(exclude_defaults=True)
+    resources = {
+        kind: kept
+        for kind, amounts in asked.items()
+        if (kept := {name: amount for name, amount in amounts.items() if name in _RUNNER_RESOURCES})
+    }
     return {
         "name": RUNNER_CONTAINER,
         "image": version.template["stockImage"],
         "imagePullPolicy": "IfNotPresent",
         "command": ["python", "-m", "voice_agent.runner.install", _RUNNER_FOLDER],
-        "resources": _RUNNER_RESOURCES,
+        "resources": resources,
         "securityContext": unprivileged_container(),
         "volumeMounts": [{"name": RUNNER_CONTAINER, "mountPath": _RUNNER_FOLDER}],
     }

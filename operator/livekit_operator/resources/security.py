@@ -9,18 +9,18 @@ from typing import Any
 _USER = 1000
 
 
-def unprivileged_pod() -> dict[str, Any]:
-    """Return the part of a pod's spec that keeps it from the API server, from Services' variables and from root."""
+def unprivileged_pod(user: int | None, *, omit_ids: bool) -> dict[str, Any]:
+    """Return the part of a pod's spec that keeps it from the API server, from Services' variables and from root.
+
+    `user` is the id that the resource asks for. With `omit_ids` the cluster chooses one where it asks for none, as
+    OpenShift does out of the namespace's range.
+    """
+    chosen = user or (None if omit_ids else _USER)
+    ids = {"runAsUser": chosen, "runAsGroup": chosen, "fsGroup": chosen} if chosen else {}
     return {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": _USER,
-            "runAsGroup": _USER,
-            "fsGroup": _USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
+        "securityContext": {"runAsNonRoot": True, **ids, "seccompProfile": {"type": "RuntimeDefault"}},
     }
 
 

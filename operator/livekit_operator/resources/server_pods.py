@@ -66,6 +66,8 @@ class ServerInputs:
     config: dict[str, Any]
     keys_digest: str
     secrets_digest: str
+    omit_ids: bool = False
+    """Whether the cluster chooses the ids of users and groups."""
 
 
 @dataclass(frozen=True)
@@ -102,16 +104,18 @@ def build_pod(server: LiveKitServer, inputs: ServerInputs, slot: SlotInputs, *, 
     return pod
 
 
-def build_check_pod(server: LiveKitServer, inputs: ServerInputs) -> Manifest:
+def build_check_pod(server: LiveKitServer, inputs: ServerInputs, *, small: bool = True) -> Manifest:
     """Return a pod that has livekit-server itself read a configuration, and reach Redis, then end.
 
-    It ends well whatever it finds (cmd/server/main.go prints errors and returns): what it printed tells.
+    It ends well whatever it finds (cmd/server/main.go prints errors and returns): what it printed tells. Where a small
+    one is refused it may ask for what a server does.
     """
     spec = _pod_spec(server, inputs, [_field("NODE_IP", "status.podIP")])
     main = container({"spec": spec}, CONTAINER)
     for name in ("ports", "readinessProbe", "livenessProbe", "lifecycle"):
         main.pop(name)
-    main["resources"] = _CHECK_RESOURCES  # beside a server that has taken what its node has
+    if small:
+        main["resources"] = _CHECK_RESOURCES  # beside a server that has taken what its node has
     sentinel = server.spec.redis.sentinel if server.spec.redis else None
     # Subcommands do not see the variable with Sentinel's password (cmd/server/main.go): Redis would refuse them.
     asks_redis = is_shared(server) and not (sentinel and sentinel.password_secret_ref)
@@ -223,7 +227,7 @@ def _pod_spec(server: LiveKitServer, inputs: ServerInputs, slot_environment: lis
         # The other resolver is asked soon when one is lost with its node; 5 s would be longer than callers wait.
         "dnsConfig": {"options": [{"name": "timeout", "value": "1"}, {"name": "attempts", "value": "3"}]},
         "serviceAccountName": child_name(server),
-        **unprivileged_pod(),
+        **unprivileged_pod(server.spec.pod_template.run_as_user, omit_ids=inputs.omit_ids),
         "tolerations": [
             {"key": "node.kubernetes.io/not-ready", **lost},
             {"key": "node.kubernetes.io/unreachable", **lost},

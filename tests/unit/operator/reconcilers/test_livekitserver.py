@@ -475,3 +475,34 @@ async def test_no_key_is_in_anything_but_a_secret(world: World) -> None:
     others = [m for key, m in world.kubernetes.objects.items() if key[0] != "Secret"]
     assert others
     assert secret not in repr(others)
+
+
+LIMIT_RANGE = KubernetesError(
+    403, "Forbidden", 'pods "x" is forbidden: minimum cpu usage per Container is 100m, but request is 50m'
+)
+
+
+async def test_a_check_that_is_too_small_for_its_namespace_is_made_as_a_server_is(world: World) -> None:
+    resources = {"requests": {"cpu": "200m"}}
+    await world.with_server(resources=resources)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"logging": {"level": "debug"}}})
+    world.kubernetes.fail("create", "Pod", LIMIT_RANGE, once=True)
+    await world.reconcile("LiveKitServer", "voice")
+    (check,) = [name for name in world.kubernetes.names("Pod") if "-check-" in name]
+    assert world.get("Pod", check)["spec"]["containers"][0]["resources"] == resources
+    await world.pass_check()
+    await world.settle()
+    world.run_server()
+    await world.settle()
+
+
+async def test_a_refused_server_is_told_with_its_container(world: World) -> None:
+    world.kubernetes.fail("create", "Pod", LIMIT_RANGE)
+    world.kubernetes.put(manifests.server(resources={"requests": {"cpu": "50m"}}))
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "KubernetesRefused")
+    message = world.message("LiveKitServer", "voice")
+    assert "container livekit-server (requests cpu 50m)" in message
+    assert "spec.resources" in message
+    world.kubernetes.heal()
+    await world.settle()

@@ -478,3 +478,17 @@ async def test_a_restarted_operator_finds_everything_as_it_is(world: World) -> N
     await world.round()
     await world.round()
     assert world.written() == []
+
+
+async def test_a_refused_pod_is_told_with_its_container(world: World) -> None:
+    await world.with_server()
+    words = 'pods "x" is forbidden: minimum cpu usage per Container is 1, but request is 500m'
+    world.kubernetes.fail("create", "Pod", KubernetesError(403, "Forbidden", words))
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool())
+    await world.settle()
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "KubernetesRefused")
+    message = world.message("VoiceAgentPool", "front-desk")
+    assert "container agent (requests cpu 500m, requests memory 512Mi)" in message
+    world.kubernetes.heal()
+    await world.settle()

@@ -131,3 +131,16 @@ def test_servers_on_the_host_network_come_from_nodes() -> None:
     spec = built()["NetworkPolicy"]["spec"]
     assert spec["ingress"] == [{"ports": [{"protocol": "TCP", "port": 6379}]}]
     assert spec["egress"] == []
+
+
+@pytest.mark.parametrize(("omit_ids", "ids"), [(False, 1000), (True, None)])
+def test_its_user_may_be_the_clusters_to_choose(omit_ids: bool, ids: int | None) -> None:
+    def context(**spec: Any) -> dict[str, Any]:
+        server = models.server(redis={"managed": {}}, **spec)
+        made = build.build_managed_redis(server, PASSWORD, IMAGE, omit_ids=omit_ids)
+        [deployment] = [manifest for manifest in made if manifest["kind"] == "Deployment"]
+        found: dict[str, Any] = deployment["spec"]["template"]["spec"]["securityContext"]
+        return found
+
+    assert [context().get(name) for name in ("runAsUser", "runAsGroup", "fsGroup")] == [ids] * 3
+    assert context(podTemplate={"runAsUser": 7})["runAsUser"] == 7

@@ -1,6 +1,7 @@
 """Pods of a pool: of the stock agent, and of images of the user's own with and without the runner."""
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -174,6 +175,51 @@ def test_an_images_own_path_comes_behind_the_runner() -> None:
 def test_elsewhere_there_is_no_runner(spec: dict[str, Any]) -> None:
     assert "initContainers" not in built(**spec)["spec"]
     assert "PYTHONPATH" not in values(**spec)
+
+
+@pytest.mark.parametrize(
+    ("resources", "runner"),
+    [
+        ({}, {"requests": {"cpu": "500m", "memory": "512Mi"}}),
+        ({"requests": {}}, {}),
+        (
+            {"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
+            {"requests": {"cpu": "200m", "memory": "256Mi"}, "limits": {"memory": "512Mi"}},
+        ),
+        ({"requests": {"cpu": "1"}, "limits": {"cpu": "1", "nvidia.com/gpu": "1"}},
+         {"requests": {"cpu": "1"}, "limits": {"cpu": "1"}}),
+    ],
+)  # fmt: skip
+def test_the_runner_takes_what_the_agent_takes(resources: dict[str, Any], runner: dict[str, Any]) -> None:
+    spec = {**OWN, **({"resources": resources} if resources else {})}
+    [found] = built(**spec)["spec"]["initContainers"]
+    assert found["resources"] == runner
+
+
+@pytest.mark.parametrize(
+    ("spec", "omit_ids", "ids"),
+    [
+        (OWN, False, 1000),
+        (OWN, True, None),
+        ({**OWN, "podTemplate": {"runAsUser": 1000660001}}, False, 1000660001),
+        ({**OWN, "podTemplate": {"runAsUser": 1000660001}}, True, 1000660001),
+        (own(runAsUser=1000660001), False, 1000660001),
+    ],
+)
+def test_all_of_a_pod_has_one_user_or_the_clusters(spec: dict[str, Any], omit_ids: bool, ids: int | None) -> None:
+    inputs = replace(INPUTS, omit_ids=omit_ids)
+    found = pool_pods.build_pod(models.pool(**spec), version(**spec), "stable", inputs, "abcde")["spec"]
+    context = found["securityContext"]
+    assert [context.get(name) for name in ("runAsUser", "runAsGroup", "fsGroup")] == [ids] * 3
+    assert context["runAsNonRoot"] is True
+    for item in [*found["initContainers"], *found["containers"]]:
+        assert item["securityContext"].get("runAsUser", ids) == ids
+
+
+def test_ids_that_the_cluster_chooses_make_no_other_version() -> None:
+    pool = models.pool(**OWN)
+    digests = {pool_pods.inputs_digest(pool, replace(INPUTS, omit_ids=omit)) for omit in (True, False)}
+    assert len(digests) == 1
 
 
 def test_images_and_commands() -> None:

@@ -283,3 +283,26 @@ def test_a_check_heeds_what_the_user_tells_a_mesh() -> None:
     pod = build_check_pod(models.server(**spec), inputs(spec))
     assert pod["metadata"]["annotations"] == {"linkerd.io/inject": "disabled"}
     assert "app" not in pod["metadata"]["labels"]
+
+
+@pytest.mark.parametrize(
+    ("template", "omit_ids", "ids"),
+    [({}, False, 1000), ({}, True, None), ({"runAsUser": 7}, False, 7), ({"runAsUser": 7}, True, 7)],
+)
+def test_a_server_and_its_check_have_one_user_or_the_clusters(template: Spec, omit_ids: bool, ids: int | None) -> None:
+    spec: Spec = {"podTemplate": template}
+    given = inputs(spec, omit_ids=omit_ids)
+    for pod in (
+        build_pod(models.server(**spec), given, SLOT, serving=True),
+        build_check_pod(models.server(**spec), given),
+    ):
+        context = pod["spec"]["securityContext"]
+        assert [context.get(name) for name in ("runAsUser", "runAsGroup", "fsGroup")] == [ids] * 3
+        assert context["runAsNonRoot"] is True
+
+
+def test_a_check_is_small_or_as_a_server_is() -> None:
+    spec: Spec = {"resources": {"requests": {"cpu": "2"}}}
+    server, given = models.server(**spec), inputs(spec)
+    assert container(build_check_pod(server, given))["resources"]["requests"]["cpu"] == "50m"
+    assert container(build_check_pod(server, given, small=False))["resources"] == {"requests": {"cpu": "2"}}

@@ -143,7 +143,7 @@ def test_newer_servers_are_taken(version: str) -> None:
 
 @pytest.mark.parametrize(("version", "written"), [("v1.11.0", False), ("v1.12.0", True)])
 def test_turn_is_told_of_its_servers_own_address_where_it_refuses_private_ones(version: str, written: bool) -> None:
-    spec = {"version": version, "turn": {}}
+    spec: dict[str, Any] = {"version": version, "turn": {}}
     inputs = ServerInputs("image:1", config(**spec), "k", "s")
     (container,) = build_pod(models.server(**spec), inputs, SlotInputs(0), serving=True)["spec"]["containers"]
     text = next(variable["value"] for variable in container["env"] if variable["name"] == "LIVEKIT_CONFIG")
