@@ -21,6 +21,10 @@ class Blocked(OperatorError):
         self.retry_after = retry_after
 
 
+class CutOff(Blocked):
+    """Clients outside the cluster cannot come in by the URL they are told, whatever the servers do."""
+
+
 class ServerNotAllowed(Blocked):
     """The LiveKitServer does not list the namespace of a resource that refers to it."""
 

@@ -63,6 +63,11 @@ async def test_a_gateway_route_waits_for_the_gateway_api(story: Story) -> None:
     await crds.install_gateway_api(story.platform.target)
     try:
         await condition(story, SERVER, "Degraded", "AsExpected")
+        # What a Gateway's controller would say.
+        await _gateway_says(story, "False", "NotAllowedByListeners", "no listener is for this namespace")
+        message = await story.reason("livekitserver", SERVER, "RouteNotAccepted")
+        assert "Gateway edge: Accepted is False, NotAllowedByListeners: no listener is for this namespace." in message
+        await _gateway_says(story, "True", "Accepted", "")
         await _urls(story, f"wss://{HOST}")
         route = await story.kubectl.get("httproute", SERVICE)
         assert route["spec"]["hostnames"] == [HOST]
@@ -101,6 +106,9 @@ async def test_certificates_are_requested_of_cert_manager(story: Story) -> None:
         await story.kubectl.apply(
             tls_secret(f"{SERVER}-turn-tls", make_authority("of the story"), names=["turn.example.test"])
         )
+        for name in (f"{SERVER}-turn-tls", f"{SERVER}-signal-tls"):
+            well = _said("Ready", "True", "Ready", "Certificate is up to date and has not expired")
+            await _write_status(story, "certificate", name, {"conditions": [well]})
         await story.ready("livekitserver", SERVER)
         made = await story.kubectl.get("ingress", SERVICE)
         assert made["spec"]["tls"] == [{"hosts": [HOST], "secretName": f"{SERVER}-signal-tls"}]
@@ -112,6 +120,30 @@ async def test_certificates_are_requested_of_cert_manager(story: Story) -> None:
 async def _change(story: Story, signal: Manifest) -> None:
     patch = json.dumps({"spec": {"signal": signal}})
     await story.kubectl("patch", "livekitserver", SERVER, "--type", "merge", "--patch", patch)
+
+
+async def _gateway_says(story: Story, accepted: str, reason: str, message: str) -> None:
+    parent = {
+        "parentRef": {"name": "edge", "namespace": "gateways"},
+        "controllerName": "example.test/gateway",
+        "conditions": [_said("Accepted", accepted, reason, message)],
+    }
+    await _write_status(story, "httproute", SERVICE, {"parents": [parent]})
+
+
+def _said(kind: str, status: str, reason: str, message: str) -> Manifest:
+    said = {"type": kind, "status": status, "reason": reason, "message": message}
+    return {**said, "lastTransitionTime": "2026-01-01T00:00:00Z"}
+
+
+async def _write_status(story: Story, kind: str, name: str, status: Manifest) -> None:
+    await until(f"{kind} {name}", lambda: _there(story, kind, name), seconds=30)
+    patch = json.dumps({"status": status})
+    await story.kubectl("patch", kind, name, "--subresource", "status", "--type", "merge", "--patch", patch)
+
+
+async def _there(story: Story, kind: str, name: str) -> bool:
+    return name in [found["metadata"]["name"] for found in await story.kubectl.find(kind)]
 
 
 async def _urls(story: Story, external: str) -> None:

@@ -86,6 +86,7 @@ RESOURCES: Mapping[str, ApiResource] = {
         ApiResource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy"),
         ApiResource("networking.k8s.io/v1", "ingresses", "Ingress"),
         ApiResource("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute"),
+        ApiResource("gateway.networking.k8s.io/v1", "gateways", "Gateway"),
         ApiResource("cert-manager.io/v1", "certificates", "Certificate"),
         *(ApiResource(API_VERSION, kind.plural, kind.kind) for kind in KINDS),
     )

@@ -313,6 +313,8 @@ class Context:
     """LiveKitServers that lost one of their servers, and whose rooms could not be listed since."""
     pruned: dict[Key, tuple[str, int]] = field(default_factory=dict)
     """LiveKitServer -> its uid and the generation for which objects of optional kinds were last looked for."""
+    gateways: dict[Key, tuple[datetime, Blocked | None]] = field(default_factory=dict)
+    """LiveKitServer -> when its Gateways were last looked at, and what was wrong with them."""
     server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)
     """LiveKitServer -> pod uid -> what was seen of it before."""
 

@@ -20,7 +20,7 @@ from livekit_operator.constants import (
     SERVER_FINALIZER,
 )
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked, KubernetesError, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, CutOff, KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.outside import MOST_COUNT
 from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
@@ -41,12 +41,14 @@ from livekit_operator.reconcilers.server_redis import find_sharing
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import server_config, server_network
+from livekit_operator.resources.foreign_status import CERTIFICATE_MISSING
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.resources.metadata import COMPONENT_SERVER, selector
 from livekit_operator.resources.server_pods import ServerInputs
 from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, one_to_ask, plan
 from livekit_operator.views import RoomView
 
+_WHY_A_SECRET_IS_MISSING = ("CertManagerMissing", CERTIFICATE_MISSING)
 # Reasons that say only that something is on its way.
 _ON_ITS_WAY = ("Progressing",)
 # What a server that runs can go on with, but no other one may be started beside.
@@ -237,6 +239,8 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
     if observed.external_url is None:
         return Observed.not_ready("Progressing", "Waiting for an address that clients can use.")
+    if cut := next((problem for problem in observed.problems if isinstance(problem, CutOff)), None):
+        return Observed.not_ready(cut.reason, cut.message)
     return Observed.ready(f"The server answers at {observed.external_url}.")
 
 
@@ -296,8 +300,8 @@ def _first_problem(observed: Observation) -> Blocked | None:
     slots = [observed.surroundings.slot_problems[slot] for slot in sorted(observed.surroundings.slot_problems)]
     found = [*observed.problems, *troubles, *slots]
     wrong = [blocked for blocked in found if blocked.reason not in _ON_ITS_WAY]
-    # The Secrets that cert-manager would write are missing only because it is.
-    return min(wrong, key=lambda blocked: blocked.reason != "CertManagerMissing", default=None)
+    # The Secrets that cert-manager would write are missing only because it is, or does not write them.
+    return min(wrong, key=lambda blocked: blocked.reason not in _WHY_A_SECRET_IS_MISSING, default=None)
 
 
 def _shown_rooms(item: Server) -> str:
@@ -471,6 +475,7 @@ async def _forget(context: Context, key: Key) -> None:
     context.bereaved.discard(key)
     context.pruned.pop(key, None)
     context.checked.pop(key, None)
+    context.gateways.pop(key, None)
 
 
 async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> ServerAccess:

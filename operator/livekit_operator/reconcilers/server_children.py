@@ -12,11 +12,12 @@ from typing import Any
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, NotFound
+from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
 from livekit_operator.reconcilers.secrets import read_value
+from livekit_operator.reconcilers.server_routes import told_by_its_controller
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import managed_redis, server_config, server_network
 from livekit_operator.resources.metadata import COMPONENT_REDIS, COMPONENT_SERVER, digest
@@ -90,7 +91,10 @@ async def ensure_surroundings(
                 raise
             reason, field, project = _MISSING[manifest["kind"]]
             message = f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have."
-            problems.append(Blocked(reason, message, retry_after=30.0))
+            # Nothing else leads clients here, unless the user does.
+            cut = manifest["metadata"]["name"] != server_network.turn_certificate_name(server)
+            kind = CutOff if cut and not server.spec.signal.external_url else Blocked
+            problems.append(kind(reason, message, retry_after=30.0))
         except KubernetesError as error:
             problems.append(refusal(error))
         return None
@@ -106,7 +110,7 @@ async def ensure_surroundings(
         server_network.build_turn_service(server),
         *server_network.build_certificates(server),
     ):
-        await ensure(manifest)
+        problems += await told_by_its_controller(context, server, await ensure(manifest))
     slot_inputs: dict[int, SlotInputs] = {}
     slot_problems: dict[int, Blocked] = {}
     kept: set[int] = set()

@@ -27,6 +27,7 @@ async def settled(world: World) -> None:
     for _ in range(8):
         await world.settle()
         world.give_node_ports()
+        world.take_routes()
         for pod in world.server_pods(leaving=True):
             world.kubernetes.vanish("Pod", NAMESPACE, pod["metadata"]["name"])
         for pod in world.server_pods():
@@ -329,10 +330,11 @@ async def test_kinds_of_other_projects(world: World, kind: str, name: str, spec:
     world.kubernetes.missing_kinds.add(kind)
     await started(world, signal=spec)
     assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", reason)
-    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    assert world.ready("LiveKitServer", "voice") == ("False", reason), "its URL leads nowhere"
     world.kubernetes.missing_kinds.clear()
     await settled(world)
     assert world.get(kind, name)
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
     assert await world.writes_of_another_round() == []
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"signal": {"gateway": None, "ingress": None}}})
     await settled(world)
@@ -477,3 +479,57 @@ async def test_keys_changed_by_hand_are_put_back(world: World) -> None:
     world.kubernetes.edit("Secret", NAMESPACE, "voice-livekit-keys", {"data": spoiled})
     await world.settle()
     assert decoded(world.get("Secret", "voice-livekit-keys")) == before
+
+
+async def test_a_route_that_its_gateway_refuses_is_said_in_its_words(world: World) -> None:
+    gateway = {"parentRefs": [{"name": "public", "namespace": "edge"}], "host": "voice.example.com"}
+    await started(world, signal={"gateway": gateway})
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    refused = {"type": "Accepted", "status": "False", "reason": "NotAllowedByListeners", "message": "not from team"}
+    parents = [{"parentRef": {"name": "public"}, "conditions": [refused]}]
+    world.kubernetes.edit("HTTPRoute", NAMESPACE, "voice-livekit", {"parents": parents}, status=True)
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "RouteNotAccepted")
+    assert "Gateway public: Accepted is False, NotAllowedByListeners: not from team." in world.message(
+        "LiveKitServer", "voice"
+    )
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "RouteNotAccepted")
+    world.take_routes()
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+
+
+async def test_a_gateway_that_does_not_listen_is_said(world: World) -> None:
+    programmed = {"type": "Programmed", "status": "False", "reason": "AddressNotAssigned", "message": "none is left"}
+    metadata = {"name": "public", "namespace": "edge", "generation": 1}
+    world.kubernetes.put({"kind": "Gateway", "metadata": metadata, "status": {"conditions": [programmed]}})
+    await started(world, signal={"gateway": {"parentRefs": [{"name": "public", "namespace": "edge"}], "host": "a.b"}})
+    assert world.ready("LiveKitServer", "voice") == ("False", "RouteNotAccepted")
+    assert "Gateway public: Programmed is False, AddressNotAssigned: none is left." in world.message(
+        "LiveKitServer", "voice"
+    )
+    well = {"conditions": [{**programmed, "status": "True"}]}
+    world.kubernetes.edit("Gateway", "edge", "public", well, status=True)
+    world.forget()
+    for _ in range(4):
+        await world.reconcile("LiveKitServer", "voice")
+    assert "get Gateway/public" not in world.kubernetes.reads, "it is looked at now and then"
+    world.clock.advance(30)
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+
+
+async def test_a_certificate_that_its_authority_denies_is_said(world: World) -> None:
+    await started(world, signal={"ingress": {"host": "a.b", "tls": {"issuerRef": {"name": "i"}}}})
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    denied = [
+        {"type": "Ready", "status": "False", "reason": "Expired", "message": "it has expired"},
+        {"type": "Issuing", "status": "False", "reason": "Failed", "message": "urn:ietf:params:acme:error:caa"},
+    ]
+    world.kubernetes.edit("Certificate", NAMESPACE, "voice-signal-tls", {"conditions": denied}, status=True)
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("False", "CertificateNotReady")
+    assert "acme:error:caa" in world.message("LiveKitServer", "voice")
+    world.take_routes()
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")

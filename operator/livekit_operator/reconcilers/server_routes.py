@@ -1,0 +1,48 @@
+"""Whether clients can come in by what was made for them: other projects' controllers have the last word."""
+
+from datetime import timedelta
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.context import Context
+from livekit_operator.resources.foreign_status import certificate_problem, gateway_problem, route_problem
+
+# Gateways are others' and seldom change.
+_GATEWAYS_LOOKED_AT_EVERY = timedelta(seconds=30)
+_MOST_GATEWAYS = 4
+
+
+async def told_by_its_controller(context: Context, server: LiveKitServer, manifest: Manifest | None) -> list[Blocked]:
+    """Return what is wrong with an object of another project's kind, as it was just read; nothing of other kinds."""
+    if manifest is None:
+        return []
+    if manifest["kind"] == "Certificate":
+        found = certificate_problem(server, manifest, context.now())
+    elif manifest["kind"] == "HTTPRoute":
+        found = route_problem(server, manifest, context.now()) or await _gateways(context, server)
+    else:
+        return []
+    return [found] if found else []
+
+
+async def _gateways(context: Context, server: LiveKitServer) -> Blocked | None:
+    """Return what is wrong with the Gateways that have taken the route, as they were seen lately."""
+    seen = context.gateways.get(server.key)
+    if seen is not None and context.now() - seen[0] < _GATEWAYS_LOOKED_AT_EVERY:
+        return seen[1]
+    gateway = server.spec.signal.gateway
+    found = []
+    for ref in gateway.parent_refs[:_MOST_GATEWAYS] if gateway else ():
+        try:
+            manifest = await children.find(context, "Gateway", ref.namespace or server.metadata.namespace, ref.name)
+        except KubernetesError as error:
+            if not error.refused:
+                raise
+            continue  # not for us to read
+        if manifest is not None:
+            found.append(manifest)
+    problem = gateway_problem(server, found)
+    context.gateways[server.key] = context.now(), problem
+    return problem
