@@ -7,7 +7,7 @@ controllers do (`put`, `edit`, `vanish`) is not recorded as a write.
 
 import asyncio
 import copy
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -243,6 +243,13 @@ class FakeKubernetes:
         self.reads.append(f"log {pod}/{container}{' of before' if previous else ''}")
         self._find("Pod", namespace, pod)
         return self.logs.get(pod, "")
+
+    async def warnings(self, namespace: str, uid: str) -> Sequence[Manifest]:
+        """Return the Warnings about an object."""
+        self._begin("list", "Event")
+        self.reads.append(f"list Event of {uid}")
+        found = [m for key, m in self.objects.items() if key[:2] == ("Event", namespace) and m["type"] == "Warning"]
+        return copy.deepcopy([event for event in found if event["involvedObject"].get("uid") == uid])
 
     # Inside.
 

@@ -137,8 +137,9 @@ MAY = [
     ("patch", GROUP, "voiceagentpools", "status"),
     ("patch", GROUP, "meetingrooms", "status"),
     ("update", GROUP, "livekitservers", "finalizers"),
-    ("create", "", "events", ""),
-    ("patch", "", "events", ""),
+    # What a Gateway's controller says of it, and what the kubelet says of a pod that does not start.
+    ("get", "gateway.networking.k8s.io", "gateways", ""),
+    *[(verb, "", "events", "") for verb in ("create", "patch", "list")],
 ]
 MUST_NOT = [
     *[(verb, GROUP, "meetingrooms", "") for verb in ("create", "update", "deletecollection")],
@@ -156,13 +157,13 @@ MUST_NOT = [
     ("deletecollection", "", "services", ""),
     *[(verb, "", "nodes", "") for verb in ("get", "patch", "delete")],
     ("get", "", "nodes", "proxy"),
-    ("get", "gateway.networking.k8s.io", "gateways", ""),
+    *[(verb, "gateway.networking.k8s.io", "gateways", "") for verb in ("list", "watch", "create", "patch", "delete")],
     ("create", "cert-manager.io", "issuers", ""),
     *[(verb, "", "namespaces", "") for verb in ("create", "delete", "patch")],
     ("impersonate", "", "serviceaccounts", ""),
     ("create", "", "serviceaccounts", "token"),
     ("list", "", "persistentvolumes", ""),
-    ("list", "", "events", ""),
+    *[(verb, "", "events", "") for verb in ("watch", "update", "delete", "deletecollection")],
     *[(verb, "rbac.authorization.k8s.io", "roles", "") for verb in ("list", "create", "bind", "escalate")],
     *[(verb, "rbac.authorization.k8s.io", "clusterroles", "") for verb in ("list", "create", "bind", "escalate")],
     *[(verb, "rbac.authorization.k8s.io", "clusterrolebindings", "") for verb in ("create", "patch")],

@@ -38,6 +38,7 @@ Manifest = dict[str, Any]
 logger = logging.getLogger(__name__)
 
 _MAX_LOG_BYTES = 4096
+_MAX_EVENTS = 50
 # Objects of a page; fewer where a page would be longer than this many bytes.
 _PAGE = 500
 _MOST_PAGE_BYTES = 16 * 2**20
@@ -162,6 +163,10 @@ class Kubernetes(Protocol):
 
     async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
         """Return the last lines of a container's output, or of the one that ran before it; at most 4 KiB."""
+        ...
+
+    async def warnings(self, namespace: str, uid: str) -> Sequence[Manifest]:
+        """Return the Events of type Warning about an object, fifty at most, in no order."""
         ...
 
 
@@ -308,6 +313,14 @@ class KubernetesClient:
                 return (await response.content.read(_MAX_LOG_BYTES)).decode(errors="replace")
         except (aiohttp.ClientError, TimeoutError) as error:
             raise KubernetesError(0, type(error).__name__, f"log of {pod}: {error}") from error
+
+    async def warnings(self, namespace: str, uid: str) -> Sequence[Manifest]:
+        """Return the Events of type Warning about an object, fifty at most, in no order."""
+        resource = RESOURCES["Event"]
+        query = {"fieldSelector": f"involvedObject.uid={uid},type=Warning", "limit": str(_MAX_EVENTS)}
+        page = await self._json("GET", resource, f"{resource.path(namespace)}?{urlencode(query)}")
+        found: Sequence[Manifest] = page.get("items") or ()
+        return found
 
     async def _page(self, resource: ApiResource, query: Mapping[str, str]) -> tuple[list[Manifest], Manifest]:
         """Return the items and the metadata of one page; raises _PageTooLong, WatchExpired."""

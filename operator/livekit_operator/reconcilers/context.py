@@ -238,6 +238,14 @@ class Checked:
     output: str
 
 
+@dataclass(frozen=True)
+class HangingPod:
+    """What the kubelet said, when it was asked last, of a pod whose containers do not start; None for nothing."""
+
+    asked: datetime
+    words: str | None
+
+
 def node_facts(node: Manifest) -> Manifest:
     """Return the little of a Node that counts here; whole ones list every image they hold."""
     metadata = {key: node["metadata"].get(key) for key in ("name", "uid", "resourceVersion", "labels")}
@@ -315,6 +323,8 @@ class Context:
     """LiveKitServer -> its uid and the generation for which objects of optional kinds were last looked for."""
     gateways: dict[Key, tuple[datetime, Blocked | None]] = field(default_factory=dict)
     """LiveKitServer -> when its Gateways were last looked at, and what was wrong with them."""
+    hanging: dict[str, HangingPod] = field(default_factory=dict)
+    """uid of a pod that does not start -> what the kubelet says of it."""
     server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)
     """LiveKitServer -> pod uid -> what was seen of it before."""
 

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
@@ -12,6 +12,7 @@ from livekit_operator.containers import container, container_status, other_statu
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.pool_memory import PoolMemory, SeenPod
 from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.hanging_pods import why_it_hangs
 from livekit_operator.resources.pool_pods import CONTAINER
 from livekit_operator.rollout import STABLE, PodView
 from livekit_operator.views import ProviderError, WorkerStatus
@@ -112,6 +113,14 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
         _observed(manifest, seen[manifest["metadata"]["uid"]].status, answer is not None, emptied)
         for manifest, answer in zip(manifests, answers, strict=True)
     ]
+    hangs = await why_it_hangs(context, [pod.manifest for pod in pods if pod.trouble is None])
+    if hangs is not None:
+        name, words = hangs
+        # Told, and no more than that: a volume may yet come, so it is no failure of the version's.
+        pods = [
+            replace(pod, trouble=f"Pod {name} does not start: {words}") if pod.view.name == name else pod
+            for pod in pods
+        ]
     return Observation(pods, frozenset(lost))
 
 

@@ -10,8 +10,9 @@ from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, Conflict, KubernetesError
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Checked, Context
+from livekit_operator.reconcilers.hanging_pods import why_it_hangs
 from livekit_operator.reconcilers.server_children import pods_of, refusal
-from livekit_operator.reconcilers.server_pod_troubles import explain, last_line, start_trouble
+from livekit_operator.reconcilers.server_pod_troubles import explain, hanging_trouble, last_line, start_trouble
 from livekit_operator.resources.metadata import COMPONENT_SERVER_CHECK
 from livekit_operator.resources.server_pods import CONTAINER, ServerInputs, build_check_pod, check_passed, revision
 
@@ -44,6 +45,8 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     if not ended and not finished:
         if trouble := start_trouble(pod):
             raise trouble
+        if hangs := await why_it_hangs(context, [pod]):
+            raise hanging_trouble(*hangs)
         return _CHECK_RETRY_SECONDS
     known = context.checked.get(server.key)
     if known is None or known.pod != pod["metadata"]["uid"]:

@@ -33,6 +33,11 @@ def has_ended(pod: Manifest) -> bool:
     return (own.get("restartCount") or 0) > 0 or "terminated" in (own.get("state") or {})
 
 
+def hanging_trouble(name: str, words: str) -> Blocked:
+    """Return what to say of a pod whose containers do not start, in the words of `hanging_pods`."""
+    return Blocked("PodNotStarting", f"Pod {name} does not start: {words}")
+
+
 def _container_trouble(which: str, reason: str, message: str) -> Blocked:
     if reason == "CrashLoopBackOff":
         return Blocked("PodFailing", f"{which} ends again and again: see its log.")

@@ -3,7 +3,7 @@
 import asyncio
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -24,9 +24,10 @@ from livekit_operator.key_rotation import ApiKey
 from livekit_operator.outside import MOST_COUNT, said
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, PodMemory
+from livekit_operator.reconcilers.hanging_pods import why_it_hangs
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.server_children import known_slot_inputs, pods_of, refusal
-from livekit_operator.reconcilers.server_pod_troubles import has_ended, last_words, start_trouble
+from livekit_operator.reconcilers.server_pod_troubles import hanging_trouble, has_ended, last_words, start_trouble
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources.server_network import slot_name
 from livekit_operator.resources.server_pods import (
@@ -134,7 +135,14 @@ async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | N
         lost = lost or (bool(memory.container) and run != memory.container)
         lost = lost or (item.view.unreachable and item.view.serving)
         memory.container, memory.leaving = run, item.view.leaving
-    return Look(servers, lost)
+    hangs = await why_it_hangs(context, [item.pod for item in servers if item.trouble is None])
+    return Look([_told(item, hangs) for item in servers], lost)
+
+
+def _told(item: Server, hangs: tuple[str, str] | None) -> Server:
+    if hangs is None or hangs[0] != item.view.name:
+        return item
+    return replace(item, trouble=hanging_trouble(*hangs))
 
 
 async def forget(context: Context, key: Key) -> None:
