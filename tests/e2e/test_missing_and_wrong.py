@@ -5,6 +5,7 @@ import base64
 import pytest
 
 from tests.e2e.conftest import Story
+from tests.e2e.servers import node_ports, server
 from tests.harness.install import TEST_KEYS, provider_secret
 from tests.harness.resources import POOL, ROOM, SERVER, quickstart, room
 
@@ -13,10 +14,10 @@ HEALING_SECONDS = 10
 
 @pytest.mark.timeout(240)
 async def test_a_missing_server_and_a_missing_pool_are_named(story: Story) -> None:
-    server, pool, meeting = quickstart()
+    voice, pool, meeting = quickstart()
     await story.kubectl.apply(meeting)
     assert SERVER in await story.reason("meetingroom", ROOM, "ServerNotFound")
-    await story.kubectl.apply(server)
+    await story.kubectl.apply(voice)
     assert POOL in await story.reason("meetingroom", ROOM, "PoolNotFound")
     await story.kubectl.apply(pool)
     await story.ready("meetingroom", ROOM)
@@ -24,9 +25,9 @@ async def test_a_missing_server_and_a_missing_pool_are_named(story: Story) -> No
 
 @pytest.mark.timeout(240)
 async def test_a_missing_provider_secret_is_named(story: Story) -> None:
-    server, pool, _ = quickstart()
+    voice, pool, _ = quickstart()
     await story.kubectl("delete", "secret", "providers")
-    await story.kubectl.apply(server, pool)
+    await story.kubectl.apply(voice, pool)
     message = await story.reason("voiceagentpool", POOL, "SecretNotFound")
     assert "providers" in message
     await story.kubectl.apply(provider_secret({"openai": TEST_KEYS["openai"]}))
@@ -37,10 +38,30 @@ async def test_a_missing_provider_secret_is_named(story: Story) -> None:
 
 
 @pytest.mark.timeout(240)
+async def test_a_volume_that_cannot_be_mounted_is_named(story: Story) -> None:
+    voice, pool, _ = quickstart()
+    volumes = {
+        "volumes": [{"name": "models", "secret": {"secretName": "models"}}],
+        "volumeMounts": [{"name": "models", "mountPath": "/models"}],
+    }
+    pool["spec"]["podTemplate"] = volumes
+    await story.kubectl.apply(voice, server("another", **node_ports(podTemplate=volumes)), pool)
+    for kind, name, reason in (("voiceagentpool", POOL, "PodsFailing"), ("livekitserver", "another", "PodNotStarting")):
+        message = await story.reason(kind, name, reason)
+        assert "FailedMount" in message
+        assert 'secret "models" not found' in message
+    metadata = {"name": "models"}
+    await story.kubectl.apply({"apiVersion": "v1", "kind": "Secret", "metadata": metadata, "stringData": {"a": "b"}})
+    # The kubelet tries again ever more seldom.
+    await story.ready("voiceagentpool", POOL)
+    await story.ready("livekitserver", "another")
+
+
+@pytest.mark.timeout(240)
 async def test_a_refused_provider_key_is_visible_and_heals(story: Story) -> None:
-    server, pool, meeting = quickstart()
+    voice, pool, meeting = quickstart()
     await story.kubectl.apply(provider_secret({**TEST_KEYS, "openai": "wrong-key"}))
-    await story.kubectl.apply(server, pool, meeting)
+    await story.kubectl.apply(voice, pool, meeting)
     message = await story.reason("voiceagentpool", POOL, "ProviderRejected", seconds=90)
     assert "openai" in message
     assert "401" in message
@@ -53,10 +74,10 @@ async def test_a_refused_provider_key_is_visible_and_heals(story: Story) -> None
 
 @pytest.mark.timeout(240)
 async def test_a_foreign_secret_is_left_alone(story: Story) -> None:
-    server, _, _ = quickstart()
+    voice, _, _ = quickstart()
     mine = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "lobby-alice"}, "stringData": {"mine": "yes"}}
     await story.kubectl.apply(mine)
-    await story.kubectl.apply(server, room("lobby", "alice"))
+    await story.kubectl.apply(voice, room("lobby", "alice"))
     assert "lobby-alice" in await story.reason("meetingroom", "lobby", "NotOwned")
     secret = await story.kubectl.get("secret", "lobby-alice")
     assert secret["data"] == {"mine": base64.b64encode(b"yes").decode()}
