@@ -237,10 +237,13 @@ class FakeKubernetes:
         if current is not None and uid in (None, current["metadata"]["uid"]):
             self._delete(current, grace_seconds)
 
-    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+    async def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, since_seconds: int | None = None
+    ) -> str:
         """Return what tests let a pod say."""
         self._begin("log", "Pod")
-        self.reads.append(f"log {pod}/{container}{' of before' if previous else ''}")
+        since = f" of {since_seconds} s" if since_seconds else ""
+        self.reads.append(f"log {pod}/{container}{' of before' if previous else ''}{since}")
         self._find("Pod", namespace, pod)
         return self.logs.get(pod, "")
 

@@ -85,9 +85,15 @@ class Confined(KubernetesClient):
         self.writes.append(f"delete {kind}/{name}")
         await super().delete(kind, namespace, name, uid, grace_seconds)
 
-    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+    async def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, since_seconds: int | None = None
+    ) -> str:
         """Return what livekit-server prints when it takes a configuration: no kubelet runs the pod."""
-        return "TCP Ports" if (namespace, container, previous) == (self.namespace, CONTAINER, False) else pod
+        return (
+            "TCP Ports"
+            if (namespace, container, previous, since_seconds) == (self.namespace, CONTAINER, False, None)
+            else pod
+        )
 
 
 @dataclass

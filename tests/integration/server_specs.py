@@ -73,6 +73,9 @@ def _media() -> Strategy:
         "iceLite": st.booleans(),
         "allowTcpFallback": st.booleans(),
         "nodeIp": st.sampled_from(["1.2.3.4", "::1"]),
+        "turnServers": st.just(
+            [{"host": "t.example.com", "port": 3478, "protocol": "tls", "credentialsSecretRef": {"name": "turn"}}]
+        ),
     }
     host = {
         "udp": udp,
@@ -91,8 +94,15 @@ def _media() -> Strategy:
         st.fixed_dictionaries({"discoverExternalIp": st.just(True)}, optional=discovered),
         st.fixed_dictionaries({"exposure": st.just("NodePort")}, optional={**common, "nodePorts": port_ranges()}),
         st.fixed_dictionaries(
+            {"exposure": st.just("NodePort"), "discoverExternalIp": st.just(True)},
+            optional={"nodePorts": port_ranges(), "advertiseInternalIp": st.booleans()},
+        ),
+        st.fixed_dictionaries(
             {"exposure": st.just("LoadBalancer")},
             optional={**common, "udp": st.builds(lambda found: {"muxPorts": found}, small), "tcpPort": ports()},
+        ),
+        st.fixed_dictionaries(
+            {"exposure": st.just("LoadBalancer"), "loadBalancer": st.just({"iceTcp": False})}, optional=common
         ),
     )
 

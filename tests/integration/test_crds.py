@@ -94,8 +94,16 @@ WRONG = [
         "start": 1, "end": 17}}}}, "spec.media.udp", "at most 16 muxPorts"),
     ("address found and given", SERVER, {"spec.media": {"discoverExternalIp": True, "nodeIp": "192.0.2.1"}},
      "spec.media.nodeIp", "at most one of"),
-    ("address found for a node port", SERVER, {"spec.media": {"discoverExternalIp": True, "exposure": "NodePort"}},
-     "spec.media.discoverExternalIp", "is for HostNetwork"),
+    ("address found for a balancer", SERVER, {"spec.media": {"discoverExternalIp": True, "exposure": "LoadBalancer"}},
+     "spec.media.discoverExternalIp", "a load balancer's address is known"),
+    ("a port for no ICE over TCP", SERVER,
+     {"spec.media": {"exposure": "LoadBalancer", "tcpPort": 7881, "loadBalancer": {"iceTcp": False}}},
+     "spec.media.tcpPort", "is for loadBalancer.iceTcp"),
+    ("another's TURN without a login", SERVER, {"spec.media": {"turnServers": [{"host": "t.example.com", "port": 1}]}},
+     "spec.media.turnServers[0].credentialsSecretRef", "Required"),
+    ("another's TURN by a URL", SERVER,
+     {"spec.media": {"turnServers": [{"host": "turn:t", "port": 1, "credentialsSecretRef": {"name": "t"}}]}},
+     "spec.media.turnServers[0].host", "should match"),
     ("address found, and one port", SERVER,
      {"spec.media": {"discoverExternalIp": True, "udp": {"portRange": {"start": 9, "end": 9}}}},
      "spec.media.udp", "more than one port"),
@@ -148,8 +156,6 @@ WRONG = [
      "must differ"),
     ("metrics on TURN's port", SERVER, {"spec.prometheus": {"port": 5349}, "spec.turn": TURN_TLS},
      "spec.prometheus.port", "must differ"),
-    ("metrics that redis brings", SERVER, {"spec.redis": {"managed": {}}, "spec.media.tcpPort": 6789},
-     "spec.prometheus.port", "with redis 6789 when left out"),
     ("signalling among node ports", SERVER, {"spec.signal.port": 30000, "spec.media": NODE_PORTS},
      "spec.media.nodePorts", "must not contain the ports of signalling"),
     ("metrics among node ports", SERVER, {"spec.prometheus": {"port": 30005}, "spec.media": NODE_PORTS},
@@ -416,6 +422,24 @@ async def test_a_right_manifest_is_accepted(api: Api, namespace: str, manifest: 
             {"spec.signal.port": 6789, "spec.redis": {"address": "r:6379"}, "spec.prometheus": {"port": 9000}},
             id="metrics elsewhere",
         ),
+        pytest.param(
+            SERVER, {"spec.redis": {"managed": {}}, "spec.media.tcpPort": 6789}, id="metrics that nobody asked for"
+        ),
+        pytest.param(
+            SERVER,
+            {"spec.media": {"exposure": "NodePort", "discoverExternalIp": True, "advertiseInternalIp": True}},
+            id="addresses of nodes found",
+        ),
+        pytest.param(
+            SERVER,
+            {
+                "spec.media": {
+                    "turnServers": [{"host": "203.0.113.60", "port": 3478, "credentialsSecretRef": {"name": "turn"}}]
+                }
+            },
+            id="another's TURN",
+        ),
+        pytest.param(SERVER, {"spec.signal.service": {"type": "LoadBalancer", "port": 443}}, id="a Service's port"),
         pytest.param(
             SERVER,
             {"spec.region": "here", "spec.nodeSelection": {"kind": "regionaware", "regions": [PLACE]}},

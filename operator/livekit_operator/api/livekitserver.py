@@ -39,8 +39,8 @@ _HAS_TURN_TLS = "(has(self.turn) && has(self.turn.tls))"
 # With NodePort it is a node port.
 _HAS_TURN_UDP_PORT = "(has(self.turn) && self.turn.udp && self.media.exposure != 'NodePort')"
 _TURN_UDP_PORT = "(has(self.turn.udpPort) ? self.turn.udpPort : 3478)"
-# With Redis the operator reads each server's load there, asked for or not.
-_METRICS_PORT = "(has(self.prometheus) ? self.prometheus.port : has(self.redis) ? 6789 : 0)"
+# Unasked, with Redis, the operator takes one that is free.
+_METRICS_PORT = "(has(self.prometheus) ? self.prometheus.port : 0)"
 # Node ports are the ports that a server listens on. Those that the cluster chooses are not known here.
 _NODE_PORTS = "(self.media.exposure == 'NodePort' && has(self.media.nodePorts))"
 _NODE_PORTS_START = f"({_NODE_PORTS} ? self.media.nodePorts.start : 0)"
@@ -107,8 +107,7 @@ class LiveKitServerSpec(ApiModel):
                 f"{_METRICS_PORT} != {_SIGNAL_PORT} "
                 f"&& (self.media.exposure == 'NodePort' || {_METRICS_PORT} != {_TCP_PORT}) "
                 f"&& (!{_HAS_TURN_TLS} || {_METRICS_PORT} != self.turn.tls.port)",
-                "the port of the metrics, with redis 6789 when left out, must differ from the signalling, ICE/TCP and "
-                "TURN ports",
+                "the port of the metrics must differ from the signalling, ICE/TCP and TURN ports",
                 ".prometheus.port",
             ),
             rule(

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import Port, PortRange
+from livekit_operator.api.common import Port, PortRange, SecretRef
 
 # What HostNetwork uses when `udp` says nothing.
 DEFAULT_PORT_RANGE = PortRange(start=50100, end=50200)
@@ -66,6 +66,20 @@ class Udp(ApiModel):
     )
 
 
+class TurnServer(ApiModel):
+    """A TURN server of somebody else's, which clients are told of with credentials that do not change."""
+
+    host: Annotated[str, Field(max_length=253, pattern=r"^([-A-Za-z0-9.]+|[0-9a-fA-F.:]+)$", min_length=1)] = Field(
+        description="Host name or address."
+    )
+    port: Port = Field(description="Port.")
+    protocol: Literal["udp", "tcp", "tls"] = Field(default="udp", description="How clients reach it.")
+    credentials_secret_ref: SecretRef = Field(
+        description="A Secret with `username` and `password`, printable and without single quotes. Every "
+        "client is told both."
+    )
+
+
 class ServiceSettings(ApiModel):
     """A Service that a cloud makes a load balancer of."""
 
@@ -75,6 +89,16 @@ class ServiceSettings(ApiModel):
     )
     source_ranges: list[Cidr] = Field(
         default_factory=list, description="Who may reach it; everybody when left out.", max_length=64
+    )
+
+
+class MediaLoadBalancer(ServiceSettings):
+    """The Service of each server's media, by `media.exposure` LoadBalancer."""
+
+    ice_tcp: bool = Field(
+        default=True,
+        description="Whether ICE over TCP goes through it beside UDP. Some clouds make no load balancer of a Service "
+        "with both; without it, clients that cannot use UDP need TURN over TLS.",
     )
 
 
@@ -116,6 +140,11 @@ class Media(ApiModel):
                 ".loadBalancer",
             ),
             rule(
+                "!has(self.loadBalancer) || self.loadBalancer.iceTcp || !has(self.tcpPort)",
+                "tcpPort is for loadBalancer.iceTcp",
+                ".tcpPort",
+            ),
+            rule(
                 "self.exposure != 'LoadBalancer' || !has(self.udp) || (has(self.udp.muxPorts) "
                 "&& self.udp.muxPorts.end - self.udp.muxPorts.start < 16)",
                 "with LoadBalancer set at most 16 muxPorts: each is a port of the Service",
@@ -139,8 +168,8 @@ class Media(ApiModel):
                 ".udp",
             ),
             rule(
-                f"!({_NOT_HOST_NETWORK}) || !self.discoverExternalIp",
-                "discoverExternalIp is for HostNetwork: with the other exposures the address is known",
+                "self.exposure != 'LoadBalancer' || !self.discoverExternalIp",
+                "discoverExternalIp is for HostNetwork and NodePort: a load balancer's address is known",
                 ".discoverExternalIp",
             ),
             rule(
@@ -176,19 +205,26 @@ class Media(ApiModel):
         "UDP, and as many more for rollouts. They must be within the cluster's range of node ports. When left out, the "
         "cluster chooses.",
     )
-    load_balancer: ServiceSettings | None = Field(default=None, description="The Service of each server.")
+    load_balancer: MediaLoadBalancer | None = Field(default=None, description="The Service of each server.")
     node_ip: IpAddress | None = Field(
         default=None,
         description="Address that is advertised to clients instead of the one found, for an address that leads to the "
-        "server in a way the cluster does not know.",
+        "server in a way the cluster does not know. Every server advertises it: several nodes with a public address "
+        "each need `discoverExternalIp`.",
     )
     discover_external_ip: bool = Field(
         default=False,
-        description="Ask a STUN server for the node's public address and advertise it, for nodes behind a 1:1 NAT. "
-        "Otherwise the node's own address is advertised.",
+        description="Have each server ask a STUN server for its node's public address and advertise it, for nodes "
+        "behind a 1:1 NAT. Otherwise the node's own address is advertised.",
     )
     stun_servers: list[HostPort] = Field(
         default_factory=list, description="STUN servers asked instead of public ones, as `host:port`.", max_length=16
+    )
+    turn_servers: list[TurnServer] = Field(
+        default_factory=list,
+        description="TURN servers of others', instead of public STUN servers, with fixed credentials "
+        "(`rtc.turn_servers`). One of livekit-server's own is `spec.turn`.",
+        max_length=16,
     )
     advertise_internal_ip: bool = Field(
         default=False,

@@ -84,6 +84,11 @@ class SignalService(ServiceSettings):
         description="Type of the Service. When left out: `ClusterIP` behind an Ingress, a Gateway, an `externalUrl` or "
         "on the host network, else as `media.exposure`.",
     )
+    port: Port | None = Field(
+        default=None,
+        description="Port of the Service; `signal.port` when left out. 443 for a load balancer that ends TLS itself. "
+        "Pods in the cluster use it too.",
+    )
 
 
 class Signal(ApiModel):

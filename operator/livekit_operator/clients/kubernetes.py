@@ -161,7 +161,9 @@ class Kubernetes(Protocol):
         """Delete an object in the background; one that is gone already is fine."""
         ...
 
-    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
+    async def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, since_seconds: int | None = None
+    ) -> str:
         """Return the last lines of a container's output, or of the one that ran before it; at most 4 KiB."""
         ...
 
@@ -301,11 +303,17 @@ class KubernetesClient:
             # The uid changed: another object of that name, which is not ours to delete.
             return
 
-    async def log(self, namespace: str, pod: str, container: str, *, previous: bool = False) -> str:
-        """Return the last lines of a container's output, or of the one that ran before it; at most 4 KiB."""
+    async def log(
+        self, namespace: str, pod: str, container: str, *, previous: bool = False, since_seconds: int | None = None
+    ) -> str:
+        """Return the last lines of a container's output, or of the one that ran before it; at most 4 KiB.
+
+        With `since_seconds` none that is older.
+        """
         resource = RESOURCES["Pod"]
         query = {"container": container, "tailLines": "20", "limitBytes": str(_MAX_LOG_BYTES)}
         query |= {"previous": "true"} if previous else {}
+        query |= {"sinceSeconds": str(since_seconds)} if since_seconds else {}
         path = f"{resource.path(namespace, pod, 'log')}?{urlencode(query)}"
         response = await self._transport.request("GET", resource.plural, path)
         try:

@@ -225,6 +225,10 @@ class PodMemory:
     """A client of this very server, not of the Service that leads to any."""
     key: ApiKey | None = None
     """The key of that client."""
+    log_read: datetime | None = None
+    """When its log was last read for what Redis refuses it."""
+    refused: str | None = None
+    """What that was."""
     trouble: tuple[int, str] = (-1, "")
     """How often it had been restarted when its output was read, and what that said."""
 

@@ -37,7 +37,15 @@ from livekit_operator.reconcilers.server_children import (
 )
 from livekit_operator.reconcilers.server_keys import ServerKeyring, ensure_keys
 from livekit_operator.reconcilers.server_pods import Look, Server
-from livekit_operator.reconcilers.server_redis import find_sharing
+from livekit_operator.reconcilers.server_reach import EXTERNAL_URL_MISSING, find_unreachable
+from livekit_operator.reconcilers.server_redis import (
+    find_hung,
+    find_managed_trouble,
+    find_refusal,
+    find_sharing,
+    has_waited,
+    is_settling,
+)
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import server_config, server_network
@@ -81,6 +89,14 @@ class Observation:
     unlisted: str | None = None
     hangs: bool = False
     """Whether requests for its rooms run out of time, though it lists them."""
+    refused: Blocked | None = None
+    """What Redis refuses servers that run."""
+    settling: bool = False
+    """Whether all servers became ready only just now, which with Redis says little."""
+    still_long: bool = False
+    """Whether a server has run for a while and is not ready."""
+    unreached: Sequence[Blocked] = ()
+    """What keeps clients from servers that run well."""
 
     @property
     def staying(self) -> list[Server]:
@@ -119,10 +135,13 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     conflict = None if any(view.up for view in look.views) else _port_conflict(context, server)
     if conflict:
         problems.append(conflict)
-    sharing = find_sharing(context, server)
-    if sharing:
-        problems.append(sharing)
+    # Servers without Redis say only that they cannot reach it.
+    refused = await find_refusal(context, server, look)
+    redis = (find_sharing(context, server), find_managed_trouble(context, server), refused)
+    problems = [*(found for found in redis if found), *problems]
     decided = _plan(context, server, look)
+    if hung := await find_hung(context, server, look):
+        decided = replace(decided, leave=(*decided.leave, *hung))
     settled = inputs is not None and all(view.current for view in look.views)
     slots = {view.slot for view in look.views} | set(decided.start) | _kept_slots(server)
     surroundings = await ensure_surroundings(context, server, slots, settled=settled)
@@ -130,6 +149,13 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     again = await _carry_out(context, server, look, decided, inputs, surroundings, problems)
     observed = Observation(
         keys, surroundings, look, decided, _external_url(server, look, surroundings.signal_service), problems
+    )
+    observed = replace(
+        observed,
+        refused=refused,
+        settling=is_settling(context, server, look),
+        still_long=has_waited(context, look),
+        unreached=find_unreachable(server, look),
     )
     observed = await observe(context, server, observed, keys.state)
     observed = replace(observed, hangs=(breaker := context.breakers.get(server.key)) is not None and breaker.open)
@@ -225,18 +251,25 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         problem = _first_problem(observed)
         if problem is not None:
             return Observed.not_ready(problem.reason, problem.message)
-        if build.is_shared(server) and _has_worked(server) and any(_stands_still(item) for item in observed.staying):
-            message = "The servers run and are not ready, which they are only while Redis answers them."
-            return Observed.not_ready("RedisUnreachable", message)
+        if silence := _redis_is_silent(server, observed):
+            return Observed.not_ready(silence.reason, silence.message)
         silent = any(item.view.unreachable for item in observed.staying)
         if observed.unlisted and silent and _last_reason(server) in ("Ready", "ServerUnreachable"):
             return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
-        return Observed.not_ready("Progressing", "Waiting for a server to answer.")
+        kept = _kept(server) if observed.settling else None
+        return kept or Observed.not_ready("Progressing", "Waiting for a server to answer.")
+    if observed.refused:
+        return Observed.not_ready(observed.refused.reason, observed.refused.message)
+    if observed.settling and _last_reason(server) != "Ready":
+        return _kept(server) or Observed.not_ready("Progressing", "Waiting whether the servers get on with Redis.")
     if observed.unlisted and _last_reason(server) not in ("Ready", "ServerUnreachable"):
         # A pod is ready a moment before its Service leads to it.
         return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.unlisted}.")
     if observed.unlisted:
         return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
+    missing = next((found for found in observed.unreached if found.reason == EXTERNAL_URL_MISSING), None)
+    if observed.external_url is None and missing:
+        return Observed.not_ready(missing.reason, missing.message)
     if observed.external_url is None:
         return Observed.not_ready("Progressing", "Waiting for an address that clients can use.")
     if cut := next((problem for problem in observed.problems if isinstance(problem, CutOff)), None):
@@ -271,9 +304,11 @@ def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
 
 
 def _degraded(server: LiveKitServer, observed: Observation) -> Observed:
-    problem = _first_problem(observed)
+    problem = _first_problem(observed) or _redis_is_silent(server, observed) or next(iter(observed.unreached), None)
     if problem is not None:
         return Observed(CONDITION_DEGRADED, True, problem.reason, problem.message)
+    if observed.settling and (kept := _kept(server, CONDITION_DEGRADED)):
+        return kept
     lost = [item.view.name for item in observed.staying if item.view.unreachable]
     if lost:
         message = f"These servers do not answer and get no new clients: {', '.join(lost)}."
@@ -311,8 +346,29 @@ def _shown_rooms(item: Server) -> str:
     return f"{item.view.name}: {names or f'{item.load.participants} participants in {item.load.rooms} rooms'}"
 
 
+def _redis_is_silent(server: LiveKitServer, observed: Observation) -> Blocked | None:
+    """Return that servers are not ready for what they do not hear from Redis, None when they are, or on their way."""
+    still = not observed.serving and any(_stands_still(item) for item in observed.staying)
+    if not (build.is_shared(server) and still and (_has_worked(server) or observed.still_long)):
+        return None
+    message = (
+        "The servers run and are not ready: what they send themselves by Redis does not come back. Either Redis does "
+        "not answer, or its user may not use every channel (ACL SETUSER … &*). A server that has nobody is replaced "
+        "after three minutes of it."
+    )
+    return Blocked("RedisUnreachable", message)
+
+
+def _kept(server: LiveKitServer, kind: str = CONDITION_READY) -> Observed | None:
+    """Return what a condition said last of Redis, None when it spoke of something else."""
+    last = find(server.status.get("conditions"), kind)
+    if last.get("reason") not in ("RedisRefused", "RedisUnreachable"):
+        return None
+    return Observed(kind, last.get("status") == "True", last["reason"], last["message"])
+
+
 def _has_worked(server: LiveKitServer) -> bool:
-    return _last_reason(server) in ("Ready", "RedisUnreachable", "ServerUnreachable")
+    return _last_reason(server) in ("Ready", "RedisRefused", "RedisUnreachable", "ServerUnreachable")
 
 
 def _stands_still(item: Server) -> bool:

@@ -52,11 +52,13 @@ async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -
         operator_webhook_url=webhook_url(context, server.key),
         redis_address=redis_address,
     )
-    values = [
-        await read_value(context, server.metadata.namespace, secret.name, key, secret.field)
-        for secret in server_config.secret_inputs(server)
-        for key in secret.keys
-    ]
+    values = []
+    for secret in server_config.secret_inputs(server):
+        for key in secret.keys:
+            value = await read_value(context, server.metadata.namespace, secret.name, key, secret.field)
+            if secret.quoted:
+                server_config.require_quotable(secret, key, base64.b64decode(value))
+            values.append(value)
     inputs = ServerInputs(
         image=build.image(server, context.settings.server_image),
         config=config,
@@ -238,12 +240,13 @@ async def ensure_redis(context: Context, server: LiveKitServer) -> None:
         password = base64.b64decode((secret or {})["data"]["password"], validate=True).decode()
     except (KeyError, TypeError, ValueError):
         password = secrets.token_urlsafe(24)
-    await children.ensure(context, server, server_network.build_service_account(server))  # Redis' pod has it too
-    settings = context.settings
-    for manifest in managed_redis.build_managed_redis(
-        server, password, settings.redis_image, omit_ids=settings.omit_ids
-    ):
-        await children.ensure(context, server, manifest)
+    account = server_network.build_service_account(server)  # Redis' pod has it too
+    image, omit_ids = context.settings.redis_image, context.settings.omit_ids
+    try:
+        for manifest in (account, *managed_redis.build_managed_redis(server, password, image, omit_ids=omit_ids)):
+            await children.ensure(context, server, manifest)
+    except KubernetesError as error:
+        raise refusal(error) from error
 
 
 async def _prune(context: Context, server: LiveKitServer, wanted: set[tuple[str, Key]]) -> None:

@@ -5,8 +5,14 @@ from livekit_operator.containers import container_status, other_statuses, waitin
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, KubernetesError
 from livekit_operator.reconcilers.context import Context, PodMemory
+from livekit_operator.redis_refusals import find_last
 from livekit_operator.resources.server_pods import CONTAINER
 
+_PORT_FORBIDDEN = (
+    "Servers may not listen on ports below 1024 of their nodes. Choose others in spec.signal.port, spec.media, "
+    "spec.turn and spec.prometheus, let a load balancer lead 443 to them (spec.turn.tls.service), or set "
+    "net.ipv4.ip_unprivileged_port_start of the nodes. livekit-server said"
+)
 _NO_IMAGE = ("ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
 
 
@@ -66,6 +72,11 @@ def explain(output: str) -> Blocked | None:
     Sources: pkg/config/config.go, pkg/service/server.go, protocol redis/redis.go
     """
     last = last_line(output)
+    if refused := find_last(last):
+        unknown = "NOAUTH" in last or "WRONGPASS" in last
+        return Blocked("RedisUnreachable" if unknown else "RedisRefused", f"Redis does not do as it should: {refused}")
+    if "permission denied" in last and ("listen" in last or "bind" in last):
+        return Blocked("PortForbidden", f"{_PORT_FORBIDDEN}: {last}")
     if "redis" in last.lower() or "NOAUTH" in last or "WRONGPASS" in last:
         return Blocked("RedisUnreachable", f"Redis does not answer as it should: {last}")
     if "address already in use" in last:

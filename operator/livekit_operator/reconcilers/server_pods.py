@@ -116,7 +116,7 @@ async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | N
     pods = pods_of(context, server)
     memories = context.server_pods.setdefault(server.key, {})
     wanted = revision(server, inputs) if inputs else None
-    credentials = await _metrics_credentials(context, server)
+    credentials = await metrics_credentials(context, server)
     asked = Asked(wanted, key, credentials)
     for pod in pods:
         memories.setdefault(pod["metadata"]["uid"], PodMemory())
@@ -388,7 +388,8 @@ def _connect(context: Context, server: LiveKitServer, address: str, key: ApiKey)
     return context.connect(f"http://{host}:{server.spec.signal.port}", key.id, key.secret)
 
 
-async def _metrics_credentials(context: Context, server: LiveKitServer) -> tuple[str, str] | None:
+async def metrics_credentials(context: Context, server: LiveKitServer) -> tuple[str, str] | None:
+    """Return the login that the metrics of servers want, None when they want none or it is not there."""
     prometheus = server.spec.prometheus
     if not (build.is_shared(server) and prometheus and prometheus.credentials_secret_ref):
         return None

@@ -24,6 +24,7 @@ from livekit_operator.resources.security import unprivileged_container, unprivil
 
 KEY_PASSWORD = "password"  # noqa: S105 - the name of a key, not a secret
 CONFIG_FILE = "redis.conf"
+CONTAINER = "redis"
 PORT = 6379
 _CONFIG_FOLDER = "/etc/redis"
 _DATA_FOLDER = "/data"
@@ -99,8 +100,14 @@ def _build_deployment(server: LiveKitServer, image: str, secret: Manifest, omit_
             {"name": "data", "emptyDir": {}},
         ],
     }
-    if server.spec.pod_template.image_pull_secrets:
-        spec["imagePullSecrets"] = [{"name": item.name} for item in server.spec.pod_template.image_pull_secrets]
+    given = server.spec.pod_template
+    # Where servers may run it may as well; what else podTemplate says is about servers.
+    placement = {
+        "imagePullSecrets": [{"name": item.name} for item in given.image_pull_secrets],
+        "nodeSelector": dict(given.node_selector),
+        "tolerations": list(given.tolerations),
+    }
+    spec |= {name: value for name, value in placement.items() if value}
     template = {
         "metadata": {
             "labels": labels(server, COMPONENT_REDIS),
@@ -122,7 +129,7 @@ def _build_deployment(server: LiveKitServer, image: str, secret: Manifest, omit_
 def _container(resources: dict[str, Any], image: str) -> dict[str, Any]:
     probe = {"tcpSocket": {"port": "redis"}}
     return {
-        "name": "redis",
+        "name": CONTAINER,
         "image": image,
         "imagePullPolicy": "IfNotPresent",
         "command": ["redis-server", f"{_CONFIG_FOLDER}/{CONFIG_FILE}"],

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.media import TurnServer
 from livekit_operator.api.redis import RedisTls
 from livekit_operator.api.server_config import Limits, Logging, NodeSelection, RoomDefaults, WebhookEvent
 from livekit_operator.errors import Blocked
@@ -27,6 +28,11 @@ Section = dict[str, Any]
 # its own target, 0.7 by default (pkg/agent/config.go), and with one in between says "no servers available".
 AGENT_LOAD_THRESHOLD: Final = 1.0
 DEFAULT_METRICS_PORT: Final = 6789
+# Where nobody asks for metrics the first of these is taken that nothing else has.
+_METRICS_PORTS: Final = (*range(DEFAULT_METRICS_PORT, 65536), *range(1024, DEFAULT_METRICS_PORT))
+
+# What can stand in a text of YAML between single quotes as it is.
+_QUOTABLE: Final = re.compile(rb"[\x20-\x26\x28-\x7e]{1,512}")
 
 KEY_FILE: Final = "/etc/livekit-keys/keys.yaml"
 _TURN_FOLDER: Final = "/etc/livekit-turn"
@@ -61,6 +67,10 @@ def build_config(
     """
     spec = server.spec
     forbidden = find_forbidden(spec.extra_config)
+    if spec.media.turn_servers and "turn_servers" in (spec.extra_config.get("rtc") or {}):
+        forbidden.append(
+            "extraConfig.rtc.turn_servers: it would replace those of spec.media.turnServers; put them there"
+        )
     if forbidden:
         raise Blocked("ConfigRejected", f"livekit-server is not given this: {'; '.join(forbidden)}.")
     sections: Section = {
@@ -100,16 +110,26 @@ def metrics_port(server: LiveKitServer) -> int | None:
     """
     if server.spec.prometheus:
         return server.spec.prometheus.port
-    return DEFAULT_METRICS_PORT if server.spec.redis else None
+    if server.spec.redis is None:
+        return None
+    spec, given = server.spec, server.spec.media.node_ports
+    taken = {spec.signal.port, spec_ports(server).tcp, spec.turn.tls.port if spec.turn and spec.turn.tls else 0}
+    node_ports = range(given.start, given.end + 1) if given else range(0)
+    free = (port for port in _METRICS_PORTS if port not in taken and port not in node_ports)
+    return next(free, DEFAULT_METRICS_PORT)
 
 
 def _rtc(server: LiveKitServer) -> Section:
     media = server.spec.media
+    found = media.discover_external_ip
     return _without_nothing(
         {
             **_media_ports(server),
-            "use_external_ip": media.discover_external_ip or None,
+            "use_external_ip": found or None,
+            # A pod's packets to its node's public address need not come back; they are no proof of anything.
+            "skip_external_ip_validation": True if found and media.exposure == "NodePort" else None,
             "stun_servers": list(media.stun_servers),
+            "turn_servers": [_turn_server(number, one) for number, one in enumerate(media.turn_servers)],
             "advertise_internal_ip": media.advertise_internal_ip or None,
             "use_ice_lite": media.ice_lite or None,
             "interfaces": media.interfaces and _without_nothing(media.interfaces.model_dump()),
@@ -117,6 +137,29 @@ def _rtc(server: LiveKitServer) -> Section:
             "allow_tcp_fallback": None if media.allow_tcp_fallback else False,
         }
     )
+
+
+def _turn_server(number: int, server: TurnServer) -> Section:
+    """Return one of `rtc.turn_servers`; the kubelet puts in what is in a Secret."""
+    return {
+        "host": server.host,
+        "port": server.port,
+        "protocol": server.protocol,
+        "username": from_variable(_turn_variable(number, "USERNAME")),
+        "credential": from_variable(_turn_variable(number, "PASSWORD")),
+    }
+
+
+def from_variable(name: str) -> str:
+    """Return what stands in the configuration for a variable's value, which the kubelet puts in.
+
+    YAML puts a text that begins like this between single quotes, where any other character stands for itself.
+    """
+    return f"@variable:{name}@"
+
+
+def _turn_variable(number: int, name: str) -> str:
+    return f"TURN_SERVER_{number}_{name}"
 
 
 def _media_ports(server: LiveKitServer) -> Section:
@@ -131,7 +174,7 @@ def _media_ports(server: LiveKitServer) -> Section:
         udp: Section = {"udp_port": start if start == end else f"{start}-{end}"}
     else:
         udp = {"port_range_start": start, "port_range_end": end}
-    return {**udp, "tcp_port": ports.tcp}
+    return {**udp, "tcp_port": ports.tcp or 0}
 
 
 def _is_shared_by_all(server: LiveKitServer) -> bool:
@@ -427,6 +470,8 @@ def _why_not(path: str, name: str, value: Any) -> str | None:
     if path in _SECTIONS and not isinstance(value, dict):
         return "must be an object, or it would replace what other fields say"
     if _names_secret(name):
+        if path.startswith("rtc.turn_servers"):
+            return f"{_NO_SECRETS}: set spec.media.turnServers instead, whose credentials are in a Secret"
         return f"{_NO_SECRETS}; livekit-server reads some from files, which podTemplate.volumes can bring"
     return None
 
@@ -449,6 +494,18 @@ class SecretInput:
     name: str
     keys: tuple[str, ...]
     field: str
+    quoted: bool = False
+    """Whether the values become part of the configuration's text."""
+
+
+def require_quotable(source: SecretInput, key: str, value: bytes) -> None:
+    """Raise Blocked when a value would break out of the configuration's text that it is put into."""
+    if not _QUOTABLE.fullmatch(value):
+        message = (
+            f"{key} of Secret {source.name}, which {source.field} names, must be 1 to 512 printable ASCII characters "
+            f"without single quotes."
+        )
+        raise Blocked("SecretInvalid", message, retry_after=10.0)
 
 
 def managed_redis_secret_name(server: LiveKitServer) -> str:
@@ -497,6 +554,11 @@ def _variables(server: LiveKitServer) -> Iterator[tuple[str, str, SecretInput]]:
     if redis and redis.sentinel and (ref := redis.sentinel.password_secret_ref):
         source = SecretInput(ref.name, (ref.key,), "spec.redis.sentinel.passwordSecretRef")
         yield "LIVEKIT_REDIS_SENTINEL_PASSWORD", ref.key, source
+    for number, turn in enumerate(server.spec.media.turn_servers):
+        field = f"spec.media.turnServers[{number}].credentialsSecretRef"
+        source = SecretInput(turn.credentials_secret_ref.name, ("username", "password"), field, quoted=True)
+        yield _turn_variable(number, "USERNAME"), "username", source
+        yield _turn_variable(number, "PASSWORD"), "password", source
     if prometheus and (credentials := prometheus.credentials_secret_ref):
         source = SecretInput(credentials.name, ("username", "password"), "spec.prometheus.credentialsSecretRef")
         yield "LIVEKIT_PROMETHEUS_USERNAME", "username", source
@@ -534,7 +596,8 @@ def host_ports(server: LiveKitServer) -> list[tuple[str, str, int, int]]:
     ports = [("signal", "TCP", spec.signal.port, spec.signal.port)]
     if spec.media.exposure != "NodePort":
         media = spec_ports(server)
-        ports += [("media", "UDP", *media.udp), ("ice-tcp", "TCP", media.tcp, media.tcp)]
+        ports.append(("media", "UDP", *media.udp))
+        ports += [("ice-tcp", "TCP", media.tcp, media.tcp)] if media.tcp else []
     if turn_udp := _turn_udp_port(server):
         ports.append(("turn-udp", "UDP", turn_udp, turn_udp))
     if spec.turn and spec.turn.tls:

@@ -35,11 +35,11 @@ Protocol = Literal["TCP", "UDP"]
 class SlotPorts:
     """The ports of one server's media: it listens on them, and clients outside use the same numbers.
 
-    `udp` is the first and the last port, `turn_udp` None when TURN over UDP is not offered.
+    `udp` is the first and the last port, `tcp` None without ICE over TCP, `turn_udp` without TURN over UDP.
     """
 
     udp: tuple[int, int]
-    tcp: int
+    tcp: int | None
     turn_udp: int | None = None
 
 
@@ -68,10 +68,15 @@ def signal_service_type(server: LiveKitServer) -> str:
     return exposure
 
 
+def signal_service_port(server: LiveKitServer) -> int:
+    """Return the port of the signalling's Service, which need not be the one that servers listen on."""
+    return server.spec.signal.service.port or server.spec.signal.port
+
+
 def build_signal_service(server: LiveKitServer) -> Manifest:
     """Return the Service that leads pods, the operator and, by its type, clients to the servers that take new ones."""
     # By its name the target port follows servers through a rollout that changes its number.
-    port = {"name": "signal", "port": server.spec.signal.port, "targetPort": "signal", "protocol": "TCP"}
+    port = {"name": "signal", "port": signal_service_port(server), "targetPort": "signal", "protocol": "TCP"}
     spec = {"type": signal_service_type(server), "selector": _serving(server), "ports": [port]}
     return _service(server, child_name(server), spec, server.spec.signal.service)
 
@@ -107,7 +112,7 @@ def build_http_route(server: LiveKitServer) -> Manifest | None:
         return None
     rule = {
         "matches": [{"path": {"type": "PathPrefix", "value": "/"}}],
-        "backendRefs": [{"name": child_name(server), "port": server.spec.signal.port}],
+        "backendRefs": [{"name": child_name(server), "port": signal_service_port(server)}],
         "timeouts": {"request": "0s"},
     }
     spec = {
@@ -191,7 +196,8 @@ def slot_ports(server: LiveKitServer, service: Manifest | None) -> SlotPorts | N
     if not all(numbers.get(name) for name in wanted):
         return None
     media = [numbers[name] for name in wanted if name not in (_ICE_TCP, _TURN_UDP)]
-    return SlotPorts((min(media), max(media)), numbers[_ICE_TCP], numbers[_TURN_UDP] if _TURN_UDP in wanted else None)
+    tcp, turn_udp = (numbers[name] if name in wanted else None for name in (_ICE_TCP, _TURN_UDP))
+    return SlotPorts((min(media), max(media)), tcp, turn_udp)
 
 
 def slot_address(server: LiveKitServer, service: Manifest | None) -> str | None:
@@ -206,6 +212,12 @@ def slot_address(server: LiveKitServer, service: Manifest | None) -> str | None:
     return _load_balancer_address(service)
 
 
+def has_ice_tcp(server: LiveKitServer) -> bool:
+    """Return whether servers offer ICE over TCP."""
+    media = server.spec.media
+    return media.exposure != "LoadBalancer" or media.load_balancer is None or media.load_balancer.ice_tcp
+
+
 def spec_ports(server: LiveKitServer) -> SlotPorts:
     """Return the ports that the spec says, with their defaults; with NodePort those of the cluster address."""
     media, turn = server.spec.media, server.spec.turn
@@ -214,7 +226,7 @@ def spec_ports(server: LiveKitServer) -> SlotPorts:
     given = media.udp and (media.udp.port_range or media.udp.mux_ports)
     return SlotPorts(
         udp=(given.start, given.end) if given else udp,
-        tcp=media.tcp_port or DEFAULT_TCP_PORT,
+        tcp=(media.tcp_port or DEFAULT_TCP_PORT) if has_ice_tcp(server) else None,
         turn_udp=(turn.udp_port or DEFAULT_TURN_UDP_PORT) if turn and turn.udp else None,
     )
 
@@ -225,7 +237,8 @@ def _service_ports(server: LiveKitServer) -> list[_Port]:
     start, end = ports.udp
     media = [_Port(_MEDIA if start == end else f"{_MEDIA}-{n}", "UDP", n) for n in range(start, end + 1)]
     turn: list[_Port] = [_Port(_TURN_UDP, "UDP", ports.turn_udp)] if ports.turn_udp else []
-    return [*media, _Port(_ICE_TCP, "TCP", ports.tcp), *turn]
+    tcp: list[_Port] = [_Port(_ICE_TCP, "TCP", ports.tcp)] if ports.tcp else []
+    return [*media, *tcp, *turn]
 
 
 def _node_ports(server: LiveKitServer, slot: int, current: Manifest | None) -> dict[str, int]:
@@ -357,7 +370,8 @@ def _policy_ports(ports: SlotPorts) -> list[dict[str, Any]]:
     start, end = ports.udp
     media = {"protocol": "UDP", "port": start, **({"endPort": end} if end > start else {})}
     turn = [{"protocol": "UDP", "port": ports.turn_udp}] if ports.turn_udp else []
-    return [media, {"protocol": "TCP", "port": ports.tcp}, *turn]
+    tcp = [{"protocol": "TCP", "port": ports.tcp}] if ports.tcp else []
+    return [media, *tcp, *turn]
 
 
 def build_disruption_budget(server: LiveKitServer) -> Manifest | None:
@@ -398,7 +412,14 @@ def build_service_account(server: LiveKitServer) -> Manifest:
 
 def internal_url(server: LiveKitServer) -> str:
     """Return the URL for pods in the cluster."""
-    return f"ws://{child_name(server)}.{server.metadata.namespace}.svc:{server.spec.signal.port}"
+    return f"ws://{child_name(server)}.{server.metadata.namespace}.svc:{signal_service_port(server)}"
+
+
+def lacks_external_url(server: LiveKitServer) -> bool:
+    """Return whether nothing of the spec can ever tell a URL for clients."""
+    signal = server.spec.signal
+    named = signal.external_url or signal.ingress or signal.gateway
+    return not named and signal_service_type(server) == "ClusterIP" and server.spec.media.exposure != "HostNetwork"
 
 
 def external_url(server: LiveKitServer, *, node_address: str | None, signal_service: Manifest | None) -> str | None:
@@ -413,7 +434,7 @@ def external_url(server: LiveKitServer, *, node_address: str | None, signal_serv
     service_type = signal_service_type(server)
     if service_type == "LoadBalancer":
         address = _load_balancer_address(signal_service)
-        return _url(address, signal.port) if address else None
+        return _url(address, signal_service_port(server)) if address else None
     if node_address and server.spec.media.exposure == "HostNetwork":
         return _url(node_address, signal.port)
     port = _signal_node_port(signal_service) if service_type == "NodePort" else None
@@ -434,7 +455,7 @@ def firewall(
     slots = [ports[slot] for slot in sorted(ports)] or by_spec
     where = "clients, at the load balancer of each server" if exposure == "LoadBalancer" else "clients, at the nodes"
     lines = _signal_lines(server, signal_service)
-    lines += [_Line("ice-tcp", "TCP", slot.tcp, slot.tcp, where) for slot in slots]
+    lines += [_Line("ice-tcp", "TCP", slot.tcp, slot.tcp, where) for slot in slots if slot.tcp]
     lines += [_Line("media", "UDP", *slot.udp, where) for slot in slots]
     lines += [_Line("turn-udp", "UDP", slot.turn_udp, slot.turn_udp, where) for slot in slots if slot.turn_udp]
     if turn and turn.tls:
@@ -486,7 +507,7 @@ def _signal_lines(server: LiveKitServer, service: Manifest | None) -> list[_Line
     host_network = server.spec.media.exposure == "HostNetwork"
     entry, where = None, "at the nodes"
     if service_type == "LoadBalancer":
-        entry, where = signal.port, "at the load balancer of the signalling"
+        entry, where = signal_service_port(server), "at the load balancer of the signalling"
     elif service_type == "NodePort" and (front or not host_network):
         entry = _signal_node_port(service)
     elif host_network and not (signal.ingress or signal.gateway):

@@ -56,6 +56,7 @@ _CHECK_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cp
 # Linux takes no longer variable than 128 KiB (MAX_ARG_STRLEN).
 _MAX_CONFIG_BYTES = 100 * 1024
 _OWN_ADDRESS = "@node-address@"
+_VARIABLE = re.compile(server_config.from_variable("(TURN_SERVER_[0-9]+_[A-Z]+)"))
 
 
 @dataclass(frozen=True)
@@ -305,7 +306,8 @@ def _config_text(server: LiveKitServer, config: dict[str, Any]) -> str:
         allowed = [*turn.get("allow_restricted_peer_cidrs", ()), f"{_OWN_ADDRESS}/{_own_prefix(server)}"]
         config = {**config, "turn": {**turn, "allow_restricted_peer_cidrs": allowed}}
     # https://kubernetes.io/docs/tasks/inject-data-application/define-interdependent-environment-variables/
-    text = yaml.safe_dump(config, sort_keys=True, width=10_000).replace("$", "$$").replace(_OWN_ADDRESS, "$(NODE_IP)")
+    text = yaml.safe_dump(config, sort_keys=True, width=10_000).replace("$", "$$")
+    text = _VARIABLE.sub(r"$(\1)", text.replace(_OWN_ADDRESS, "$(NODE_IP)"))
     if len(text.encode()) > _MAX_CONFIG_BYTES:
         raise Blocked("ConfigRejected", f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes.")
     return text
@@ -337,7 +339,7 @@ def _slot_environment(server: LiveKitServer, slot: SlotInputs) -> list[dict[str,
         variables.append(_field("NODE_IP", "status.hostIP"))
     if media.exposure == "NodePort" and slot.ports:
         variables.append({"name": "UDP_PORT", "value": str(slot.ports.udp[0])})
-        variables.append({"name": "LIVEKIT_RTC_TCP_PORT", "value": str(slot.ports.tcp)})
+        variables.append({"name": "LIVEKIT_RTC_TCP_PORT", "value": str(slot.ports.tcp or 0)})
         if slot.ports.turn_udp:
             variables.append({"name": "LIVEKIT_TURN_UDP_PORT", "value": str(slot.ports.turn_udp)})
     return variables

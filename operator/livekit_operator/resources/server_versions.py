@@ -37,6 +37,8 @@ YOUNGER: Final = (
     ALLOWED_PEERS,
     Key("turn.deny_peer_cidrs", (1, 12, 0), "spec.turn.deniedPeerCidrs"),
     Key("turn.ttl_seconds", (1, 12, 0), "spec.turn.ttlSeconds"),
+    # With it a pod's packets need not come back from its node's public address.
+    Key("rtc.skip_external_ip_validation", (1, 13, 3), "spec.media.discoverExternalIp with exposure NodePort"),
     Key("rtc.advertise_internal_ip", (1, 13, 0), "spec.media.advertiseInternalIp"),
 )
 

@@ -144,3 +144,10 @@ def test_its_user_may_be_the_clusters_to_choose(omit_ids: bool, ids: int | None)
 
     assert [context().get(name) for name in ("runAsUser", "runAsGroup", "fsGroup")] == [ids] * 3
     assert context(podTemplate={"runAsUser": 7})["runAsUser"] == 7
+
+
+def test_redis_runs_where_servers_may() -> None:
+    taint = {"key": "media", "operator": "Exists", "effect": "NoSchedule"}
+    spec = pod_template(podTemplate={"tolerations": [taint], "nodeSelector": {"pool": "media"}})["spec"]
+    assert (spec["tolerations"], spec["nodeSelector"]) == ([taint], {"pool": "media"})
+    assert not {"tolerations", "nodeSelector"} & pod_template()["spec"].keys(), "an older one is not replaced"

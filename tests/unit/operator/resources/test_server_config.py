@@ -44,6 +44,9 @@ SENTINEL = {
 }
 
 
+TLS_6790 = {"tls": {"external": True, "port": 6790}}
+
+
 def config(webhook: str | None = None, redis_address: str | None = None, **spec: Any) -> dict[str, Any]:
     server = models.server(**spec)
     return server_config.build_config(server, operator_webhook_url=webhook, redis_address=redis_address)
@@ -189,6 +192,20 @@ def test_media(media: dict[str, Any], rtc: dict[str, Any] | None) -> None:
         ({"prometheus": {}}, "prometheus", {"port": 6789}),
         ({"prometheus": {"port": 9000}, "redis": {"address": "r:1"}}, "prometheus", {"port": 9000}),
         ({"redis": {"address": "r:1"}}, "prometheus", {"port": 6789}),
+        ({"redis": {"address": "r:1"}, "media": {"tcpPort": 6789}}, "prometheus", {"port": 6790}),
+        (
+            {"redis": {"address": "r:1"}, "signal": {"port": 6789}, "turn": {**TLS_6790, "domain": "t.example.com"}},
+            "prometheus",
+            {"port": 6791},
+        ),
+        (
+            {
+                "redis": {"address": "r:1"},
+                "media": {"exposure": "NodePort", "nodePorts": {"start": 6780, "end": 6799}},
+            },
+            "prometheus",
+            {"port": 6800},
+        ),
     ],
 )
 def test_the_other_sections(spec: dict[str, Any], section: str, expected: object) -> None:
@@ -528,3 +545,59 @@ def test_what_a_server_listens_on(spec: dict[str, Any], ports: list[tuple[str, s
     assert server_config.host_ports(server) == ports
     singles = [(name, protocol, start) for name, protocol, start, end in ports if start == end]
     assert server_config.single_ports(server) == singles
+
+
+LOGIN = {"host": "203.0.113.60", "port": 3478, "credentialsSecretRef": {"name": "turn"}}
+
+
+def test_turn_servers_of_others_have_their_login_from_a_secret() -> None:
+    server = models.server(media={"turnServers": [LOGIN, {**LOGIN, "protocol": "tls", "port": 5349}]})
+    (first, second) = server_config.build_config(server, operator_webhook_url=None, redis_address=None)["rtc"][
+        "turn_servers"
+    ]
+    assert first == {
+        "host": "203.0.113.60",
+        "port": 3478,
+        "protocol": "udp",
+        "username": "@variable:TURN_SERVER_0_USERNAME@",
+        "credential": "@variable:TURN_SERVER_0_PASSWORD@",
+    }
+    assert (second["protocol"], second["port"], second["credential"]) == (
+        "tls",
+        5349,
+        "@variable:TURN_SERVER_1_PASSWORD@",
+    )
+    assert variable("TURN_SERVER_0_PASSWORD", "turn", "password") in server_config.secret_environment(server)
+    sources = server_config.secret_inputs(server)
+    assert [source.field for source in sources] == [
+        "spec.media.turnServers[0].credentialsSecretRef",
+        "spec.media.turnServers[1].credentialsSecretRef",
+    ]
+
+
+@pytest.mark.parametrize("value", [b"", b"a'b", b"two\nlines", "ü".encode(), b"x" * 513])
+def test_what_would_break_out_of_the_configuration_is_refused(value: bytes) -> None:
+    (source,) = server_config.secret_inputs(models.server(media={"turnServers": [LOGIN]}))
+    server_config.require_quotable(source, "password", b'pass: "word" # {1} $(X) \\')
+    with pytest.raises(Blocked, match=r"password of Secret turn, which spec\.media\.turnServers\[0\]") as refused:
+        server_config.require_quotable(source, "password", value)
+    assert value.decode() not in refused.value.message or not value
+
+
+def test_where_fixed_credentials_belong_is_named() -> None:
+    found = server_config.find_forbidden({"rtc": {"turn_servers": [{"host": "t", "username": "u", "credential": "c"}]}})
+    assert len(found) == 1
+    assert "set spec.media.turnServers instead" in found[0]
+
+
+def test_turn_servers_are_said_in_one_place() -> None:
+    extra = {"rtc": {"turn_servers": [{"host": "t", "secret_file": "/etc/t"}]}}
+    with pytest.raises(Blocked, match=r"it would replace those of spec\.media\.turnServers"):
+        config(media={"turnServers": [LOGIN]}, extraConfig=extra)
+    assert config(extraConfig=extra)["rtc"]["turn_servers"] == extra["rtc"]["turn_servers"]
+
+
+def test_servers_on_node_ports_find_the_address_of_their_node() -> None:
+    rtc = config(media={"exposure": "NodePort", "discoverExternalIp": True, "advertiseInternalIp": True})["rtc"]
+    assert rtc["use_external_ip"] is rtc["advertise_internal_ip"] is rtc["skip_external_ip_validation"] is True
+    assert "skip_external_ip_validation" not in config(media={"discoverExternalIp": True})["rtc"]

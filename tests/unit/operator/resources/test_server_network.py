@@ -612,3 +612,54 @@ def test_where_signalling_comes_in(signal: Spec, expected: list[tuple[int, str]]
 
 def lines(found: list[Spec]) -> list[tuple[str, str, int, int | None, str]]:
     return [(x["name"], x["protocol"], x["port"], x.get("endPort"), x["neededBy"]) for x in found]
+
+
+def test_the_service_of_the_signalling_may_have_a_port_of_its_own() -> None:
+    server = models.server(signal={"port": 7999, "service": {"type": "LoadBalancer", "port": 443}})
+    (port,) = build.build_signal_service(server)["spec"]["ports"]
+    assert (port["port"], port["targetPort"]) == (443, "signal")
+    assert build.internal_url(server) == "ws://voice-livekit.team.svc:443"
+    balanced = {"status": {"loadBalancer": {"ingress": [{"ip": "203.0.113.9"}]}}}
+    assert build.external_url(server, node_address=None, signal_service=balanced) == "ws://203.0.113.9:443"
+    wss = models.server(
+        signal={"externalUrl": "wss://voice.example.com", "service": {"type": "LoadBalancer", "port": 443}}
+    )
+    lines = [line for line in build.firewall(wss, {}, signal_service=balanced) if line["name"] == "signal"]
+    assert [line["port"] for line in lines] == [443], "the URL's port is the Service's"
+    gateway = {"parentRefs": [{"name": "public"}], "host": "voice.example.com"}
+    route = build.build_http_route(models.server(signal={"gateway": gateway, "service": {"port": 80}}))
+    assert route is not None
+    assert route["spec"]["rules"][0]["backendRefs"][0]["port"] == 80
+
+
+@pytest.mark.parametrize(
+    ("spec", "lacking"),
+    [
+        ({"signal": {"service": {"type": "ClusterIP"}}, "media": {"exposure": "NodePort"}}, True),
+        ({"signal": {"service": {"type": "ClusterIP"}}, "media": {"exposure": "LoadBalancer"}}, True),
+        ({"signal": {}, "media": {"exposure": "NodePort"}}, False),
+        ({"signal": {}}, False),
+        ({"signal": {"externalUrl": "wss://x.example.com"}, "media": {"exposure": "NodePort"}}, False),
+        ({"signal": {"ingress": {"host": "x.example.com"}}, "media": {"exposure": "NodePort"}}, False),
+    ],
+)
+def test_a_url_that_nothing_can_tell(spec: Spec, lacking: bool) -> None:
+    assert build.lacks_external_url(models.server(**spec)) is lacking
+
+
+def test_a_load_balancer_may_be_for_udp_alone() -> None:
+    media = {"exposure": "LoadBalancer", "loadBalancer": {"iceTcp": False, "annotations": {"a": "b"}}}
+    server = models.server(media=media, turn={})
+    service = build.build_slot_service(server, 0, None)
+    assert service is not None
+    assert {port["protocol"] for port in service["spec"]["ports"]} == {"UDP"}
+    assert service["metadata"]["annotations"] == {"a": "b"}
+    ports = build.slot_ports(server, service)
+    assert ports == SlotPorts((7882, 7882), None, 3478)
+    assert {line["protocol"] for line in build.firewall(server, {0: ports}) if line["name"] != "signal"} == {"UDP"}
+    config = server_config.build_config(server, operator_webhook_url=None, redis_address=None)
+    assert config["rtc"]["tcp_port"] == 0, "its own default would be 7881"
+    assert "ice-tcp" not in [name for name, *_ in server_config.host_ports(server)]
+    policies = build.build_network_policies(server, "operators", {0: ports})
+    (rule,) = policies[-1]["spec"]["ingress"]
+    assert {port["protocol"] for port in rule["ports"]} == {"UDP"}

@@ -306,3 +306,22 @@ def test_a_check_is_small_or_as_a_server_is() -> None:
     server, given = models.server(**spec), inputs(spec)
     assert container(build_check_pod(server, given))["resources"]["requests"]["cpu"] == "50m"
     assert container(build_check_pod(server, given, small=False))["resources"] == {"requests": {"cpu": "2"}}
+
+
+PASSWORD = r"""a: "b" # {c} \n"""
+
+
+def test_the_kubelet_puts_logins_of_turn_servers_into_the_configuration() -> None:
+    turn = {"host": "203.0.113.60", "port": 3478, "credentialsSecretRef": {"name": "turn"}}
+    pod = built({"media": {"turnServers": [turn]}, "region": "costs $5 @variable:X@"})
+    environment = container(pod)["env"]
+    names = [item["name"] for item in environment]
+    assert names.index("TURN_SERVER_0_PASSWORD") < names.index("LIVEKIT_CONFIG"), "or it would not be put in"
+    text = next(item["value"] for item in environment if item["name"] == "LIVEKIT_CONFIG")
+    assert "credential: '$(TURN_SERVER_0_PASSWORD)'" in text
+    # What the kubelet does (third_party/forked/golang/expansion).
+    text = text.replace("$(TURN_SERVER_0_USERNAME)", "1234").replace("$(TURN_SERVER_0_PASSWORD)", PASSWORD)
+    read = yaml.safe_load(text.replace("$$", "$"))
+    (made,) = read["rtc"]["turn_servers"]
+    assert (made["username"], made["credential"]) == ("1234", PASSWORD)
+    assert read["region"] == "costs $5 @variable:X@"
