@@ -223,7 +223,10 @@ class World:
         """Do what a Gateway's controller and cert-manager do for what is well."""
         for key in [key for key in self.kubernetes.objects if key[0] in ("HTTPRoute", "Certificate")]:
             well = [{"type": "Accepted", "status": "True"}, {"type": "Ready", "status": "True"}]
-            status = {"parents": [{"conditions": well[:1]}]} if key[0] == "HTTPRoute" else {"conditions": well[1:]}
+            status: Manifest = {"conditions": well[1:]}
+            if key[0] == "HTTPRoute":
+                refs = self.kubernetes.objects[key]["spec"]["parentRefs"]
+                status = {"parents": [{"parentRef": ref, "conditions": well[:1]} for ref in refs]}
             self.kubernetes.edit(*key, status, status=True)
 
     def _node_port(self) -> int:

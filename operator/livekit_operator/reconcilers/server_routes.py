@@ -7,11 +7,10 @@ from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, KubernetesError
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context
-from livekit_operator.resources.foreign_status import certificate_problem, gateway_problem, route_problem
+from livekit_operator.resources.foreign_status import certificate_problem, gateway_problem, route_problem, taken_by
 
 # Gateways are others' and seldom change.
 _GATEWAYS_LOOKED_AT_EVERY = timedelta(seconds=30)
-_MOST_GATEWAYS = 4
 
 
 async def told_by_its_controller(context: Context, server: LiveKitServer, manifest: Manifest | None) -> list[Blocked]:
@@ -21,22 +20,24 @@ async def told_by_its_controller(context: Context, server: LiveKitServer, manife
     if manifest["kind"] == "Certificate":
         found = certificate_problem(server, manifest, context.now())
     elif manifest["kind"] == "HTTPRoute":
-        found = route_problem(server, manifest, context.now()) or await _gateways(context, server)
+        found = route_problem(server, manifest, context.now()) or await _gateways(context, server, manifest)
     else:
         return []
     return [found] if found else []
 
 
-async def _gateways(context: Context, server: LiveKitServer) -> Blocked | None:
-    """Return what is wrong with the Gateways that have taken the route, as they were seen lately."""
+async def _gateways(context: Context, server: LiveKitServer, route: Manifest) -> Blocked | None:
+    """Return what is wrong with the Gateways that have taken the route, as they were seen lately.
+
+    Of no others: whoever names a Gateway of another namespace learns of it no more than it tells its own.
+    """
     seen = context.gateways.get(server.key)
     if seen is not None and context.now() - seen[0] < _GATEWAYS_LOOKED_AT_EVERY:
         return seen[1]
-    gateway = server.spec.signal.gateway
     found = []
-    for ref in gateway.parent_refs[:_MOST_GATEWAYS] if gateway else ():
+    for namespace, name in dict.fromkeys(taken_by(route)):
         try:
-            manifest = await children.find(context, "Gateway", ref.namespace or server.metadata.namespace, ref.name)
+            manifest = await children.find(context, "Gateway", namespace or server.metadata.namespace, name)
         except KubernetesError as error:
             if not error.refused:
                 raise

@@ -41,6 +41,14 @@ def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Bloc
     return _cut(server, ROUTE_REFUSED, message)
 
 
+def taken_by(route: Manifest) -> list[tuple[str | None, str]]:
+    """Return namespace, None for the route's own, and name of the Gateways that have taken a route."""
+    generation = route["metadata"].get("generation", 0)
+    parents = ((route.get("status") or {}).get("parents") or ())[:_MOST_PARENTS]
+    refs = [parent.get("parentRef") or {} for parent in parents if _accepted(parent, generation)]
+    return [(ref.get("namespace"), ref["name"]) for ref in refs if ref.get("kind", "Gateway") == "Gateway"]
+
+
 def gateway_problem(server: LiveKitServer, gateways: list[Manifest]) -> Blocked | None:
     """Return why none or only some of the Gateways listen, in their controller's words; None when all do."""
     refused = [

@@ -519,6 +519,18 @@ async def test_a_gateway_that_does_not_listen_is_said(world: World) -> None:
     assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
 
 
+async def test_a_gateway_that_has_not_taken_the_route_is_not_read(world: World) -> None:
+    refs = [{"name": "public"}, {"name": "secret", "namespace": "others"}]
+    await started(world, signal={"gateway": {"parentRefs": refs, "host": "a.b"}})
+    taken = {"parentRef": refs[0], "conditions": [{"type": "Accepted", "status": "True"}]}
+    world.kubernetes.edit("HTTPRoute", NAMESPACE, "voice-livekit", {"parents": [taken]}, status=True)
+    world.clock.advance(60)
+    world.forget()
+    await world.settle()
+    assert "get Gateway/public" in world.kubernetes.reads
+    assert "get Gateway/secret" not in world.kubernetes.reads
+
+
 async def test_a_certificate_that_its_authority_denies_is_said(world: World) -> None:
     await started(world, signal={"ingress": {"host": "a.b", "tls": {"issuerRef": {"name": "i"}}}})
     assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
