@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from hashlib import sha256
 from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
@@ -16,6 +17,8 @@ from pydantic.alias_generators import to_camel
 
 DEFAULT_PATH = Path("/etc/voice-agent/config.json")
 PATH_VARIABLE = "AGENT_CONFIG"
+# Of the file as the pod's maker wrote it; without it any file will do.
+DIGEST_VARIABLE = "AGENT_CONFIG_SHA256"
 KEY_VARIABLES = {"stt": "STT_API_KEY", "llm": "LLM_API_KEY", "tts": "TTS_API_KEY"}
 REQUIRED_VARIABLES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", *KEY_VARIABLES.values())
 
@@ -143,6 +146,8 @@ def load(environ: Mapping[str, str] = os.environ) -> AgentConfig:
         text = path.read_bytes()
     except OSError as error:
         raise ConfigError(f"cannot read {path}: {error.strerror}") from None
+    if (digest := environ.get(DIGEST_VARIABLE)) and sha256(text).hexdigest() != digest:
+        raise ConfigError(f"{path} was changed since this pod was made: delete the ConfigMap that it comes from")
     try:
         return parse(text)
     except ConfigError as error:

@@ -72,6 +72,15 @@ def parse_timestamp(text: str) -> datetime:
     return moment
 
 
+def read_moment(text: Any) -> datetime | None:
+    """Return the moment that somebody's text names, None when it is none or too far away to reckon with."""
+    try:
+        moment = parse_timestamp(text).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment if 1970 <= moment.year < 3000 else None
+
+
 def find(conditions: Sequence[dict[str, Any]] | None, kind: str) -> dict[str, Any]:
     """Return the condition of a type, of any object that has conditions; empty when there is none."""
     return next((condition for condition in conditions or () if condition["type"] == kind), {})

@@ -30,13 +30,16 @@ class ServerNotAllowed(Blocked):
 
 
 class NotOwned(Blocked):
-    """An object with the name of a wanted child exists and belongs to somebody else: it is left alone."""
+    """An object with the name of a wanted child exists and belongs to somebody else: it is left alone.
 
-    def __init__(self, kind: str, namespace: str, name: str) -> None:
+    `why` says how that is known, `instead` what else may be done than to remove it.
+    """
+
+    def __init__(self, kind: str, namespace: str, name: str, why: str, instead: str = "choose another name") -> None:
         super().__init__(
             "NotOwned",
-            f"{kind} {namespace}/{name} exists and is not owned by this resource; it is left untouched. "
-            f"Remove it or choose another name.",
+            f"{kind} {namespace}/{name} exists and is not owned by this resource: {why}. It is left untouched. "
+            f"Remove it or {instead}.",
             retry_after=5.0,
         )
 

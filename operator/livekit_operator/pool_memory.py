@@ -32,6 +32,7 @@ class SeenPod:
     container: str
     ended: bool
     status: WorkerStatus | None
+    name: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import logging
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 DEFAULT_PATH = Path("/etc/voice-agent/config.json")
 PATH_VARIABLE = "AGENT_CONFIG"
+# Of the file as the pod's maker wrote it; without it any file will do.
+DIGEST_VARIABLE = "AGENT_CONFIG_SHA256"
 TERMINATION_LOG = Path("/dev/termination-log")
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
 
@@ -70,9 +73,13 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
     """Return the settings of this pod; raises SettingsError."""
     path = Path(environ.get(PATH_VARIABLE) or DEFAULT_PATH)
     try:
-        return parse(path.read_bytes())
+        text = path.read_bytes()
     except OSError as error:
         raise SettingsError(f"cannot read {path}: {error.strerror}") from None
+    if (digest := environ.get(DIGEST_VARIABLE)) and sha256(text).hexdigest() != digest:
+        raise SettingsError(f"{path} was changed since this pod was made: delete the ConfigMap that it comes from")
+    try:
+        return parse(text)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
 

@@ -12,6 +12,7 @@ from livekit_operator.api.pods import PodPart
 # LiveKit's cloud and forget its limits (livekit-agents worker.py).
 OPERATOR_VARIABLES = (
     "AGENT_CONFIG",
+    "AGENT_CONFIG_SHA256",
     "HOME",
     "LIVEKIT_AGENT_DEPLOYMENT",
     "LIVEKIT_AGENT_NAME",

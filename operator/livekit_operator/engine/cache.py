@@ -1,11 +1,26 @@
-"""What is known of the cluster: objects by name, and children by the uid of their owner."""
+"""What is known of the cluster: objects by name, and children by their owner."""
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
+
+from livekit_operator.constants import LABEL_INSTANCE
 
 Manifest = dict[str, Any]
 Key = tuple[str, str]
+
+
+class Owner(NamedTuple):
+    """Whose an object is: all of it, for a uid alone can be read and written into objects of any namespace.
+
+    The namespace is the object's own, which is where Kubernetes looks for an owner.
+    """
+
+    namespace: str
+    group: str
+    kind: str
+    name: str
+    uid: str
 
 
 def key_of(manifest: Manifest) -> Key:
@@ -14,13 +29,25 @@ def key_of(manifest: Manifest) -> Key:
     return metadata.get("namespace", ""), metadata["name"]  # nodes are in no namespace
 
 
-def owner_of(manifest: Manifest) -> dict[str, Any] | None:
-    """Return the owner reference marked as controller."""
+def owner_of(manifest: Manifest) -> Owner | None:
+    """Return who controls an object by its owner reference, whether there is such an owner or not."""
     for reference in manifest["metadata"].get("ownerReferences") or ():
         if reference.get("controller"):
-            found: dict[str, Any] = reference
-            return found
+            group, slash, _ = str(reference.get("apiVersion")).partition("/")
+            kind, name, uid = (str(reference.get(part)) for part in ("kind", "name", "uid"))
+            return Owner(key_of(manifest)[0], group if slash else "", kind, name, uid)
     return None
+
+
+def _bucket(manifest: Manifest) -> tuple[str, ...] | None:
+    """Return under what an object is found: its owner without the uid, or the name on its label when it has none."""
+    if owner := owner_of(manifest):
+        return owner[:4]
+    return _labelled(key_of(manifest)[0], (manifest["metadata"].get("labels") or {}).get(LABEL_INSTANCE))
+
+
+def _labelled(namespace: str, instance: str | None) -> tuple[str, ...] | None:
+    return (namespace, instance) if instance else None
 
 
 def newer(candidate: Manifest, known: Manifest) -> bool:
@@ -51,7 +78,7 @@ class ObjectCache:
         self._keep = keep
         self._objects: dict[Key, Manifest] = {}
         self._doubted: set[Key] = set()
-        self._by_owner: defaultdict[str, set[Key]] = defaultdict(set)
+        self._by_owner: defaultdict[tuple[str, ...], set[Key]] = defaultdict(set)
 
     def __len__(self) -> int:
         return len(self._objects)
@@ -63,9 +90,17 @@ class ObjectCache:
         """Return an object, or None."""
         return self._objects.get(key)
 
-    def owned_by(self, uid: str) -> list[Manifest]:
-        """Return the objects whose controller has this uid, by name."""
-        return [self._objects[key] for key in sorted(self._by_owner.get(uid, ()))]
+    def owned_by(self, owner: Owner) -> list[Manifest]:
+        """Return the objects that this very owner controls, by name."""
+        return [manifest for manifest in self._found(owner[:4]) if owner_of(manifest) == owner]
+
+    def left_by(self, owner: Owner) -> list[Manifest]:
+        """Return what a former owner of this name controls, and what nobody controls and has the name as a label."""
+        former = [manifest for manifest in self._found(owner[:4]) if owner_of(manifest) != owner]
+        return former + self._found(_labelled(owner.namespace, owner.name))
+
+    def _found(self, bucket: tuple[str, ...] | None) -> list[Manifest]:
+        return [self._objects[key] for key in sorted(self._by_owner.get(bucket or (), ()))]
 
     def put(self, manifest: Manifest) -> bool:
         """Remember an object unless a newer version is known; return whether it was news."""
@@ -83,8 +118,8 @@ class ObjectCache:
             return known is not None
         manifest = kept
         self._objects[key] = manifest
-        if owner := owner_of(manifest):
-            self._by_owner[owner["uid"]].add(key)
+        if bucket := _bucket(manifest):
+            self._by_owner[bucket].add(key)
         self._on_change(manifest)
         return True
 
@@ -101,11 +136,11 @@ class ObjectCache:
     def _forget(self, key: Key) -> Manifest | None:
         manifest = self._objects.pop(key, None)
         self._doubted.discard(key)
-        if manifest is not None and (owner := owner_of(manifest)):
-            keys = self._by_owner[owner["uid"]]
+        if manifest is not None and (bucket := _bucket(manifest)):
+            keys = self._by_owner[bucket]
             keys.discard(key)
             if not keys:
-                del self._by_owner[owner["uid"]]
+                del self._by_owner[bucket]
         return manifest
 
     def retain(self, listed: set[Key], version: str) -> list[Manifest]:

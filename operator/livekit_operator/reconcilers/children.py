@@ -9,17 +9,18 @@ from typing import Any
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_APPLIED, FIELD_MANAGER
-from livekit_operator.engine.cache import Manifest, key_of, owner_of
-from livekit_operator.errors import Conflict, KubernetesError, NotFound, NotOwned
+from livekit_operator.engine.cache import Manifest, key_of
+from livekit_operator.errors import Conflict, KubernetesError, NotFound
 from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.ownership import adopt, identity, is_owned
 from livekit_operator.resources.metadata import digest
 
 
 async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: bool = False) -> Manifest:
     """Make a child as desired and return it; writes nothing when it is so already.
 
-    With `new` it is expected not to be there: it is created without being looked up before.
-    Raises NotOwned when an object of that name belongs to somebody else, KubernetesError.
+    With `new` it is expected not to be there: it is created without being looked up before. One that a former owner of
+    the same name left is taken over. Raises NotOwned when an object of that name is somebody else's, KubernetesError.
     """
     kind, key = desired["kind"], key_of(desired)
     cache = context.children.get(kind)  # None for kinds of other projects
@@ -33,7 +34,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
         # The cache may hold what is gone with a former owner of the same name.
         known = await find(context, kind, *key)
         if known is not None and not is_owned(owner, known):
-            raise NotOwned(kind, *key)
+            known = await adopt(context, owner, desired, known)
         if known is None and cache is not None:
             cache.remove(key)
     marked = _marked(desired)
@@ -72,10 +73,11 @@ async def remove(context: Context, kind: str, manifest: Manifest, *, grace_secon
         context.children[kind].remove((namespace, name))
 
 
-async def remove_secrets(context: Context, owner: Resource) -> None:
-    """Delete every Secret of an owner that may no longer have what is in them."""
-    for secret in context.children["Secret"].owned_by(owner.metadata.uid):
-        await remove(context, "Secret", secret)
+async def remove_secrets(context: Context, owner: Resource, *, spare: str | None = None) -> None:
+    """Delete every Secret of an owner that may no longer have what is in them; the one called `spare` stays."""
+    for secret in context.children["Secret"].owned_by(identity(owner)):
+        if secret["metadata"]["name"] != spare:
+            await remove(context, "Secret", secret)
 
 
 async def find(context: Context, kind: str, namespace: str, name: str) -> Manifest | None:
@@ -84,12 +86,6 @@ async def find(context: Context, kind: str, namespace: str, name: str) -> Manife
         return await context.kubernetes.get(kind, namespace, name)
     except NotFound:
         return None
-
-
-def is_owned(owner: Resource, manifest: Manifest) -> bool:
-    """Return whether this very owner, not a former one of the same name, controls the object."""
-    reference = owner_of(manifest)
-    return reference is not None and reference["uid"] == owner.metadata.uid
 
 
 def contains(actual: Any, desired: Any, *, quantities: bool = False) -> bool:

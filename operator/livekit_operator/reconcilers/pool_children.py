@@ -14,6 +14,7 @@ from livekit_operator.errors import Blocked, KubernetesError, NotFound
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.ownership import is_owned
 from livekit_operator.reconcilers.pool_pods import Observation
 from livekit_operator.resources import voiceagentpool as build
 from livekit_operator.resources.metadata import digest
@@ -68,7 +69,7 @@ async def provide(context: Context, pool: VoiceAgentPool, access: ServerAccess, 
 
 def _is_there(context: Context, pool: VoiceAgentPool, desired: Manifest) -> bool:
     known = context.children[desired["kind"]].get(key_of(desired))
-    return known is not None and children.is_owned(pool, known)
+    return known is not None and is_owned(pool, known)
 
 
 async def protect(context: Context, pool: VoiceAgentPool, memory: PoolMemory, observed: Observation) -> None:

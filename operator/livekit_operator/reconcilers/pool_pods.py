@@ -11,8 +11,11 @@ from livekit_operator.constants import ANNOTATION_INPUTS, CONDITION_READY, LABEL
 from livekit_operator.containers import container, container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.pool_memory import PoolMemory, SeenPod
+from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.hanging_pods import why_it_hangs
+from livekit_operator.reconcilers.ownership import identity, is_owned, relabel
+from livekit_operator.resources.metadata import COMPONENT_AGENT
 from livekit_operator.resources.pool_pods import CONTAINER
 from livekit_operator.rollout import STABLE, PodView
 from livekit_operator.views import ProviderError, WorkerStatus
@@ -94,7 +97,8 @@ class Observation:
 
 async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> Observation:
     """Look at the pods and ask their workers, all at once."""
-    manifests = context.children["Pod"].owned_by(pool.metadata.uid)
+    await _find_unlabelled(context, pool, memory)
+    manifests = context.children["Pod"].owned_by(identity(pool))
     answers = await asyncio.gather(*(_ask(context, memory, manifest) for manifest in manifests))
     seen: dict[str, SeenPod] = {}
     for manifest, answer in zip(manifests, answers, strict=True):
@@ -105,7 +109,7 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
         kept = before.status if before and before.container == container and not ended else None
         revision = (manifest["metadata"].get("labels") or {}).get(LABEL_REVISION, "")
         leaving = "deletionTimestamp" in manifest["metadata"]
-        seen[uid] = SeenPod(revision, leaving, container, ended, answer or kept)
+        seen[uid] = SeenPod(revision, leaving, container, ended, answer or kept, manifest["metadata"]["name"])
     lost = memory.see(seen, context.now())
     memory.silent = {uid: since for uid, since in memory.silent.items() if uid in seen}
     emptied = _emptied_nodes(context)
@@ -122,6 +126,17 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
             for pod in pods
         ]
     return Observation(pods, frozenset(lost))
+
+
+async def _find_unlabelled(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> None:
+    """Give their labels back to pods that went without having left: no watch tells of one that lost them."""
+    there = {pod["metadata"]["uid"] for pod in context.children["Pod"].owned_by(identity(pool))}
+    for uid, seen in memory.pods.items():
+        if uid in there or seen.leaving:
+            continue
+        found = await children.find(context, "Pod", pool.metadata.namespace, seen.name)
+        if found is not None and found["metadata"]["uid"] == uid and is_owned(pool, found):
+            await relabel(context, pool, COMPONENT_AGENT, found)
 
 
 async def _ask(context: Context, memory: PoolMemory, pod: Manifest) -> WorkerStatus | None:

@@ -1,48 +1,101 @@
 """The versions of a pool: which are remembered, which came to serve or failed, and what their pods need.
 
-The notes are on the versions' ConfigMaps: an operator that starts goes on from there.
+The records are in a Secret beside the versions' ConfigMaps: an operator that starts goes on from there.
 """
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.conditions import timestamp
+from livekit_operator.conditions import read_moment, timestamp
 from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED
-from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.engine.cache import key_of
+from livekit_operator.errors import Blocked, NotFound, NotOwned
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers import children, pool_status, status
 from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.ownership import adopt, identity, is_owned, take_over, why_foreign
 from livekit_operator.reconcilers.pool_children import attempt, remove
 from livekit_operator.reconcilers.pool_pods import Observation
 from livekit_operator.reconcilers.secrets import find_value, read_value
 from livekit_operator.resources import pool_versions as versions
 from livekit_operator.resources import voiceagentpool as build
 from livekit_operator.resources.livekitserver import key_digest
-from livekit_operator.resources.metadata import digest
+from livekit_operator.resources.metadata import COMPONENT_AGENT, digest, labels
 from livekit_operator.resources.pool_pods import PodInputs
-from livekit_operator.resources.pool_versions import PoolVersion
+from livekit_operator.resources.pool_versions import PoolVersion, Record
 from livekit_operator.rollout import STABLE
 from livekit_operator.versions import Rollout, Version, failed_to_progress, judge_canary, prune
 
 
-def known_versions(context: Context, pool: VoiceAgentPool) -> dict[str, PoolVersion]:
-    """Return revision -> version of all versions that are remembered."""
-    maps = context.children["ConfigMap"].owned_by(pool.metadata.uid)
-    found = [version for manifest in maps if (version := versions.parse_version(manifest))]
-    return {version.revision: version for version in found}
+async def known_versions(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> dict[str, PoolVersion]:
+    """Return revision -> version of all versions that are remembered, by ConfigMaps that are as they were recorded."""
+    found = {}
+    for revision, record in (await _records(context, pool, memory)).items():
+        key = (pool.metadata.namespace, versions.version_map_name(pool, revision))
+        manifest = context.children["ConfigMap"].get(key)
+        version = versions.parse_version(manifest, revision, record) if manifest else None
+        if manifest is None or version is None:
+            continue
+        if not is_owned(pool, manifest):
+            # Its content is proved already.
+            desired = {"kind": "ConfigMap", "metadata": {"labels": labels(pool, COMPONENT_AGENT)}}
+            if why_foreign(pool, {**desired, "data": manifest["data"]}, manifest):
+                continue
+            await take_over(context, pool, "ConfigMap", manifest)
+        found[revision] = version
+    return found
 
 
-async def remember(context: Context, pool: VoiceAgentPool, memory: PoolMemory, template: versions.Template) -> None:
-    """Keep the wanted version, as far as it is taken."""
+async def _records(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> dict[str, Record]:
+    """Return revision -> what was noted of a version."""
+    key = (pool.metadata.namespace, versions.records_name(pool))
+    secret = context.children["Secret"].get(key) or await children.find(context, "Secret", *key)
+    if secret is None:
+        return _former_records(context, pool)
+    if not is_owned(pool, secret):
+        try:
+            secret = await adopt(context, pool, versions.build_records(pool, {}), secret)
+        except NotOwned as blocked:
+            memory.refusals.tell(f"Secret {key[1]}", (blocked.reason, blocked.message))
+            return {}
+    return versions.read_records(secret)
+
+
+def _former_records(context: Context, pool: VoiceAgentPool) -> dict[str, Record]:
+    """Return the records of versions that an operator remembered which had no records, and told of in the status."""
+    told = {version.get("revision") for version in pool.status.get("versions") or ()}
+    maps = context.children["ConfigMap"].owned_by(identity(pool)) if told else []
+    former = [found for manifest in maps if (found := versions.record_of_former(pool, manifest))]
+    return {revision: record for revision, record in former if revision in told}
+
+
+async def remember(
+    context: Context,
+    pool: VoiceAgentPool,
+    memory: PoolMemory,
+    template: versions.Template,
+    known: Mapping[str, PoolVersion],
+) -> None:
+    """Keep the wanted version beside the others, as far as it is taken."""
+    revision = versions.revision(template)
+    name = versions.version_map_name(pool, revision)
 
     async def write() -> None:
-        await children.ensure(context, pool, versions.build_version_map(pool, template))
+        desired = versions.build_version_map(pool, template)
+        there = context.children["ConfigMap"].get(key_of(desired))
+        content = versions.content_digest(desired)
+        if there and there.get("immutable") and versions.content_digest(there) != content:
+            message = f"ConfigMap {'/'.join(key_of(there))} is not what the operator wrote for revision {revision}."
+            raise Blocked("NotOwned", f"{message} It is left untouched: remove it, and it is made as it should be.")
+        await children.ensure(context, pool, desired)
+        record = known[revision].record if revision in known else Record(content, context.now())
+        records = {name: version.record for name, version in known.items()}
+        await children.ensure(context, pool, versions.build_records(pool, {**records, revision: record}))
 
-    revision = versions.revision(template)
-    await attempt(context, memory, f"ConfigMap {versions.version_map_name(pool, revision)}", revision, write)
+    await attempt(context, memory, f"ConfigMap {name}", revision, write)
 
 
 def kept_version(memory: PoolMemory, known: Mapping[str, PoolVersion], wanted: str) -> str:
@@ -50,9 +103,9 @@ def kept_version(memory: PoolMemory, known: Mapping[str, PoolVersion], wanted: s
 
     Raises Blocked when there is none.
     """
-    refused = memory.refusals.problem
-    if wanted in known or refused is None:
+    if wanted in known:
         return wanted
+    refused = memory.refusals.problem or ("Progressing", "Waiting for the ConfigMap of the wanted version.")
     if not known:
         raise Blocked(*refused)
     return max(
@@ -156,24 +209,44 @@ async def _note(
     revision: str,
     **notes: str | None,
 ) -> dict[str, PoolVersion]:
-    """Write `served`, `proven` or `failed` to a version's ConfigMap, as far as it is taken; None takes a note away."""
+    """Record `served`, `proven` or `failed` of a version, as far as it is taken; None takes a note away."""
+    version = known[revision]
+    record = replace(
+        version.record,
+        served=version.served or "served" in notes,
+        proven=read_moment(notes["proven"]) if "proven" in notes else version.proven,
+        failed=notes.get("failed", version.failed),
+    )
+    after = {**known, revision: replace(version, record=record)}
+    records = versions.build_records(pool, {name: version.record for name, version in after.items()})
+
+    async def write() -> None:
+        await children.ensure(context, pool, records)
+
+    # The same whatever their texts, which tell the time.
+    what = f"the notes {', '.join(sorted(notes))} of revision {revision} in Secret {versions.records_name(pool)}"
+    if not await attempt(context, memory, what, "", write):
+        return known
+    await _show_notes(context, pool, memory, revision, notes)
+    if notes.get("failed"):
+        await status.emit(context, pool, "Warning", "RolloutFailed", f"Revision {revision}: {notes['failed']}")
+    return after
+
+
+async def _show_notes(
+    context: Context, pool: VoiceAgentPool, memory: PoolMemory, revision: str, notes: Mapping[str, str | None]
+) -> None:
+    """Have a version's ConfigMap tell people, and operators of before there were records, what became of it."""
     annotations = {"served": ANNOTATION_SERVED, "proven": ANNOTATION_PROVEN, "failed": ANNOTATION_FAILED}
     name = versions.version_map_name(pool, revision)
     patch = {"metadata": {"annotations": {annotations[note]: text for note, text in notes.items()}}}
-    written: Manifest = {}
 
     async def write() -> None:
-        written.update(await context.kubernetes.merge("ConfigMap", pool.metadata.namespace, name, patch))
+        with suppress(NotFound):
+            written = await context.kubernetes.merge("ConfigMap", pool.metadata.namespace, name, patch)
+            context.children["ConfigMap"].put(written)
 
-    # The same whatever their texts, which tell the time.
-    what = f"the annotations {', '.join(sorted(annotations[note] for note in notes))} of ConfigMap {name}"
-    if not await attempt(context, memory, what, "", write):
-        return known
-    context.children["ConfigMap"].put(written)
-    if notes.get("failed"):
-        await status.emit(context, pool, "Warning", "RolloutFailed", f"Revision {revision}: {notes['failed']}")
-    version = versions.parse_version(written)
-    return {**known, revision: version} if version else known
+    await attempt(context, memory, f"the annotations of ConfigMap {name}", "", write)
 
 
 async def find_inputs(

@@ -9,6 +9,7 @@ from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import Blocked, KubernetesError
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAccess, Tokens
+from livekit_operator.reconcilers.ownership import identity, is_owned
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import Limits, ServerKeys, room_name
 from livekit_operator.resources.room_entries import Entry, entries, problem_of
@@ -24,13 +25,13 @@ async def ensure_tokens(
     Nothing is gone through while spec, keys and Secrets are those of the last look and no token is due.
     """
     inputs = (room.metadata.uid, room.metadata.generation, access.keys, limits)
-    kept, secrets = context.kept_tokens.get(room.key), context.children["Secret"].owned_by(room.metadata.uid)
+    kept, secrets = context.kept_tokens.get(room.key), context.children["Secret"].owned_by(identity(room))
     same = kept is not None and kept.inputs == inputs and _are_the_same(kept.secrets, secrets)
     if kept is not None and same and (kept.tokens.due is None or context.now() < kept.tokens.due):
         return kept.tokens
     tokens = await _ensure_all(context, room, access, limits, new=new)
     if tokens.problem is None:
-        secrets = context.children["Secret"].owned_by(room.metadata.uid)
+        secrets = context.children["Secret"].owned_by(identity(room))
         context.kept_tokens[room.key] = KeptTokens(inputs, secrets, tokens)
     else:
         context.kept_tokens.pop(room.key, None)
@@ -57,7 +58,7 @@ async def _ensure_all(
         except Blocked as blocked:
             problems.append(blocked)
     identities = {entry.identity for entry in wanted}
-    for secret in context.children["Secret"].owned_by(room.metadata.uid):
+    for secret in context.children["Secret"].owned_by(identity(room)):
         if secret["metadata"]["name"] not in names:
             await _remove(context, room, access, secret, identities)
     shown = [
@@ -97,7 +98,7 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
     else:
         desired = build.keep_token_secret(room, entry, keys, known)
     try:
-        if known is not None and children.is_owned(room, known) and (patch := build.left_over(known, desired)):
+        if known is not None and is_owned(room, known) and (patch := build.left_over(known, desired)):
             # Applying does not do it: a Secret that was created is not only the applier's.
             written = await context.kubernetes.merge("Secret", *key_of(known), patch)
             context.children["Secret"].put(written)
@@ -114,7 +115,7 @@ async def _remove(
     context: Context, room: MeetingRoom, access: ServerAccess, secret: Manifest, identities: set[str]
 ) -> None:
     """Delete a Secret that is not wanted any more, after whom it let in when that was asked for."""
-    identity = build.revoked_identity(secret)
+    identity = build.revoked_identity(room, secret, [key.secret for key in access.accepted])
     if identity is not None and identity not in identities:
         # Before the Secret goes: it is what remembers to do so.
         await access.client.remove_participant(room_name(room), identity)

@@ -16,7 +16,7 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.conditions import find
-from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, MANAGED_SELECTOR
+from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, GROUP, MANAGED_SELECTOR
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
@@ -197,8 +197,8 @@ class Runtime:
 
     def _child_changed(self, manifest: Manifest) -> None:
         owner = owner_of(manifest)
-        if owner and owner["kind"] in self._controllers:
-            self._wake(owner["kind"], (manifest["metadata"]["namespace"], owner["name"]))
+        if owner and owner.group == GROUP and owner.kind in BY_KIND:
+            self._wake(owner.kind, (owner.namespace, owner.name))
 
     def _node_changed(self, manifest: Manifest) -> None:
         """Have servers and pools looked at when a node is to be emptied, is lost, or has other labels."""

@@ -16,6 +16,7 @@ from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
+from livekit_operator.reconcilers.ownership import identity, is_owned
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.server_routes import told_by_its_controller
 from livekit_operator.resources import livekitserver as build
@@ -144,8 +145,14 @@ def refusal(error: KubernetesError, pod: Manifest | None = None) -> Blocked:
 
 
 def pods_of(context: Context, server: LiveKitServer, component: str = COMPONENT_SERVER) -> list[Manifest]:
-    """Return the pods of a server's component, by name."""
-    return [pod for pod in context.children["Pod"].owned_by(server.metadata.uid) if _component(pod) == component]
+    """Return the pods of a server's component, by name; a server is only what is called as one of a slot."""
+    pods = [pod for pod in context.children["Pod"].owned_by(identity(server)) if _component(pod) == component]
+    return [pod for pod in pods if component != COMPONENT_SERVER or slot_of(server, pod) is not None]
+
+
+def slot_of(server: LiveKitServer, pod: Manifest) -> int | None:
+    """Return the slot of a server by its name, which nobody can change; None for a pod with another name."""
+    return server_network.slot_in(server, pod["metadata"]["name"])
 
 
 def _component(manifest: Manifest) -> str | None:
@@ -190,7 +197,8 @@ async def known_slot_inputs(
 
 
 def _slot_service(context: Context, server: LiveKitServer, slot: int) -> Manifest | None:
-    return context.children["Service"].get((server.metadata.namespace, server_network.slot_name(server, slot)))
+    found = context.children["Service"].get((server.metadata.namespace, server_network.slot_name(server, slot)))
+    return found if found and is_owned(server, found) else None
 
 
 async def find_slot_inputs(
@@ -254,7 +262,7 @@ async def _prune(context: Context, server: LiveKitServer, wanted: set[tuple[str,
     keys = (server.metadata.namespace, build.keys_secret_name(server))
     managed = bool(server.spec.redis and server.spec.redis.managed)
     for kind in CHILD_KINDS:
-        for manifest in context.children[kind].owned_by(server.metadata.uid):
+        for manifest in context.children[kind].owned_by(identity(server)):
             key = key_of(manifest)
             spared = kind == "Pod" or (kind == "Secret" and key == keys)
             spared = spared or (managed and _component(manifest) == COMPONENT_REDIS)
@@ -284,6 +292,6 @@ async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[t
         if (kind, key) in wanted:
             continue
         found = await children.find(context, kind, *key)
-        if found is not None and children.is_owned(server, found):
+        if found is not None and is_owned(server, found):
             await children.remove(context, kind, found)
     context.pruned[server.key] = looked

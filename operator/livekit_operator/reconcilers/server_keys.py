@@ -16,14 +16,16 @@ from livekit_operator.constants import (
     KEY_KEY_FILE,
     MIN_API_SECRET_LENGTH,
 )
-from livekit_operator.engine.cache import Manifest
+from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import Blocked, NotOwned
 from livekit_operator.key_rotation import ApiKey, KeyState, Users, dropped_at, next_state, phase
 from livekit_operator.reconcilers import children
-from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.context import CHILD_KINDS, Context
+from livekit_operator.reconcilers.ownership import identity, identity_of, is_owned, take_over, why_foreign
 from livekit_operator.reconcilers.secrets import RETRY_SECONDS, require_secret
 from livekit_operator.reconcilers.server_children import pods_of
 from livekit_operator.resources import livekitserver as build
+from livekit_operator.resources.metadata import COMPONENT_SERVER, labels
 
 _KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
 _MAX_KEY_LENGTH = 1024
@@ -112,8 +114,8 @@ async def _read_state(context: Context, server: LiveKitServer) -> KeyState | Non
     secret = context.children["Secret"].get((namespace, name))
     secret = secret or await children.find(context, "Secret", namespace, name)
     uid, remembered = context.key_states.get(server.key, ("", None))
-    if secret is not None and not children.is_owned(server, secret):
-        raise NotOwned("Secret", namespace, name)
+    if secret is not None and not is_owned(server, secret):
+        secret = await _take_over(context, server, secret)
     if remembered is not None and uid == server.metadata.uid:
         return remembered  # what somebody does to the Secret is put back
     if secret is None:
@@ -125,6 +127,31 @@ async def _read_state(context: Context, server: LiveKitServer) -> KeyState | Non
     except ValueError as error:
         raise _invalid(f"Secret {name}: {error}. Delete it to have its keys made anew.") from error
     return state
+
+
+async def _take_over(context: Context, server: LiveKitServer, secret: Manifest) -> Manifest:
+    """Take over the keys that a former server of the same name left, so that its tokens stay valid.
+
+    Who may only write Secrets could put keys there that they know, before there is such a server: another object that
+    the former one left must bear witness. Raises NotOwned.
+    """
+    key, kinds = key_of(secret), [kind for kind in CHILD_KINDS if kind not in ("Secret", "ConfigMap")]
+    desired = {"kind": "Secret", "metadata": {"labels": labels(server, COMPONENT_SERVER)}}
+    why = why_foreign(server, desired, secret)
+    if why is None and not any(_bears_witness(context, server, kind) for kind in kinds):
+        why = "nothing else of a former server of this name is there to prove that its keys are the operator's"
+    if why:
+        raise NotOwned(
+            "Secret", *key, why, "have its key used: copy it, name the copy in spec.keysSecretRef, remove it"
+        )
+    return await take_over(context, server, "Secret", secret)
+
+
+def _bears_witness(context: Context, server: LiveKitServer, kind: str) -> bool:
+    desired = {"kind": kind, "metadata": {"labels": labels(server, COMPONENT_SERVER)}}
+    cache, owner = context.children[kind], identity(server)
+    left = (manifest for manifest in cache.left_by(owner) if why_foreign(server, desired, manifest) is None)
+    return bool(cache.owned_by(owner)) or any(left)
 
 
 async def _read_given(context: Context, server: LiveKitServer) -> ApiKey:
@@ -148,7 +175,7 @@ def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
             _annotation(pod) == in_use
             for key in context.users.pools_of(server.key)
             if (pool := context.resources["VoiceAgentPool"].get(key))
-            for pod in context.children["Pod"].owned_by(pool["metadata"]["uid"])
+            for pod in context.children["Pod"].owned_by(identity_of("VoiceAgentPool", pool))
         ),
     )
 

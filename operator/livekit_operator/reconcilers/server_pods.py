@@ -15,21 +15,21 @@ from livekit_operator.constants import (
     CONDITION_READY,
     LABEL_REVISION,
     LABEL_SERVING,
-    LABEL_SLOT,
 )
 from livekit_operator.containers import container, container_status
-from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey
 from livekit_operator.outside import MOST_COUNT, said
 from livekit_operator.reconcilers import children, status
 from livekit_operator.reconcilers.context import Context, PodMemory
 from livekit_operator.reconcilers.hanging_pods import why_it_hangs
+from livekit_operator.reconcilers.ownership import adopt, adopt_pods, is_owned, relabel
 from livekit_operator.reconcilers.secrets import read_value
-from livekit_operator.reconcilers.server_children import known_slot_inputs, pods_of, refusal
+from livekit_operator.reconcilers.server_children import known_slot_inputs, pods_of, refusal, slot_of
 from livekit_operator.reconcilers.server_pod_troubles import hanging_trouble, has_ended, last_words, start_trouble
 from livekit_operator.resources import livekitserver as build
-from livekit_operator.resources.server_network import slot_name
+from livekit_operator.resources.metadata import COMPONENT_SERVER
 from livekit_operator.resources.server_pods import (
     CONTAINER,
     ServerInputs,
@@ -113,6 +113,7 @@ class Look:
 
 async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | None, key: ApiKey | None) -> Look:
     """Look at every pod of a server and ask each what it has to do, all at once."""
+    await adopt_pods(context, server, COMPONENT_SERVER, lambda pod: slot_of(server, pod) is not None)
     pods = pods_of(context, server)
     memories = context.server_pods.setdefault(server.key, {})
     wanted = revision(server, inputs) if inputs else None
@@ -192,12 +193,12 @@ async def carry_out(
         except KubernetesError as error:
             if not isinstance(error, Conflict):
                 raise refusal(error, pod) from error
-            # Not ours, or ours and not in the cache yet.
-            found = await children.find(context, "Pod", server.metadata.namespace, slot_name(server, slot))
-            if found is not None and not children.is_owned(server, found):
-                raise Blocked(
-                    "NotOwned", f"Pod {found['metadata']['name']} exists and is not owned by this resource."
-                ) from None
+            # Not ours, or ours and not in the cache yet, or ours without the labels by which it is found.
+            found = await children.find(context, "Pod", *key_of(pod))
+            if found is not None and not is_owned(server, found):
+                await adopt(context, server, pod, found)
+            elif found is not None:
+                await relabel(context, server, COMPONENT_SERVER, found)
     return again
 
 
@@ -299,7 +300,7 @@ async def _look_at(
 ) -> Server:
     metadata, pod_status = pod["metadata"], pod.get("status") or {}
     labels = metadata.get("labels") or {}
-    slot = int(number) if (number := labels.get(LABEL_SLOT, "")).isdecimal() else 0
+    slot = slot_of(server, pod) or 0
     ready = holds(pod_status.get("conditions"), CONDITION_READY)
     running = ready or ("deletionTimestamp" in metadata and pod_status.get("phase") == "Running")
     if memory.shared is None:

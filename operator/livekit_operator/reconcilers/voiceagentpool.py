@@ -14,6 +14,7 @@ from livekit_operator.errors import Blocked, KubernetesError, ServerNotAllowed
 from livekit_operator.pool_memory import Free, PoolMemory
 from livekit_operator.reconcilers import children, pool_status, status, undeclared_rooms
 from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared
+from livekit_operator.reconcilers.ownership import adopt_pods
 from livekit_operator.reconcilers.pool_children import protect, provide, remove
 from livekit_operator.reconcilers.pool_pods import Observation, observe
 from livekit_operator.reconcilers.pool_status import Standing
@@ -31,8 +32,9 @@ from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import pool_versions as versions
+from livekit_operator.resources.metadata import COMPONENT_AGENT
 from livekit_operator.resources.pod_refusals import explain_refusal
-from livekit_operator.resources.pool_pods import PodInputs, build_pod, inputs_digest
+from livekit_operator.resources.pool_pods import PodInputs, build_pod, inputs_digest, is_pod_name
 from livekit_operator.resources.pool_versions import PoolVersion
 from livekit_operator.resources.server_config import target_load
 from livekit_operator.rollout import CANARY, STABLE, Plan, Target, plan
@@ -56,26 +58,27 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     try:
         server = find_server(context, pool, pool.spec.server_ref)
     except ServerNotAllowed:
-        await children.remove_secrets(context, pool)
+        await children.remove_secrets(context, pool, spare=versions.records_name(pool))
         raise
     access = find_access(context, pool, server)
     if access is None:
         return None
     memory = context.pools.setdefault(pool.key, PoolMemory())
     memory.refusals.begin()
+    await adopt_pods(context, pool, COMPONENT_AGENT, lambda pod: is_pod_name(pool, pod))
     observed = await observe(context, pool, memory)
     template = versions.build_template(pool, context.settings.agent_image, context.settings.provider_base_urls)
     wanted = versions.revision(template)
     # First what serves now, whatever comes of the rest: calls must find agents also where nothing new can be made.
-    known = known_versions(context, pool)
+    known = await known_versions(context, pool, memory)
     _offer(pool, observed, memory, choose(pool.spec.rollout, wanted, judged(known)))
     _tell_rooms(context, pool, access, memory, observed)
     poll = context.settings.pool_poll_seconds
     try:
         await protect(context, pool, memory, observed)
-        await remember(context, pool, memory, template)
+        await remember(context, pool, memory, template, known)
         if wanted not in known:
-            known = known_versions(context, pool)
+            known = await known_versions(context, pool, memory)
         standing, again = await _progress(context, pool, server, access, memory, observed, known, wanted)
     except Blocked as blocked:
         soon = min(poll, blocked.retry_after or poll)

@@ -1,12 +1,11 @@
 """What all servers of a LiveKitServer share: names, image, API keys."""
 
 import base64
-from datetime import datetime
 
 import yaml
 
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.conditions import parse_timestamp, timestamp
+from livekit_operator.conditions import read_moment, timestamp
 from livekit_operator.constants import (
     ANNOTATION_KEY_IN_USE_SINCE,
     ANNOTATION_KEY_USERS_MOVED,
@@ -71,8 +70,8 @@ def read_keys_secret(secret: Manifest) -> KeyState:
         in_use,
         accepted,
         annotations.get(ANNOTATION_ROTATION, ""),
-        _moment(annotations.get(ANNOTATION_KEY_IN_USE_SINCE)),
-        _moment(annotations.get(ANNOTATION_KEY_USERS_MOVED)),
+        read_moment(annotations.get(ANNOTATION_KEY_IN_USE_SINCE)),
+        read_moment(annotations.get(ANNOTATION_KEY_USERS_MOVED)),
     )
 
 
@@ -106,7 +105,3 @@ def keys_digest(state: KeyState) -> str:
 def key_digest(api_key: str, api_secret: str) -> str:
     """Return a digest of the key in use."""
     return digest([api_key, api_secret], 8)
-
-
-def _moment(text: str | None) -> datetime | None:
-    return parse_timestamp(text) if text else None

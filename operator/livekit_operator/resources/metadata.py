@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import json
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -90,6 +91,14 @@ def secret_variable(name: str, secret: str, key: str) -> dict[str, Any]:
 def digest(value: Any, length: int = 10) -> str:
     """Return a short, stable digest of plain values."""
     return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:length]
+
+
+def read_json(text: Any) -> Any:
+    """Return what a JSON text out of the cluster says, None when it is none or too deep to be read."""
+    try:
+        return json.loads(text)
+    except (TypeError, ValueError, RecursionError):
+        return None
 
 
 def qualified_name(namespace: str, name: str, server_namespace: str) -> str:

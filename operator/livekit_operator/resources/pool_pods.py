@@ -105,6 +105,14 @@ def build_pod(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: Po
     return pod
 
 
+def is_pod_name(pool: VoiceAgentPool, pod: Manifest) -> bool:
+    """Return whether a pod has a name that `build_pod` gives to pods of its revision."""
+    metadata = pod["metadata"]
+    revision = (metadata.get("labels") or {}).get(LABEL_REVISION, "")
+    begins = f"{pool.metadata.name}-{revision[:5]}-"
+    return bool(revision) and re.fullmatch(re.escape(begins) + "[0-9a-f]{6}", metadata["name"]) is not None
+
+
 def busy_patch(busy: bool) -> dict[str, Any]:
     """Return the merge patch by which a pod with calls is left alone by evictions and by autoscalers of nodes."""
     return {
@@ -229,6 +237,8 @@ def _environment(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs:
     """Return the container's variables: ours, then the user's, which name none of ours."""
     plain = {
         "AGENT_CONFIG": f"{_CONFIG_FOLDER}/{CONFIG_FILE}",
+        # The file comes from a ConfigMap, which others than the operator may be allowed to write.
+        "AGENT_CONFIG_SHA256": version.config_digest,
         "LIVEKIT_URL": inputs.server_url,
         # Stands above whatever the code says, and above the configuration, which is as old as its version.
         "LIVEKIT_AGENT_NAME_OVERRIDE": agent_name(pool),

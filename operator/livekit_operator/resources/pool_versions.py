@@ -6,17 +6,25 @@ What may differ from one pod of a version to the next (keys, the server's URL, t
     spec ── build_template ──► template ── build_version_map ──► ConfigMap <pool>-agent-<revision>
                                   ▲                                 config.json    what the agent reads
                                   └──────── parse_version ───────── template.json  what its pods are made of
+                                                  ▲
+                              Secret <pool>-agent-versions   digest of that, and what became of the version
+
+A version is a program that runs with the pool's Secrets. So nothing in a ConfigMap is believed unless the record in the
+Secret vouches for it, and nothing in the Secret is a program: who may write only one of the two kinds gains nothing.
 """
 
+import base64
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any
 
 from livekit_operator.api.agent import AgentSpec, Provider, TurnHandling
 from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
-from livekit_operator.conditions import parse_timestamp
+from livekit_operator.conditions import read_moment, timestamp
 from livekit_operator.constants import (
     ANNOTATION_FAILED,
     ANNOTATION_PROVEN,
@@ -25,7 +33,7 @@ from livekit_operator.constants import (
     TRACK_CANARY,
 )
 from livekit_operator.errors import Blocked
-from livekit_operator.resources.metadata import COMPONENT_AGENT, Manifest, child, digest
+from livekit_operator.resources.metadata import COMPONENT_AGENT, Manifest, child, digest, opaque_secret, read_json
 from livekit_operator.resources.voiceagentpool import agent_name, child_name
 
 Template = dict[str, Any]
@@ -49,19 +57,48 @@ _PARTS = (
 
 
 @dataclass(frozen=True)
-class PoolVersion:
-    """A version as its ConfigMap remembers it.
+class Record:
+    """What the operator noted of a version: when it was new, a digest of its content, and what became of it.
 
     `served` tells whether a pod of it was ever ready, `proven` when a rollout to it came to its end, `failed` why it
     must not be rolled out again; None before that.
     """
 
-    revision: str
-    template: Template
+    content: str
     created: datetime
     proven: datetime | None = None
     failed: str | None = None
     served: bool = False
+
+
+@dataclass(frozen=True)
+class PoolVersion:
+    """A version: its template, the digest of the file that its agents read, and what was noted of it."""
+
+    revision: str
+    template: Template
+    config_digest: str
+    record: Record
+
+    @property
+    def created(self) -> datetime:
+        """Return when it was new."""
+        return self.record.created
+
+    @property
+    def proven(self) -> datetime | None:
+        """Return when a rollout to it came to its end."""
+        return self.record.proven
+
+    @property
+    def failed(self) -> str | None:
+        """Return why it must not be rolled out again."""
+        return self.record.failed
+
+    @property
+    def served(self) -> bool:
+        """Return whether a pod of it was ever ready."""
+        return self.record.served
 
     @property
     def image(self) -> str:
@@ -104,7 +141,7 @@ def with_template(pool: VoiceAgentPool, template: Template) -> VoiceAgentPool:
 
 
 def build_version_map(pool: VoiceAgentPool, template: Template) -> Manifest:
-    """Return the ConfigMap of a version. Its data never change; verdicts are annotations that are patched in.
+    """Return the ConfigMap of a version. Its data never change; annotations that are patched in tell people of it.
 
     Raises Blocked when it would be larger than a ConfigMap can be.
     """
@@ -126,27 +163,110 @@ def version_map_name(pool: VoiceAgentPool, revision: str) -> str:
     return f"{child_name(pool)}-{revision[:_REVISION_LENGTH]}"
 
 
-def parse_version(manifest: Manifest) -> PoolVersion | None:
-    """Return the version that a ConfigMap remembers, None when it remembers none that this operator understands."""
-    metadata, data = manifest["metadata"], manifest.get("data") or {}
-    annotations = metadata.get("annotations") or {}
-    proven = annotations.get(ANNOTATION_PROVEN)
+def content_digest(manifest: Manifest) -> str:
+    """Return the digest of all that is read of a version's ConfigMap."""
+    data = manifest.get("data") or {}
+    return digest([data.get(CONFIG_FILE), data.get(TEMPLATE_FILE)], 64)
+
+
+def parse_version(manifest: Manifest, revision: str, record: Record) -> PoolVersion | None:
+    """Return the version in a ConfigMap, None when its content is not what was noted, or not understood."""
+    if content_digest(manifest) != record.content or "deletionTimestamp" in manifest["metadata"]:
+        return None
+    if (found := _parsed(manifest)) is None:
+        return None
+    template, config = found
+    if digest([template, config], _REVISION_LENGTH) != revision:
+        return None
+    return PoolVersion(revision, template, sha256(manifest["data"][CONFIG_FILE].encode()).hexdigest(), record)
+
+
+def _parsed(manifest: Manifest) -> tuple[Template, Any] | None:
+    """Return a version's template and configuration."""
+    data = manifest.get("data") or {}
+    template, config = read_json(data.get(TEMPLATE_FILE)), read_json(data.get(CONFIG_FILE))
     try:
-        template = json.loads(data[TEMPLATE_FILE])
-        config = json.loads(data[CONFIG_FILE])
         if "instructions" in config:
             template["spec"]["agent"]["instructions"] = config["instructions"]
         AgentSpec.model_validate(template["spec"]["agent"])
-        return PoolVersion(
-            revision=metadata["labels"][LABEL_REVISION],
-            template=template,
-            created=parse_timestamp(metadata["creationTimestamp"]),
-            proven=parse_timestamp(proven) if proven else None,
-            failed=annotations.get(ANNOTATION_FAILED),
-            served=ANNOTATION_SERVED in annotations,
-        )
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         return None
+    return template, config
+
+
+# --- Records ----------------------------------------------------------------------------------------------------------
+
+
+def records_name(pool: VoiceAgentPool) -> str:
+    """Return the name of the Secret with what was noted of a pool's versions."""
+    return f"{child_name(pool)}-versions"
+
+
+def build_records(pool: VoiceAgentPool, records: Mapping[str, Record]) -> Manifest:
+    """Return the Secret of revision -> record.
+
+    Nothing in it is secret: it is one because who may write a namespace's Secrets decides what its pods do anyway.
+    """
+    values = {revision: json.dumps(_written(record), sort_keys=True) for revision, record in records.items()}
+    return opaque_secret(pool, COMPONENT_AGENT, records_name(pool), values)
+
+
+def _written(record: Record) -> dict[str, Any]:
+    notes = {
+        "proven": timestamp(record.proven) if record.proven else None,
+        "failed": record.failed,
+        "served": record.served or None,
+    }
+    known = {name: value for name, value in notes.items() if value is not None}
+    return {"content": record.content, "created": timestamp(record.created), **known}
+
+
+def read_records(secret: Manifest) -> dict[str, Record]:
+    """Return revision -> record of a Secret; what cannot be read in it is left out."""
+    found = {}
+    for revision, encoded in (secret.get("data") or {}).items():
+        if not re.fullmatch(f"[0-9a-f]{{{_REVISION_LENGTH}}}", revision):
+            continue
+        try:
+            values = read_json(base64.b64decode(encoded, validate=True))
+        except (TypeError, ValueError):
+            continue
+        if not isinstance(values, dict) or (created := read_moment(values.get("created"))) is None:
+            continue
+        failed = values.get("failed")
+        found[revision] = Record(
+            content=str(values.get("content")),
+            created=created,
+            proven=read_moment(values.get("proven")),
+            failed=str(failed) if failed is not None else None,
+            served=bool(values.get("served")),
+        )
+    return found
+
+
+def record_of_former(pool: VoiceAgentPool, manifest: Manifest) -> tuple[str, Record] | None:
+    """Return revision and record of a ConfigMap of before there were records, None for one that is not what it says.
+
+    What became of it stood in its annotations then.
+    """
+    metadata = manifest["metadata"]
+    revision = (metadata.get("labels") or {}).get(LABEL_REVISION, "")
+    annotations, created = metadata.get("annotations") or {}, read_moment(metadata.get("creationTimestamp"))
+    if metadata["name"] != version_map_name(pool, revision) or not manifest.get("immutable") or created is None:
+        return None
+    parsed = _parsed(manifest)
+    if parsed is None or digest(list(parsed), _REVISION_LENGTH) != revision:
+        return None
+    return revision, Record(
+        content=content_digest(manifest),
+        created=created,
+        proven=read_moment(annotations.get(ANNOTATION_PROVEN)),
+        failed=annotations.get(ANNOTATION_FAILED),
+        served=ANNOTATION_SERVED in annotations,
+    )
+
+
+# --- What agents read -------------------------------------------------------------------------------------------------
 
 
 def build_agent_config(template: Template) -> dict[str, Any]:

@@ -2,11 +2,12 @@
 
 import base64
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
 import jwt
+from jwt.types import Options
 
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.api.tokens import RoomConfiguration
@@ -18,13 +19,16 @@ from livekit_operator.constants import (
     ANNOTATION_TOKEN_INPUTS,
 )
 from livekit_operator.resources.meetingroom import ServerKeys, room_name
-from livekit_operator.resources.metadata import COMPONENT_ROOM, Manifest, digest, opaque_secret
+from livekit_operator.resources.metadata import COMPONENT_ROOM, Manifest, digest, opaque_secret, read_json
 from livekit_operator.resources.room_entries import Entry, dumped
 
 # A renewal after two thirds of a token's life leaves a third of it to an operator that is down.
 RENEW_AFTER = 2 / 3
 # Tokens made together are renewed one after the other, within this part of their life before that.
 RENEWAL_SPREAD = 1 / 10
+# A token Secret has six keys at most, and tokens with all that LiveKit takes are far below this many characters.
+_MOST_KEYS = 16
+_MOST_TOKEN_LENGTH = 2**20
 # A fresh token must pass on a server whose clock is behind: the server itself allows a minute (auth/verifier.go).
 CLOCK_SKEW = timedelta(seconds=60)
 
@@ -108,12 +112,14 @@ def token_is_due(secret: Manifest | None, room: MeetingRoom, entry: Entry, keys:
     try:
         text = _token_in(secret, entry)
         told = annotations[ANNOTATION_EXPIRES_AT]
-        expires = parse_timestamp(told)
     except (KeyError, TypeError, ValueError):
         return True
     if annotations.get(ANNOTATION_TOKEN_INPUTS) != _inputs_digest(room, entry, keys, text, told):
         return True
-    due = renewal_time(room, entry, expires)
+    try:
+        due = renewal_time(room, entry, parse_timestamp(told))
+    except (ValueError, OverflowError):
+        return True
     return due is not None and now >= due
 
 
@@ -125,7 +131,7 @@ def identity_in(secret: Manifest, entry: Entry) -> str | None:
     """Return whom the token in a Secret lets in, None when there is none where an entry has it."""
     try:
         claims = jwt.decode(_token_in(secret, entry), options={"verify_signature": False})
-    except (KeyError, TypeError, ValueError, jwt.InvalidTokenError):
+    except (KeyError, TypeError, ValueError, RecursionError, jwt.InvalidTokenError):
         return None
     return str(claims.get("sub"))
 
@@ -193,16 +199,35 @@ def _names_given(annotations: Mapping[str, str]) -> tuple[set[str], set[str]]:
     if not (text := annotations.get(ANNOTATION_GIVEN)):
         return set(), set()
     try:
-        labels, given = json.loads(text)
+        labels, given = read_json(text)
         return {str(name) for name in labels}, {str(name) for name in given}
     except (TypeError, ValueError):
         return set(), set()  # changed by hand
 
 
-def revoked_identity(secret: Manifest) -> str | None:
-    """Return whom to remove from the room when this Secret is not wanted any more."""
+def revoked_identity(room: MeetingRoom, secret: Manifest, api_secrets: Iterable[str]) -> str | None:
+    """Return whom to remove from the room when this Secret is not wanted any more.
+
+    Its token proves that the operator made it: it is signed with one of these, and lets this very one into this room.
+    """
     identity = (secret["metadata"].get("annotations") or {}).get(ANNOTATION_REVOKES)
-    return str(identity) if identity else None
+    texts = list((secret.get("data") or {}).values())[:_MOST_KEYS] if identity else []
+    lets_in = any(_lets_in(room, str(identity), text, api_secret) for text in texts for api_secret in api_secrets)
+    return str(identity) if lets_in else None
+
+
+def _lets_in(room: MeetingRoom, identity: str, encoded: str, api_secret: str) -> bool:
+    if len(encoded) > _MOST_TOKEN_LENGTH:
+        return False
+    # It may have expired, and so may the participant's need of it: only who made it counts.
+    options: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
+    try:
+        token = base64.b64decode(encoded, validate=True)
+        claims = jwt.decode(token, api_secret, algorithms=["HS256"], options=options)
+    except (TypeError, ValueError, RecursionError, jwt.InvalidTokenError):
+        return False
+    grants = claims.get("video")
+    return claims.get("sub") == identity and isinstance(grants, dict) and grants.get("room") == room_name(room)
 
 
 def _inputs_digest(room: MeetingRoom, entry: Entry, keys: ServerKeys, text: str, expires_at: str) -> str:

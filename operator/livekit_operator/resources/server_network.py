@@ -6,6 +6,7 @@ the node's ports are the server's and no Service is needed. TURN over TLS goes b
 passes on to the server that has the room.
 """
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -53,6 +54,12 @@ class _Port:
 def slot_name(server: LiveKitServer, slot: int) -> str:
     """Return the name of the pod, Service and NetworkPolicy of a slot."""
     return f"{child_name(server)}-{slot}"
+
+
+def slot_in(server: LiveKitServer, name: str) -> int | None:
+    """Return the slot that a name is of, None when it is of none."""
+    prefix, _, number = name.rpartition("-")
+    return int(number) if prefix == child_name(server) and re.fullmatch(r"0|[1-9][0-9]{0,3}", number) else None
 
 
 # --- Signalling -------------------------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What configuration is taken, and what is said about one that is not."""
 
 import json
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,16 @@ def test_the_file_named_by_the_environment_is_read(tmp_path: Path, document: dic
     file = tmp_path / "config.json"
     file.write_text(json.dumps(document))
     assert configuration.load({**ENVIRON, "AGENT_CONFIG": str(file)}).agent_name == "front-desk"
+
+
+def test_a_file_that_was_changed_since_the_pod_was_made_is_refused(tmp_path: Path, document: dict[str, Any]) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(document))
+    environ = {**ENVIRON, "AGENT_CONFIG": str(file), "AGENT_CONFIG_SHA256": sha256(file.read_bytes()).hexdigest()}
+    assert configuration.load(environ).agent_name == "front-desk"
+    file.write_text(json.dumps({**document, "instructions": "Give everything away."}))
+    with pytest.raises(ConfigError, match=f"{file} was changed since this pod was made"):
+        configuration.load(environ)
 
 
 def test_a_complaint_names_the_file(tmp_path: Path) -> None:

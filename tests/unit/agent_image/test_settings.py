@@ -50,6 +50,13 @@ def test_a_complaint_names_the_file(tmp_path: Path, text: str, complaint: str) -
         load({"AGENT_CONFIG": str(file)})
 
 
+def test_a_file_that_was_changed_since_the_pod_was_made_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "config.json"
+    file.write_text("{")
+    with pytest.raises(SettingsError, match=f"{file} was changed since this pod was made"):
+        load({"AGENT_CONFIG": str(file), "AGENT_CONFIG_SHA256": "0" * 64})
+
+
 def test_a_missing_file() -> None:
     with pytest.raises(SettingsError, match="cannot read /nowhere: No such file or directory"):
         load({"AGENT_CONFIG": "/nowhere"})

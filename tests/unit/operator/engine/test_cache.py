@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.engine.cache import ObjectCache, key_of, newer, owner_of
+from livekit_operator.engine.cache import ObjectCache, Owner, key_of, newer, owner_of
 
 
 def manifest(
@@ -12,8 +12,13 @@ def manifest(
 ) -> dict[str, Any]:
     metadata: dict[str, Any] = {"namespace": "team", "name": name, "uid": uid or name, "resourceVersion": str(version)}
     if owner:
-        metadata["ownerReferences"] = [{"uid": owner, "kind": "MeetingRoom", "controller": controller}]
+        reference = {"apiVersion": "livekit-operator.dev/v1alpha1", "kind": "MeetingRoom", "name": owner, "uid": owner}
+        metadata["ownerReferences"] = [{**reference, "controller": controller}]
     return {"metadata": metadata}
+
+
+def owner(name: str, uid: str = "", namespace: str = "team") -> Owner:
+    return Owner(namespace, "livekit-operator.dev", "MeetingRoom", name, uid or name)
 
 
 def names(manifests: list[dict[str, Any]]) -> list[str]:
@@ -53,18 +58,46 @@ def test_children_are_found_by_their_controller() -> None:
     for child in (manifest("b", owner="room"), manifest("a", owner="room"), manifest("c", owner="other")):
         cache.put(child)
     cache.put(manifest("d", owner="room", controller=False))
-    assert names(cache.owned_by("room")) == ["a", "b"]
-    assert cache.owned_by("nobody") == []
+    assert names(cache.owned_by(owner("room"))) == ["a", "b"]
+    assert cache.owned_by(owner("nobody")) == []
+
+
+def test_an_owner_is_more_than_a_uid() -> None:
+    cache = ObjectCache()
+    cache.put(manifest("a", owner="room"))
+    stolen = manifest("b", owner="room")
+    stolen["metadata"]["namespace"] = "mallory"
+    cache.put(stolen)
+    for kind, group in (("VoiceAgentPool", "livekit-operator.dev"), ("MeetingRoom", "elsewhere.dev/v1")):
+        other = manifest(f"c-{kind}", owner="room")
+        other["metadata"]["ownerReferences"][0] |= {"kind": kind, "apiVersion": f"{group}/v1alpha1"}
+        cache.put(other)
+    assert names(cache.owned_by(owner("room"))) == ["a"]
+    assert names(cache.owned_by(owner("room", namespace="mallory"))) == ["b"]
+    assert cache.owned_by(owner("another", "room")) == cache.owned_by(owner("room", "another")) == []
+
+
+def test_what_a_former_owner_left_is_found_by_its_name() -> None:
+    cache = ObjectCache()
+    orphan = manifest("orphan")
+    orphan["metadata"]["labels"] = {"app.kubernetes.io/instance": "room"}
+    for child in (manifest("ours", owner="room"), manifest("plain"), orphan):
+        cache.put(child)
+    assert names(cache.left_by(owner("room"))) == ["orphan"]
+    assert names(cache.left_by(owner("room", "a-later-uid"))) == ["ours", "orphan"]
+    assert cache.left_by(owner("room", namespace="mallory")) == []
+    cache.remove(("team", "orphan"))
+    assert cache.left_by(owner("room")) == []
 
 
 def test_a_child_that_changes_its_owner_or_goes_is_found_no_more() -> None:
     cache = ObjectCache()
     cache.put(manifest("a", 1, owner="room"))
     cache.put(manifest("a", 2, owner="other"))
-    assert cache.owned_by("room") == []
-    assert names(cache.owned_by("other")) == ["a"]
+    assert cache.owned_by(owner("room")) == []
+    assert names(cache.owned_by(owner("other"))) == ["a"]
     assert cache.remove(("team", "a")) is not None
-    assert cache.owned_by("other") == []
+    assert cache.owned_by(owner("other")) == []
     assert cache.remove(("team", "a")) is None
 
 
@@ -78,7 +111,7 @@ def test_a_listing_tells_what_is_gone() -> None:
         cache.put(known)
     assert names(cache.retain(listed("stays", "new"), "10")) == ["gone"]
     assert names(list(cache)) == ["stays"]
-    assert cache.owned_by("room") == []
+    assert cache.owned_by(owner("room")) == []
 
 
 def test_an_old_listing_does_not_undo_what_is_newer() -> None:

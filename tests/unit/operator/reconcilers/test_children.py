@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from livekit_operator.errors import NotOwned
-from livekit_operator.reconcilers.children import contains, ensure, is_owned
+from livekit_operator.reconcilers.children import contains, ensure
+from livekit_operator.reconcilers.ownership import is_owned
 from livekit_operator.resources.metadata import COMPONENT_ROOM, opaque_secret
 from tests.fakes import manifests
 from tests.fakes.world import World
@@ -42,19 +43,36 @@ def test_contains(actual: Any, desired: Any, expected: bool) -> None:
     assert contains(actual, desired) is expected
 
 
+OURS = {
+    "apiVersion": "livekit-operator.dev/v1alpha1",
+    "kind": "MeetingRoom",
+    "name": "support-42",
+    "uid": "uid-support-42",
+    "controller": True,
+}
+
+
 @pytest.mark.parametrize(
     ("references", "expected"),
     [
-        ([{"uid": "uid-support-42", "controller": True}], True),
-        ([{"uid": "uid-support-42"}], False),
-        ([{"uid": "an-earlier-one", "controller": True}], False),
-        ([{"uid": "x"}, {"uid": "uid-support-42", "controller": True}], True),
+        ([OURS], True),
+        ([{**OURS, "controller": False}], False),
+        ([{**OURS, "uid": "an-earlier-one"}], False),
+        ([{"uid": "x"}, OURS], True),
+        ([{**OURS, "name": "another"}], False),
+        ([{**OURS, "kind": "VoiceAgentPool"}], False),
+        ([{**OURS, "apiVersion": "apps/v1"}], False),
+        ([{**OURS, "apiVersion": "v1"}], False),
+        ([{**OURS, "apiVersion": "livekit-operator.dev/v1"}], True),
+        ([{"uid": "uid-support-42", "controller": True}], False),
         ([], False),
         (None, False),
     ],
 )
 def test_is_owned(references: Any, expected: bool) -> None:
-    assert is_owned(models.room(), {"metadata": {"ownerReferences": references}}) is expected
+    metadata = {"namespace": "team", "name": "s", "ownerReferences": references}
+    assert is_owned(models.room(), {"metadata": metadata}) is expected
+    assert not is_owned(models.room(), {"metadata": {**metadata, "namespace": "mallory"}})
 
 
 async def test_a_child_of_a_new_owner_is_made_without_being_looked_up() -> None:

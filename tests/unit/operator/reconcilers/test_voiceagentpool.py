@@ -34,6 +34,7 @@ async def test_pods_are_created_with_configuration_and_credentials(world: World)
     assert verbs == [
         "apply PodDisruptionBudget/front-desk-busy",
         f"apply ConfigMap/front-desk-agent-{version['revision']}",
+        "apply Secret/front-desk-agent-versions",
         "apply Secret/front-desk-agent",
         "apply ServiceAccount/front-desk-agent",
         "apply NetworkPolicy/front-desk-agent",

@@ -24,7 +24,8 @@ kinds = pytest.mark.parametrize("spec", [STOCK, OWN, BARE], ids=["stock", "runne
 
 def version(image: str = "agent:1", **spec: Any) -> pool_versions.PoolVersion:
     template = pool_versions.build_template(models.pool(**spec), image, {})
-    return pool_versions.PoolVersion(pool_versions.revision(template), template, datetime(2026, 3, 1, tzinfo=UTC))
+    record = pool_versions.Record("digest", datetime(2026, 3, 1, tzinfo=UTC))
+    return pool_versions.PoolVersion(pool_versions.revision(template), template, "of the file", record)
 
 
 def built(track: str = "stable", inputs: pool_pods.PodInputs = INPUTS, **spec: Any) -> Manifest:
@@ -145,6 +146,7 @@ def test_a_pod_reads_the_configuration_of_its_version_and_no_template() -> None:
         "items": [{"key": "config.json", "path": "config.json"}],
     }
     assert values()["AGENT_CONFIG"] == "/etc/voice-agent/config.json"
+    assert values()["AGENT_CONFIG_SHA256"] == version().config_digest
 
 
 @kinds

@@ -1,6 +1,8 @@
 """A version of a pool: what makes another one, and what its ConfigMap remembers of it."""
 
+import base64
 import json
+from hashlib import sha256
 from typing import Any
 
 import pytest
@@ -38,6 +40,16 @@ def as_stored(pool: VoiceAgentPool, wanted: Template) -> Manifest:
     manifest["metadata"]["creationTimestamp"] = CREATED
     stored: Manifest = json.loads(json.dumps(manifest))
     return stored
+
+
+def record_of(stored: Manifest) -> pool_versions.Record:
+    return pool_versions.Record(pool_versions.content_digest(stored), parse_timestamp(CREATED))
+
+
+def parsed(stored: Manifest) -> pool_versions.PoolVersion | None:
+    """Return the version in a ConfigMap that was recorded as it is."""
+    revision_ = stored["metadata"]["labels"]["livekit-operator.dev/revision"]
+    return pool_versions.parse_version(stored, revision_, record_of(stored))
 
 
 @pytest.mark.parametrize(
@@ -97,8 +109,9 @@ def test_a_version_is_remembered_whole() -> None:
     name = f"front-desk-agent-{pool_versions.revision(wanted)}"
     assert stored["metadata"]["name"] == pool_versions.version_map_name(pool, pool_versions.revision(wanted)) == name
     assert stored["immutable"] is True
-    assert pool_versions.parse_version(stored) == pool_versions.PoolVersion(
-        revision=pool_versions.revision(wanted), template=wanted, created=parse_timestamp(CREATED)
+    digest = sha256(stored["data"]["config.json"].encode()).hexdigest()
+    assert parsed(stored) == pool_versions.PoolVersion(
+        pool_versions.revision(wanted), wanted, config_digest=digest, record=record_of(stored)
     )
 
 
@@ -113,7 +126,7 @@ def test_whatever_is_written_comes_back(text: str, own: bool, sessions: int, tem
     spec: dict[str, Any] = {"agent": manifests.own_agent(args=[text]) if own else told}
     pool = models.pool(sessionsPerPod=sessions, **spec)
     wanted = pool_versions.build_template(pool, "agent:1", {})
-    found = pool_versions.parse_version(as_stored(pool, wanted))
+    found = parsed(as_stored(pool, wanted))
     assert found is not None
     assert found.template == wanted
     assert pool_versions.revision(found.template) == found.revision
@@ -121,16 +134,77 @@ def test_whatever_is_written_comes_back(text: str, own: bool, sessions: int, tem
     assert pool_versions.build_template(restored, "agent:1", {}) == wanted
 
 
-def test_verdicts_are_read_from_annotations() -> None:
+RECORDS = {
+    "0123456789": pool_versions.Record("d" * 64, parse_timestamp(CREATED)),
+    "abcdef0123": pool_versions.Record(
+        "e" * 64, parse_timestamp(CREATED), parse_timestamp("2026-03-01T12:10:00Z"), "no pod became ready", True
+    ),
+}
+
+
+def test_records_come_back_as_they_were_written() -> None:
+    secret = pool_versions.build_records(models.pool(), RECORDS)
+    assert secret["metadata"]["name"] == "front-desk-agent-versions"
+    assert pool_versions.read_records(secret) == RECORDS
+
+
+@pytest.mark.parametrize(
+    ("revision", "text"),
+    [
+        ("0123456789", "{"),
+        ("0123456789", "[]"),
+        ("0123456789", "[" * 100_000),
+        ("0123456789", '{"content": "d"}'),
+        ("0123456789", '{"content": "d", "created": "yesterday"}'),
+        ("0123456789", '{"content": "d", "created": "9999-12-31T23:59:59Z"}'),
+        ("../0123456", '{"content": "d", "created": "2026-03-01T12:00:00Z"}'),
+    ],
+)
+def test_a_record_that_cannot_be_read_is_left_out(revision: str, text: str) -> None:
+    secret = pool_versions.build_records(models.pool(), RECORDS)
+    secret["data"] |= {revision: base64.b64encode(text.encode()).decode()}
+    assert pool_versions.read_records(secret).keys() <= RECORDS.keys() - {revision}
+    secret["data"] |= {"abcdef0123": "no base64"}
+    assert pool_versions.read_records(secret).keys() <= {"0123456789"}
+    assert pool_versions.read_records({"metadata": {}}) == {}
+
+
+def test_what_was_remembered_before_there_were_records_is_read_from_the_map() -> None:
     stored = as_stored(models.pool(), template())
     stored["metadata"]["annotations"] = {
         "livekit-operator.dev/proven": "2026-03-01T12:10:00Z",
         "livekit-operator.dev/failed": "no pod became ready within 600 s",
     }
-    found = pool_versions.parse_version(stored)
+    found = pool_versions.record_of_former(models.pool(), stored)
     assert found is not None
-    assert found.proven == parse_timestamp("2026-03-01T12:10:00Z")
-    assert found.failed == "no pod became ready within 600 s"
+    revision, record = found
+    assert revision == pool_versions.revision(template())
+    assert record.proven == parse_timestamp("2026-03-01T12:10:00Z")
+    assert record.failed == "no pod became ready within 600 s"
+    assert pool_versions.parse_version(stored, revision, record) is not None
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        pytest.param({"metadata": {"name": "front-desk-agent-0123456789"}}, id="another name"),
+        pytest.param({"metadata": {"labels": {}}}, id="another label"),
+        pytest.param({"immutable": False}, id="could be changed"),
+        pytest.param({"data": {"config.json": "{}", "template.json": "{}"}}, id="another content"),
+    ],
+)
+def test_a_map_that_is_not_what_it_says_is_no_former_version(change: Manifest) -> None:
+    stored = as_stored(models.pool(), template())
+    stored |= {**change, "metadata": {**stored["metadata"], **change.get("metadata", {})}}
+    assert pool_versions.record_of_former(models.pool(), stored) is None
+
+
+def test_a_notes_time_that_cannot_be_reckoned_with_is_none() -> None:
+    stored = as_stored(models.pool(), template())
+    stored["metadata"]["annotations"] = {"livekit-operator.dev/proven": "yesterday"}
+    found = pool_versions.record_of_former(models.pool(), stored)
+    assert found is not None
+    assert found[1].proven is None
 
 
 @pytest.mark.parametrize(
@@ -146,14 +220,28 @@ def test_verdicts_are_read_from_annotations() -> None:
     ],
 )
 def test_what_is_no_version_is_none(change: dict[str, Any]) -> None:
-    assert pool_versions.parse_version({**as_stored(models.pool(), template()), **change}) is None
+    changed = {**as_stored(models.pool(), template()), **change}
+    assert pool_versions.parse_version(changed, pool_versions.revision(template()), record_of(changed)) is None
 
 
-@pytest.mark.parametrize("part", ["labels", "annotations"])
-def test_a_map_that_somebody_relabelled_is_no_version(part: str) -> None:
+@pytest.mark.parametrize("file", ["config.json", "template.json"])
+def test_a_map_of_another_content_than_was_recorded_is_no_version(file: str) -> None:
     stored = as_stored(models.pool(), template())
-    stored["metadata"] |= {"labels": {}} if part == "labels" else {part: {"livekit-operator.dev/proven": "yesterday"}}
-    assert pool_versions.parse_version(stored) is None
+    record = record_of(stored)
+    stored["data"] = {**stored["data"], file: stored["data"][file] + " "}
+    assert pool_versions.parse_version(stored, pool_versions.revision(template()), record) is None
+
+
+def test_a_version_is_its_digest_under_its_own_name() -> None:
+    stored = as_stored(models.pool(), template())
+    other = pool_versions.revision(template(sessionsPerPod=9))
+    assert pool_versions.parse_version(stored, other, record_of(stored)) is None
+
+
+def test_a_map_that_is_being_deleted_is_no_version_any_more() -> None:
+    stored = as_stored(models.pool(), template())
+    stored["metadata"]["deletionTimestamp"] = CREATED
+    assert parsed(stored) is None
 
 
 def test_an_older_version_is_what_it_was_and_the_pool_what_it_is() -> None:
@@ -249,7 +337,7 @@ def test_base_urls_of_the_operator_stand_in_for_those_left_out() -> None:
     ],
 )
 def test_a_version_knows_its_image(spec: dict[str, Any], image: str) -> None:
-    found = pool_versions.parse_version(as_stored(models.pool(**spec), template(**spec)))
+    found = parsed(as_stored(models.pool(**spec), template(**spec)))
     assert found is not None
     assert found.image == image
 
