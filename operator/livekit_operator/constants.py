@@ -70,6 +70,10 @@ ANNOTATION_TOKEN_INPUTS: Final = f"{GROUP}/token-inputs"
 ANNOTATION_REVOKES: Final = f"{GROUP}/revokes"
 # On a token Secret: names of the labels and annotations that its entry gave it, to take them off again.
 ANNOTATION_GIVEN: Final = f"{GROUP}/given"
+# On a MeetingRoom: that the operator made, or took over, the room of this name for this very resource (a keyed digest).
+ANNOTATION_CLAIM: Final = f"{GROUP}/claim"
+# On the Secret that holds a server's keys: since when its rooms have claims.
+ANNOTATION_CLAIMS_SINCE: Final = f"{GROUP}/claims-since"
 # On a MeetingRoom: make the room anew now, whoever is in it; each other value once.
 ANNOTATION_RECREATE: Final = f"{GROUP}/recreate"
 

@@ -39,6 +39,8 @@ class KeyState:
     """When the key in use took over from the one before; None for the first one."""
     users_moved: datetime | None = None
     """When pools were first seen to use no other key."""
+    claims_since: datetime | None = None
+    """Since when rooms prove by these keys that they are a resource's; None before there were such proofs."""
 
     @property
     def newest(self) -> ApiKey:

@@ -162,6 +162,8 @@ class ServerAccess:
     """When a server was last missed."""
     answered: datetime | None = None
     """When it last answered at this URL."""
+    claims_since: datetime | None = None
+    """Since when its rooms have claims."""
 
 
 @dataclass
@@ -307,6 +309,8 @@ class Context:
     """Pool -> what its passes and those of its rooms tell each other."""
     asked_agents: dict[Key, dict[str, AskedAgent]] = field(default_factory=dict)
     """Room -> name of the agent -> how it was asked for."""
+    claims: dict[Key, tuple[str, str]] = field(default_factory=dict)
+    """MeetingRoom -> its uid and the name of the room that is its own, should somebody take its claim off."""
     kept_tokens: dict[Key, KeptTokens] = field(default_factory=dict)
     """MeetingRoom -> its tokens, so that a room of hundreds is not gone through whenever somebody joins."""
     foreign_secrets: dict[Key, tuple[datetime, Manifest | None]] = field(default_factory=dict)

@@ -542,7 +542,7 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
     name = one_to_ask(observed.look.views, already=access is not None and access.url != internal)
     url = next((item.signal_url for item in observed.look.servers if item.view.name == name), internal)
     if access is not None and access.keys == wanted and access.url == url:
-        access.accepted = keys.accepted
+        access.accepted, access.claims_since = keys.accepted, keys.claims_since
         return access
     if access is not None:
         await access.client.close()
@@ -550,7 +550,7 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
     if access is not None and access.keys == wanted:
         access.client, access.url, access.accepted, access.answered = client, url, keys.accepted, None
         return access
-    fresh = ServerAccess(client, wanted, keys.accepted, url=url)
+    fresh = ServerAccess(client, wanted, keys.accepted, url=url, claims_since=keys.claims_since)
     if access is not None:
         fresh.rooms.doubtful, fresh.missed = set(access.rooms.doubtful), access.missed
     context.servers[server.key] = fresh

@@ -14,7 +14,7 @@ from livekit_operator.errors import Blocked, RoomUnanswered, ServerNotAllowed, S
 from livekit_operator.outside import said
 from livekit_operator.reconcilers import children, room_lifecycle, status
 from livekit_operator.reconcilers.context import Context, ServerAccess, Tokens
-from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
+from livekit_operator.reconcilers.finalizers import remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
 from livekit_operator.reconcilers.room_agents import AgentObservation, ensure_agents
@@ -56,6 +56,7 @@ async def reconcile_room(context: Context, key: Key) -> float | None:
         context.asked_agents.pop(key, None)
         context.kept_tokens.pop(key, None)
         context.unanswered.pop(key, None)
+        context.claims.pop(key, None)
     return await reconcile(context, MeetingRoom, key, _pass)
 
 
@@ -107,21 +108,22 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
         if is_ready(server.status):
             return None  # the server's first listing wakes us
         raise Blocked("ServerNotReady", f"LiveKitServer {room.spec.server_ref.name} is not ready.")
-    if why := await room_lifecycle.ended(room, access, context.now()):
+    claimed = room_lifecycle.is_claimed(context, room, access)
+    if claimed and (why := await room_lifecycle.ended(room, access, context.now())):
         await room_lifecycle.end(context, room, why)
         return None
-    return decide(context, room, await apply(context, room, server, access))
+    return decide(context, room, await apply(context, room, server, access, claimed=claimed))
 
 
-async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, access: ServerAccess) -> Observation:
+async def apply(
+    context: Context, room: MeetingRoom, server: LiveKitServer, access: ServerAccess, *, claimed: bool
+) -> Observation:
     """Make room, Secrets and dispatches as desired and return them."""
-    claimed = ROOM_FINALIZER in room.metadata.finalizers
     listed = access.rooms.get(build.room_name(room))
     room_lifecycle.check_foreign(room, listed, claimed=claimed)
     if (problem := build.refusal(room, server)) and not (claimed and listed):
         raise Blocked(*problem)
-    if not claimed:
-        await add_finalizer(context, room, ROOM_FINALIZER)
+    await room_lifecycle.claim(context, room, access, claimed=claimed)
     heard = Overheard(access.client)
     access = replace(access, client=heard.client)
     # A room that is there goes on as it is, with its calls and tokens, when it is to be what the server refuses.
@@ -130,7 +132,7 @@ async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, acce
         opened = opened or await room_lifecycle.ensure_room(room, access, claimed=claimed)
     except Blocked as blocked:
         if blocked.reason == room_lifecycle.ROOM_EXISTS:
-            await _unclaim(context, room)
+            await room_lifecycle.unclaim(context, room)
         raise
     # Not before there is the room: who comes as soon as there is a token would make it, and be taken for a stranger.
     tokens = await ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
@@ -138,13 +140,6 @@ async def apply(context: Context, room: MeetingRoom, server: LiveKitServer, acce
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
     return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people)
-
-
-async def _unclaim(context: Context, room: MeetingRoom) -> None:
-    """Take the finalizer off again, of the resource as it is now: the room is not its to delete."""
-    manifest = context.resources["MeetingRoom"].get(room.key)
-    if manifest is not None:
-        await remove_finalizer(context, MeetingRoom.model_validate(manifest), ROOM_FINALIZER)
 
 
 def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:
@@ -239,6 +234,8 @@ async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     access = context.servers.get(target(room, room.spec.server_ref))
     if access is None:
         return "The LiveKit server is not ready."
+    if not room_lifecycle.is_claimed(context, room, access):
+        return None  # somebody's who uses no resource
     if not access.rooms.listed:
         # Each of its rooms would wait for the answer, and hold up those of other servers.
         return "The LiveKit server does not answer."

@@ -1,5 +1,6 @@
 """The room of a MeetingRoom on its server: made, made anew, taken over, and ended."""
 
+import hmac
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -7,10 +8,11 @@ from typing import Any, cast
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import find, parse_timestamp
-from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_READY
+from livekit_operator.constants import ANNOTATION_CLAIM, ANNOTATION_RECREATE, CONDITION_READY, ROOM_FINALIZER
 from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.resources import meetingroom as build
 from livekit_operator.views import ParticipantView, RoomSettings, RoomView, remembered
 
@@ -53,12 +55,50 @@ class Overheard:
         return cast(LiveKit, self)
 
 
-def check_foreign(room: MeetingRoom, listed: RoomView | None, *, claimed: bool) -> None:
-    """Raise Blocked when the server has a room of this name that is not this resource's.
+def is_claimed(context: Context, room: MeetingRoom, access: ServerAccess) -> bool:
+    """Return whether the room of this name is this resource's, whoever is in it now.
 
-    Its finalizer is put on a resource before its room is made: one that has it made the room that there is.
+    A claim is put on a resource before its room is made. Neither a finalizer nor what a status says is one: others may
+    write both. Rooms of before there were claims have the finalizer, and when they were made nobody can choose.
     """
-    if listed is None or claimed or room.spec.adopt or room.status.get("sid") == listed.sid:
+    own = (room.metadata.uid, build.room_name(room))
+    text = room.metadata.annotations.get(ANNOTATION_CLAIM, "").encode()
+    claims = (build.claim(room, key.secret).encode() for key in access.accepted) if text else ()
+    claimed = context.claims.get(room.key) == own or any(hmac.compare_digest(text, claim) for claim in claims)
+    if claimed or _is_of_before(room, access):
+        context.claims[room.key] = own
+        return True
+    return False
+
+
+def _is_of_before(room: MeetingRoom, access: ServerAccess) -> bool:
+    created = parse_timestamp(room.metadata.creation_timestamp) if room.metadata.creation_timestamp else None
+    if created is None or access.claims_since is None or ROOM_FINALIZER not in room.metadata.finalizers:
+        return False
+    return ANNOTATION_CLAIM not in room.metadata.annotations and created <= access.claims_since
+
+
+async def claim(context: Context, room: MeetingRoom, access: ServerAccess, *, claimed: bool) -> None:
+    """Make the room of this name this resource's, and have the resource stay until that room is deleted."""
+    if claimed and _is_of_before(room, access):
+        return
+    annotations = {ANNOTATION_CLAIM: build.claim(room, access.keys.api_secret)}
+    await add_finalizer(context, room, ROOM_FINALIZER, annotations)
+    context.claims[room.key] = room.metadata.uid, build.room_name(room)
+
+
+async def unclaim(context: Context, room: MeetingRoom) -> None:
+    """Take claim and finalizer off again, of the resource as it is now: the room is not its to delete."""
+    context.claims.pop(room.key, None)
+    manifest = context.resources["MeetingRoom"].get(room.key)
+    if manifest is not None:
+        known = MeetingRoom.model_validate(manifest)
+        await remove_finalizer(context, known, ROOM_FINALIZER, {ANNOTATION_CLAIM: None})
+
+
+def check_foreign(room: MeetingRoom, listed: RoomView | None, *, claimed: bool) -> None:
+    """Raise Blocked when the server has a room of this name that is not this resource's."""
+    if listed is None or claimed or room.spec.adopt:
         return
     raise Blocked(
         ROOM_EXISTS,

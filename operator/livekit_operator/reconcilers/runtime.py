@@ -16,7 +16,7 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.conditions import find
-from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, GROUP, MANAGED_SELECTOR
+from livekit_operator.constants import ANNOTATION_CLAIM, CONDITION_AGENTS_AVAILABLE, GROUP, MANAGED_SELECTOR
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
@@ -241,7 +241,8 @@ def _own_facts(manifest: Manifest | None) -> Any:
     if manifest is None:
         return None
     metadata = manifest["metadata"]
-    annotations = metadata.get("annotations")
+    # A claim comes from a pass and is none of its inputs.
+    annotations = {name: text for name, text in (metadata.get("annotations") or {}).items() if name != ANNOTATION_CLAIM}
     return metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp"), annotations
 
 

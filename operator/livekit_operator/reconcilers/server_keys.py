@@ -3,7 +3,7 @@
 import base64
 import re
 import secrets
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
@@ -62,6 +62,8 @@ async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
         state = next_state(
             state, users, given=given, rotation=rotation, generate=generate_key, grace=grace, now=context.now()
         )
+    if state.claims_since is None:
+        state = replace(state, claims_since=context.now())
     await children.ensure(context, server, build.build_keys_secret(server, state))
     context.key_states[server.key] = server.metadata.uid, state
     users = _users(context, server, state)

@@ -7,6 +7,7 @@ import yaml
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import read_moment, timestamp
 from livekit_operator.constants import (
+    ANNOTATION_CLAIMS_SINCE,
     ANNOTATION_KEY_IN_USE_SINCE,
     ANNOTATION_KEY_USERS_MOVED,
     ANNOTATION_ROTATION,
@@ -47,7 +48,11 @@ def build_keys_secret(server: LiveKitServer, state: KeyState) -> Manifest:
     key_file = yaml.safe_dump({key.id: key.secret for key in state.accepted}, sort_keys=False, width=10_000)
     values = {KEY_API_KEY: state.in_use.id, KEY_API_SECRET: state.in_use.secret, KEY_KEY_FILE: key_file}
     manifest = opaque_secret(server, COMPONENT_SERVER, keys_secret_name(server), values)
-    times = {ANNOTATION_KEY_IN_USE_SINCE: state.in_use_since, ANNOTATION_KEY_USERS_MOVED: state.users_moved}
+    times = {
+        ANNOTATION_KEY_IN_USE_SINCE: state.in_use_since,
+        ANNOTATION_KEY_USERS_MOVED: state.users_moved,
+        ANNOTATION_CLAIMS_SINCE: state.claims_since,
+    }
     manifest["metadata"]["annotations"] = {
         ANNOTATION_ROTATION: state.rotation,
         **{name: timestamp(moment) for name, moment in times.items() if moment is not None},
@@ -72,6 +77,7 @@ def read_keys_secret(secret: Manifest) -> KeyState:
         annotations.get(ANNOTATION_ROTATION, ""),
         read_moment(annotations.get(ANNOTATION_KEY_IN_USE_SINCE)),
         read_moment(annotations.get(ANNOTATION_KEY_USERS_MOVED)),
+        read_moment(annotations.get(ANNOTATION_CLAIMS_SINCE)),
     )
 
 

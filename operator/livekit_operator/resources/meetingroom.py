@@ -1,5 +1,7 @@
 """The room of a MeetingRoom as its server is to make it."""
 
+import hmac
+import json
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -62,6 +64,15 @@ def room_name(room: MeetingRoom) -> str:
     namespace = room.metadata.namespace
     name = room.spec.room_name or room.metadata.name
     return qualified_name(namespace, name, room.spec.server_ref.namespace or namespace)
+
+
+def claim(room: MeetingRoom, api_secret: str) -> str:
+    """Return the proof that the operator made, or took over, the room of this name for this very resource.
+
+    Only who has the server's key can make it, and they can do anything with the room anyway.
+    """
+    text = json.dumps(["livekit-operator claim", room.metadata.uid, room_name(room)])
+    return hmac.new(api_secret.encode(), text.encode(), "sha256").hexdigest()[:32]
 
 
 def room_settings(room: MeetingRoom) -> RoomSettings:

@@ -318,13 +318,17 @@ async def test_an_operator_that_starts_again_knows_its_rooms(world: World) -> No
 
 async def test_a_crash_between_the_room_and_the_status_makes_no_foreign_room(world: World) -> None:
     await world.with_server()
+    world.clock.advance(60)
     world.kubernetes.put(manifests.room())
+    world.livekit.problem = ServerUnreachable("no answer")
+    await world.reconcile("MeetingRoom", ROOM)
+    world.livekit.problem = None
+    world.context.claims.clear()
     access = world.context.servers[NAMESPACE, "voice"]
-    world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"metadata": {"finalizers": ["livekit-operator.dev/room"]}})
     access.rooms.put(await world.livekit.create_room(RoomSettings(ROOM, 10, NEVER_SECONDS, NEVER_SECONDS, "")))
     await world.reconcile("MeetingRoom", ROOM)
     assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
-    assert world.livekit.asked("create_room") == 1
+    assert world.livekit.asked("create_room") == 2
 
 
 async def test_a_room_that_is_not_persistent_takes_its_resource_along(world: World) -> None:
