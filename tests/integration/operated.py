@@ -34,13 +34,18 @@ _SCHEDULER = {"schedulerName": "nobody"}
 
 
 class Confined(KubernetesClient):
-    """The operator's client; sees one namespace, keeps pods from real nodes and notes every write."""
+    """The operator's client; sees one namespace, keeps pods from real nodes and notes every write.
+
+    It may see `others` as well; what is written there has `strayed`.
+    """
 
     namespace = ""
+    others: frozenset[str] = frozenset()
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.writes: list[str] = []
+        self.strayed: list[str] = []
 
     async def pages(self, kind: str, selector: str | None = None) -> AsyncIterator[Page]:
         """Yield the objects of the namespace; asks for those of all, as the operator does."""
@@ -54,13 +59,20 @@ class Confined(KubernetesClient):
                 yield event
 
     def _sees(self, manifest: Manifest) -> bool:
-        return bool(manifest["metadata"].get("namespace", self.namespace) == self.namespace)
+        namespace = manifest["metadata"].get("namespace", self.namespace)
+        return bool(namespace == self.namespace or namespace in self.others)
+
+    def _note(self, write: str, namespace: str) -> None:
+        self.writes.append(write)
+        if namespace != self.namespace:
+            self.strayed.append(f"{write} in {namespace}")
 
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; a pod that no scheduler will find."""
         if manifest["kind"] == "Pod":
             manifest = {**manifest, "spec": {**manifest["spec"], **_SCHEDULER}}
-        self.writes.append(f"create {manifest['kind']}/{manifest['metadata'].get('name', '')}")
+        metadata = manifest["metadata"]
+        self._note(f"create {manifest['kind']}/{metadata.get('name', '')}", metadata["namespace"])
         return await super().create(manifest)
 
     async def apply(self, manifest: Manifest) -> Manifest:
@@ -68,21 +80,22 @@ class Confined(KubernetesClient):
         if manifest["kind"] == "Deployment":
             manifest = copy.deepcopy(manifest)
             manifest["spec"]["template"]["spec"] |= _SCHEDULER
-        self.writes.append(f"apply {manifest['kind']}/{manifest['metadata']['name']}")
+        metadata = manifest["metadata"]
+        self._note(f"apply {manifest['kind']}/{metadata['name']}", metadata["namespace"])
         return await super().apply(manifest)
 
     async def merge(
         self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
     ) -> Manifest:
         """Merge-patch an object."""
-        self.writes.append(f"merge {kind}/{name}" + (f"/{subresource}" if subresource else ""))
+        self._note(f"merge {kind}/{name}" + (f"/{subresource}" if subresource else ""), namespace)
         return await super().merge(kind, namespace, name, patch, subresource)
 
     async def delete(
         self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
     ) -> None:
         """Delete an object."""
-        self.writes.append(f"delete {kind}/{name}")
+        self._note(f"delete {kind}/{name}", namespace)
         await super().delete(kind, namespace, name, uid, grace_seconds)
 
     async def log(
@@ -226,13 +239,14 @@ async def operated(
     livekit: FakeLiveKit | None = None,
     token: str | None = None,
     now: Callable[[], datetime] = utc_now,
+    others: frozenset[str] = frozenset(),
     **settings: Any,
 ) -> AsyncIterator[Operated]:
     """Run the operator for a namespace, as the administrator or with a ServiceAccount's token."""
     metrics = Metrics()
     kubernetes = await operator_client(api.configuration, metrics, token, Confined)
     assert isinstance(kubernetes, Confined)
-    kubernetes.namespace = namespace
+    kubernetes.namespace, kubernetes.others = namespace, others
     server, worker = livekit or FakeLiveKit(), FakeWorker()
     values = {"agent_image": "agent:1", "server_poll_seconds": 1.0, "pool_poll_seconds": 0.5, **settings}
     try:
