@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from livekit_operator.conditions import find, holds, parse_timestamp
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import KubernetesError
+from livekit_operator.outside import said
 from livekit_operator.reconcilers.context import Context, HangingPod
 
 # The kubelet tells of a volume that cannot be mounted within a second or two, and again and again.
@@ -16,7 +17,6 @@ _HANGS_AFTER = timedelta(seconds=10)
 _ASKED_AGAIN_AFTER = timedelta(seconds=15)
 # What was said of pods that nobody asks about any more, because they are gone or have started, is forgotten.
 _FORGOTTEN_AFTER = timedelta(minutes=5)
-_MOST_WORDS = 500
 # Sources: pkg/kubelet/events/event.go, pkg/controller/volume/events/event.go
 _REASONS = frozenset(
     {
@@ -75,7 +75,7 @@ async def _ask(context: Context, pod: Manifest, now: datetime) -> str | None:
         events = ()  # it is for people to read, and nothing depends on it
     told = [event for event in events if event.get("reason") in _REASONS]
     last = max(told, key=_when, default=None)
-    words = f"{last['reason']}: {str(last.get('message') or '').strip()[:_MOST_WORDS]}" if last else None
+    words = f"{last['reason']}: {said(last.get('message') or '')}" if last else None
     for other in [key for key, item in context.hanging.items() if now - item.asked >= _FORGOTTEN_AFTER]:
         del context.hanging[other]
     context.hanging[uid] = HangingPod(now, words)

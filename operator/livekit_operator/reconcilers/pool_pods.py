@@ -10,6 +10,7 @@ from livekit_operator.conditions import find, holds, parse_timestamp
 from livekit_operator.constants import ANNOTATION_INPUTS, CONDITION_READY, LABEL_REVISION, LABEL_TRACK
 from livekit_operator.containers import container, container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
+from livekit_operator.outside import said
 from livekit_operator.pool_memory import PoolMemory, SeenPod
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context
@@ -204,7 +205,7 @@ def _trouble(pod: Manifest) -> str | None:
         if why := waiting(item):
             reason, message = why
             which = "" if item is agent else f", container {item.get('name')}"
-            return f"Pod {name}{which}: {reason}: {_last_words(item) or message}"
+            return f"Pod {name}{which}: {said(reason, 64)}: {_last_words(item) or said(message)}"
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
             return f"Pod {name}: {condition.get('reason')}: {condition.get('message', '')}"
@@ -231,4 +232,4 @@ def _ended(status: Mapping[str, Manifest]) -> Manifest:
 
 def _last_words(status: Mapping[str, Manifest]) -> str:
     """Return what the agent left where the kubelet finds it."""
-    return str(_ended(status).get("message") or "").strip()
+    return said(_ended(status).get("message") or "").strip()

@@ -4,6 +4,7 @@ from livekit_operator.conditions import find
 from livekit_operator.containers import container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.outside import said
 from livekit_operator.reconcilers.context import Context, PodMemory
 from livekit_operator.redis_refusals import find_last
 from livekit_operator.resources.server_pods import CONTAINER
@@ -47,7 +48,8 @@ def hanging_trouble(name: str, words: str) -> Blocked:
 def _container_trouble(which: str, reason: str, message: str) -> Blocked:
     if reason == "CrashLoopBackOff":
         return Blocked("PodFailing", f"{which} ends again and again: see its log.")
-    return Blocked("ImageNotFound" if reason in _NO_IMAGE else "PodFailing", f"{which}: {reason}: {message}")
+    kind = "ImageNotFound" if reason in _NO_IMAGE else "PodFailing"
+    return Blocked(kind, f"{which}: {said(reason, 64)}: {said(message)}")
 
 
 async def last_words(context: Context, pod: Manifest, memory: PodMemory) -> Blocked | None:
@@ -96,4 +98,4 @@ def last_line(output: str) -> str:
     wanted = [line for line in lines if not line.startswith(("github.com/", "main.", "runtime.", "goroutine "))]
     # The error itself may take two lines: "could not parse config: yaml: unmarshal errors:" and the field.
     tail = wanted[-2:] if len(wanted) > 1 and wanted[-2].endswith(":") else wanted[-1:]
-    return " ".join(tail)[:500]
+    return said(" ".join(tail))

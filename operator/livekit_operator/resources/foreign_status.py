@@ -5,12 +5,13 @@ https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.CertificateS
 """
 
 from collections.abc import Iterator, Mapping
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import find, holds, parse_timestamp
 from livekit_operator.errors import Blocked, CutOff
+from livekit_operator.outside import moment, said
 from livekit_operator.resources.metadata import Manifest
 from livekit_operator.resources.server_network import signal_certificate_name
 
@@ -18,8 +19,8 @@ ROUTE_REFUSED = "RouteNotAccepted"
 CERTIFICATE_MISSING = "CertificateNotReady"
 # How long a controller may take to say anything: one that is there does within seconds, an authority takes longer.
 _PATIENCE = timedelta(seconds=120)
-_MOST_WORDS = 500
 _MOST_PARENTS = 4
+_NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Blocked | None:
@@ -72,7 +73,8 @@ def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datet
     words = _words(told) if told else "cert-manager has said nothing of it: does it run?"
     # The one before may be good for a while, and TURN is not the only way in.
     rest = name != signal_certificate_name(server) or _is_valid(status, now)
-    since = max(_moment(certificate["metadata"].get("creationTimestamp")), _moment(ready.get("lastTransitionTime")))
+    made, turned = certificate["metadata"].get("creationTimestamp"), ready.get("lastTransitionTime")
+    since = max(moment(made) or now, moment(turned) or _NEVER)
     if told is not issuing and now - since < _PATIENCE:
         return _cut(server, "Progressing", f"Waiting for Certificate {name}: {words}", rest=rest)
     message = f"Certificate {name} is not ready: {words} See `kubectl describe certificate {name}`."
@@ -86,7 +88,7 @@ def _cut(server: LiveKitServer, reason: str, message: str, *, rest: bool = False
 
 
 def _refusals(parent: Mapping[str, Any], generation: int) -> Iterator[str]:
-    name = (parent.get("parentRef") or {}).get("name", "")
+    name = said((parent.get("parentRef") or {}).get("name", ""))
     for kind in ("Accepted", "ResolvedRefs"):
         for words in _denied(parent, generation, kind):
             yield f"Gateway {name}: {words}"
@@ -105,17 +107,8 @@ def _accepted(parent: Mapping[str, Any], generation: int) -> bool:
 
 
 def _words(condition: Mapping[str, Any]) -> str:
-    message = str(condition.get("message") or "").strip().rstrip(".")[:_MOST_WORDS]
-    return f"{condition.get('reason', '')}: {message}."
+    return f"{said(condition.get('reason', ''), 64)}: {said(condition.get('message') or '').rstrip('.')}."
 
 
 def _is_valid(status: Mapping[str, Any], now: datetime) -> bool:
-    return _moment(status.get("notAfter")) > now
-
-
-def _moment(text: Any) -> datetime:
-    """Return a time, the beginning of all when it is none."""
-    try:
-        return parse_timestamp(text)
-    except (AttributeError, TypeError, ValueError):
-        return parse_timestamp("1970-01-01T00:00:00Z")
+    return (moment(status.get("notAfter")) or _NEVER) > now
