@@ -1,27 +1,24 @@
 """The operator's own HTTP endpoints: metrics, readiness, and webhooks from LiveKit servers.
 
-Webhooks are hints: they make a room looked at within milliseconds. Whatever they say is asked of the server again, and
-nothing depends on their arriving.
+Whoever reaches the port can use it, so it holds a stated number of connections and gives each little time and memory.
 """
 
 import asyncio
 
 from aiohttp import web
-from livekit import api
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
-from livekit_operator.clients.livekit import room_view
-from livekit_operator.conditions import holds
-from livekit_operator.constants import CONDITION_PROGRESSING
-from livekit_operator.engine.cache import Key
+from livekit_operator.handlers.webhooks import MOST_BODY_BYTES, Webhooks
 from livekit_operator.metrics import Metrics
-from livekit_operator.reconcilers.context import ServerAccess
 from livekit_operator.reconcilers.runtime import Runtime
 
-# livekit-server sends one event a request, with the room's metadata: usually 512 KiB at most, and quotes count twice.
-_MAX_BODY_BYTES = 2 * 1024 * 1024
-# Events after which a server may have nobody left.
-_LEAVING = ("participant_left", "room_finished")
+# Connections at once: of all, and of one address, which is a whole node where pods use its network.
+MOST_CONNECTIONS = 256
+MOST_CONNECTIONS_OF_ONE = 64
+# How long a connection may stay without a whole request's header.
+_IDLE_SECONDS = 30.0
+_BUFFER_BYTES = 16 * 1024
+_MOST_SCRAPES = 2
 
 
 class HttpServer:
@@ -32,32 +29,49 @@ class HttpServer:
         self._metrics = metrics
         self._port = port
         self._host = host
-        application = web.Application(client_max_size=_MAX_BODY_BYTES)
+        self._scrapes = asyncio.Semaphore(_MOST_SCRAPES)
+        application = web.Application(client_max_size=MOST_BODY_BYTES)
         application.add_routes(
             [
                 web.get("/metrics", self._serve_metrics),
                 web.get("/readyz", self._serve_ready),
-                web.post("/webhooks/{namespace}/{name}", self._receive_webhook),
+                web.post("/webhooks/{namespace}/{name}", Webhooks(runtime, metrics).receive),
             ]
         )
-        self._runner = web.AppRunner(application, access_log=None)
+        self._runner = web.AppRunner(
+            application,
+            access_log=None,
+            keepalive_timeout=_IDLE_SECONDS,
+            lingering_time=1.0,
+            read_bufsize=_BUFFER_BYTES,
+            auto_decompress=False,  # nobody who sends here compresses
+            max_line_size=2048,
+            max_field_size=4096,
+            max_headers=32,
+        )
+        self._listening: asyncio.Server | None = None
 
     async def start(self) -> None:
         """Begin to serve; raises OSError when the port is taken."""
         await self._runner.setup()
-        await web.TCPSite(self._runner, self._host, self._port).start()
+        loop = asyncio.get_running_loop()
+        self._listening = await loop.create_server(lambda: _Entrance(self._runner), self._host, self._port)
 
     @property
     def port(self) -> int:
         """Return the port that is served: the system's choice when a host and port 0 were asked for."""
-        return int(self._runner.addresses[0][1])
+        assert self._listening is not None
+        return int(self._listening.sockets[0].getsockname()[1])
 
     async def stop(self) -> None:
         """Stop serving."""
+        if self._listening is not None:
+            self._listening.close()
         await self._runner.cleanup()
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
-        text = await asyncio.to_thread(generate_latest, self._metrics.registry)
+        async with self._scrapes:
+            text = await asyncio.to_thread(generate_latest, self._metrics.registry)
         return web.Response(body=text, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     async def _serve_ready(self, _: web.Request) -> web.Response:
@@ -65,54 +79,28 @@ class HttpServer:
             return web.Response(text="ok\n")
         return web.Response(status=503, text="the caches are not filled yet\n")
 
-    async def _receive_webhook(self, request: web.Request) -> web.Response:
-        server = (request.match_info["namespace"], request.match_info["name"])
-        access = self._runtime.context.servers.get(server)
-        try:
-            body = (await request.read()).decode(errors="replace")
-        except web.HTTPRequestEntityTooLarge:
-            self._metrics.webhooks.labels("refused").inc()
-            raise
-        event = _verified(access, body, request.headers.get("Authorization", "")) if access else None
-        if access is None or event is None:
-            self._metrics.webhooks.labels("refused").inc()
-            return web.Response(status=401, text="not signed with this server's key\n")
-        self._metrics.webhooks.labels("accepted").inc()
-        if event.event in _LEAVING and self._is_changing(server):
-            self._runtime.context.wake("LiveKitServer", server)
-        users = self._runtime.context.users
-        declared = bool(users.of_room(server, event.room.name))
-        if event.room.name and (declared or users.with_prefix(server)):
-            _take_over(access, event, declared=declared)
-            self._runtime.context.wake_room(server, event.room.name)
-        return web.Response(text="ok\n")
 
-    def _is_changing(self, server: Key) -> bool:
-        """Return whether servers wait for their rooms: only then is it worth a look when somebody leaves."""
-        manifest = self._runtime.context.resources["LiveKitServer"].get(server) or {}
-        return holds((manifest.get("status") or {}).get("conditions"), CONDITION_PROGRESSING)
+class _Entrance(asyncio.Protocol):
+    """Hands a new connection on to what serves it, or closes it when there are too many."""
+
+    def __init__(self, runner: web.AppRunner) -> None:
+        self._runner = runner
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Look at how many there are: of all, and of the address that this one comes from."""
+        server = self._runner.server
+        assert isinstance(transport, asyncio.Transport)
+        open_now = [handler.transport for handler in server.connections] if server else []
+        address = _address(transport)
+        same = sum(_address(other) == address for other in open_now if other is not None)
+        if server is None or len(open_now) >= MOST_CONNECTIONS or same >= MOST_CONNECTIONS_OF_ONE:
+            transport.abort()
+            return
+        handler = server()
+        transport.set_protocol(handler)
+        handler.connection_made(transport)
 
 
-def _verified(access: ServerAccess, body: str, authorization: str) -> api.WebhookEvent | None:
-    """Return the event of a request that was signed with one of the server's keys, else None."""
-    # While keys rotate, a server signs with the one that was in use when it started.
-    for key in access.accepted:
-        verifier = api.TokenVerifier(key.id, key.secret)
-        try:
-            return api.WebhookReceiver(verifier).receive(body, authorization.removeprefix("Bearer "))
-        except Exception:  # noqa: BLE001, S112 - the receiver raises bare Exceptions; whatever is wrong, it is refused
-            continue
-    return None
-
-
-def _take_over(access: ServerAccess, event: api.WebhookEvent, *, declared: bool) -> None:
-    known = access.rooms.get(event.room.name)
-    if event.event == "room_finished":
-        # An older room of that name may end after a new one was made.
-        if known is not None and known.sid == event.room.sid:
-            access.rooms.close(event.room.name, event.room.sid)
-    elif event.event.startswith("participant_"):
-        if known is None and not declared and access.rooms.listed and event.event == "participant_joined":
-            # Made since the last listing. Whoever looks at it asks the server who is there.
-            access.rooms.put(room_view(event.room))
-        access.rooms.lively.add(event.room.name)
+def _address(transport: asyncio.BaseTransport) -> str:
+    peer = transport.get_extra_info("peername")
+    return str(peer[0]) if peer else ""
