@@ -14,6 +14,8 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
 SecretKeyName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
+# Kubernetes takes 256 KiB of an object's annotations altogether.
+Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)]
 # A moving tag would change under running pods, and a rollout would not see it.
 Image = Annotated[
     str,
@@ -69,6 +71,7 @@ Quantity = Annotated[
             "type": None,
             "anyOf": [{"type": "integer"}, {"type": "string"}],
             "x-kubernetes-int-or-string": True,
+            "maxLength": 32,
             "pattern": r"^[0-9]+(\.[0-9]+)?(m|k|Ki|M|Mi|G|Gi|T|Ti)?$",
         }
     ),
@@ -82,8 +85,12 @@ class Resources(ApiModel):
         alias_generator=to_camel, populate_by_name=True, frozen=True, extra="ignore", coerce_numbers_to_str=True
     )
 
-    requests: dict[str, Quantity] = Field(default_factory=dict, description="What the scheduler sets aside.")
-    limits: dict[str, Quantity] = Field(default_factory=dict, description="What the container may use at most.")
+    requests: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(
+        default_factory=dict, description="What the scheduler sets aside."
+    )
+    limits: Annotated[dict[str, Quantity], Field(max_length=16)] = Field(
+        default_factory=dict, description="What the container may use at most."
+    )
 
 
 class Condition(ApiModel):

@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import Port, PortRange, SecretRef
+from livekit_operator.api.common import Annotations, Port, PortRange, SecretRef
 
 # What HostNetwork uses when `udp` says nothing.
 DEFAULT_PORT_RANGE = PortRange(start=50100, end=50200)
@@ -38,7 +38,6 @@ HostPort = Annotated[
         ),
     ),
 ]
-Annotations = Annotated[dict[str, str], Field(max_length=64)]
 
 
 class MediaPortRange(PortRange):

@@ -5,14 +5,17 @@ from typing import Annotated, Any
 from pydantic import Field
 
 from livekit_operator.api.base import ApiModel
-from livekit_operator.api.common import ObjectName
+from livekit_operator.api.bounds import Bounded
+from livekit_operator.api.common import Annotations, ObjectName
 
 # Parts of a Pod that go through as they are: their schema is Kubernetes' own, and the API server checks them there.
 PodPart = Annotated[
-    dict[str, Any], Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    dict[str, Any],
+    Field(max_length=32, json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+    Bounded,
 ]
-PodParts = Annotated[list[PodPart], Field(max_length=64)]
-Labels = Annotated[dict[str, str], Field(max_length=64)]
+PodParts = Annotated[list[PodPart], Field(max_length=64), Bounded]
+Labels = Annotated[dict[str, Annotated[str, Field(max_length=63)]], Field(max_length=64)]
 
 
 class LocalObjectRef(ApiModel):
@@ -25,7 +28,7 @@ class PodTemplate(ApiModel):
     """Overrides for pods. They are added to what the operator sets, and win only where nothing depends on it."""
 
     labels: Labels = Field(default_factory=dict, description="Labels added to each pod.")
-    annotations: Labels = Field(default_factory=dict, description="Annotations added to each pod.")
+    annotations: Annotations = Field(default_factory=dict, description="Annotations added to each pod.")
     node_selector: Labels = Field(default_factory=dict, description="Labels a node must have.")
     tolerations: PodParts = Field(default_factory=list, description="Taints that are tolerated, as in a Pod.")
     affinity: PodPart | None = Field(default=None, description="Affinity, as in a Pod.")

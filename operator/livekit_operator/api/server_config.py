@@ -5,10 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
+from livekit_operator.api.bounds import Bounded
 from livekit_operator.api.common import NamespaceName, Port, SecretRef
 
 ExtraConfig = Annotated[
-    dict[str, Any], Field(json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True})
+    dict[str, Any],
+    Field(max_length=64, json_schema_extra={"type": "object", "x-kubernetes-preserve-unknown-fields": True}),
+    Bounded,
 ]
 Milliseconds = Annotated[int, Field(ge=0, le=60000)]
 Share = Annotated[float, Field(ge=0, le=1)]

@@ -5,8 +5,8 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import NamespaceName, ObjectName, Port
-from livekit_operator.api.media import Annotations, IpAddress, ServiceSettings
+from livekit_operator.api.common import Annotations, NamespaceName, ObjectName, Port
+from livekit_operator.api.media import IpAddress, ServiceSettings
 
 Hostname = ObjectName
 

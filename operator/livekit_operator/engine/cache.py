@@ -66,16 +66,18 @@ class ObjectCache:
     """Objects of one kind. A write's answer goes in at once, so that the next pass does not repeat it.
 
     `on_change` hears of every change, whether a watch or our own write brought it. `keep` makes an object smaller
-    before it is remembered; what it makes None of is not.
+    before it is remembered; what it makes None of is not. `forget` hears of what is no longer remembered.
     """
 
     def __init__(
         self,
         on_change: Callable[[Manifest], None] = lambda _: None,
         keep: Callable[[Manifest], Manifest | None] = lambda manifest: manifest,
+        forget: Callable[[Manifest], None] = lambda _: None,
     ) -> None:
         self._on_change = on_change
         self._keep = keep
+        self._forgotten = forget
         self._objects: dict[Key, Manifest] = {}
         self._doubted: set[Key] = set()
         self._by_owner: defaultdict[tuple[str, ...], set[Key]] = defaultdict(set)
@@ -85,6 +87,9 @@ class ObjectCache:
 
     def __iter__(self) -> Iterator[Manifest]:
         return iter(self._objects.values())
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._objects
 
     def get(self, key: Key) -> Manifest | None:
         """Return an object, or None."""
@@ -136,6 +141,8 @@ class ObjectCache:
     def _forget(self, key: Key) -> Manifest | None:
         manifest = self._objects.pop(key, None)
         self._doubted.discard(key)
+        if manifest is not None:
+            self._forgotten(manifest)
         if manifest is not None and (bucket := _bucket(manifest)):
             keys = self._by_owner[bucket]
             keys.discard(key)
@@ -158,6 +165,6 @@ class ObjectCache:
             self.remove(key_of(manifest))
         return gone
 
-    def doubt(self) -> None:
-        """Let the next version of each object replace the known one, whatever its number: they are counted anew."""
-        self._doubted = set(self._objects)
+    def doubt(self, keys: set[Key] | None = None) -> None:
+        """Let the next version of objects, all when none are named, replace the known one, whatever its number."""
+        self._doubted |= self._objects.keys() if keys is None else keys & self._objects.keys()

@@ -256,7 +256,7 @@ def node_facts(node: Manifest) -> Manifest:
     """Return the little of a Node that counts here; whole ones list every image they hold."""
     metadata = {key: node["metadata"].get(key) for key in ("name", "uid", "resourceVersion", "labels")}
     ready = holds((node.get("status") or {}).get("conditions"), CONDITION_READY)
-    spec = {"unschedulable": bool(node["spec"].get("unschedulable"))}
+    spec = {"unschedulable": bool((node.get("spec") or {}).get("unschedulable"))}
     return {"kind": "Node", "metadata": metadata, "spec": spec, "ready": ready}
 
 

@@ -3,16 +3,14 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from pydantic import ValidationError
-
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import Observed
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
-from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.status import Outcome
+from livekit_operator.reconcilers.understanding import NotUnderstood, parse, read_again, tell
 
 R = TypeVar("R", bound=Resource)
 
@@ -31,16 +29,13 @@ async def reconcile(
     Raises KubernetesError and whatever is a bug; the engine backs off and tries again.
     """
     manifest = context.resources[model.__name__].get(key)
+    manifest = await read_again(context, model.__name__, manifest) if manifest else None
     if manifest is None:
         return None
     try:
-        resource = model.model_validate(manifest)
-    except ValidationError as error:
-        # The API server has validated it, so operator and CRD are of different versions: nothing to retry.
-        first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"])
-        ObjectLogger(model.__name__, *key).error("not understood: %s: %s", path, first["msg"])
-        return None
+        resource = parse(model, manifest)
+    except NotUnderstood as problem:
+        return await tell(context, model, manifest, problem)
     try:
         outcome = await one_pass(context, resource)
     except Blocked as blocked:

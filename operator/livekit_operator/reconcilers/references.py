@@ -2,8 +2,6 @@
 
 from typing import Any, TypeVar
 
-from pydantic import ValidationError
-
 from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
@@ -12,6 +10,7 @@ from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed
 from livekit_operator.reconcilers.context import Context, ServerAccess
+from livekit_operator.reconcilers.understanding import NotUnderstood, parse
 
 R = TypeVar("R", bound=Resource)
 
@@ -72,11 +71,11 @@ def _understood(context: Context, model: type[R], manifest: Manifest) -> R:
     if known is not None and known[0] is manifest and isinstance(known[1], model):
         return known[1]
     try:
-        parsed = model.model_validate(manifest)
-    except ValidationError as error:
-        path = ".".join(str(part) for part in error.errors()[0]["loc"])
+        parsed = parse(model, manifest)
+    except NotUnderstood as problem:
         kind, name = model.__name__, manifest["metadata"]["name"]
-        raise Blocked(f"{kind}NotUnderstood", f"{kind} {name} is not understood at {path}.") from error
+        where = f" at {problem.path}" if problem.path else ""
+        raise Blocked(f"{kind}NotUnderstood", f"{kind} {name} is not understood{where}: {problem.why}.") from problem
     context.understood[ident] = manifest, parsed
     return parsed
 

@@ -21,9 +21,11 @@ from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, ow
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
 from livekit_operator.engine.turns import Line
+from livekit_operator.errors import KubernetesError, NotFound
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers import server_pods
 from livekit_operator.reconcilers.context import CHILD_KINDS, UNDECLARED_ROOM, Context
+from livekit_operator.reconcilers.kept import ChildKeeper, Keeper, Room, Strangers, memory_bytes
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
 from livekit_operator.reconcilers.undeclared_rooms import reconcile_undeclared_room
@@ -60,7 +62,15 @@ class Runtime:
         connect: Callable[[str, str, str], LiveKit],
         settings: Settings,
         metrics: Metrics,
+        memory: float | None = None,
     ) -> None:
+        room = Room(memory_bytes() if memory is None else memory)
+        resources: dict[str, ObjectCache] = {}
+        self._strangers = Strangers(resources)
+        for kind in BY_KIND:
+            keeper = Keeper(kind, room)
+            resources[kind] = ObjectCache(self._resource_listener(kind), keeper.keep, keeper.forget)
+        children = {kind: ChildKeeper(kind, room, self._strangers) for kind in CHILD_KINDS}
         self.context = Context(
             kubernetes,
             worker,
@@ -69,7 +79,8 @@ class Runtime:
             settings,
             metrics,
             self._wake,
-            resources={kind: ObjectCache(self._resource_listener(kind)) for kind in BY_KIND},
+            resources=resources,
+            children={kind: ObjectCache(keep=child.keep, forget=child.forget) for kind, child in children.items()},
         )
         self._controllers = {kind: self._controller(kind) for kind in _RECONCILERS}
         self._resources = [
@@ -87,6 +98,7 @@ class Runtime:
         self._own: dict[tuple[str, Key], Any] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._starting: asyncio.Task[None] | None = None
+        self._visits: set[asyncio.Task[None]] = set()
         self._stopping = False
         self.ready = False
 
@@ -129,7 +141,7 @@ class Runtime:
     async def stop(self) -> None:
         """End all work and close the connections."""
         self.ready, self._stopping = False, True
-        tasks = [*self._tasks, *([self._starting] if self._starting else [])]
+        tasks = [*self._tasks, *self._visits, *([self._starting] if self._starting else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -187,13 +199,30 @@ class Runtime:
             self.context.users.put(kind, known)
         self.context.metrics.objects.labels(kind).set(len(self.context.resources[kind]))
         # Our own status write comes back as an event: it is no reason to look at the object again.
+        before = self._own.get(ident)
         if _turned(self._own, ident, _own_facts(known)):
-            self._wake(kind, key)
+            left = self._strangers.pop(key) if known and (not before or before[0] != known["metadata"]["uid"]) else []
+            if left:
+                self._visits.add(visit := asyncio.create_task(self._look_at_strangers(kind, key, left)))
+                visit.add_done_callback(self._visits.discard)
+            else:
+                self._wake(kind, key)
         if _turned(self._public, ident, _public_facts(kind, known)):
             if kind == "LiveKitServer":
                 self.context.wake_users(key)
             elif kind == "VoiceAgentPool":
                 self.context.wake_rooms_of_pool(key)
+
+    async def _look_at_strangers(self, kind: str, key: Key, left: list[tuple[str, Key]]) -> None:
+        """Take in what names a resource that has just come, as a former one left it, and only then look at that."""
+        for child, name in left:
+            try:
+                self.context.children[child].put(await self.context.kubernetes.get(child, *name))
+            except NotFound:
+                continue
+            except KubernetesError as error:
+                logger.warning("%s %s/%s is not looked at: %s", child, *name, error)
+        self._wake(kind, key)
 
     def _child_changed(self, manifest: Manifest) -> None:
         owner = owner_of(manifest)

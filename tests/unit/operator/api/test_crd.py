@@ -228,3 +228,28 @@ def test_an_optional_field_is_its_type_and_not_required() -> None:
 def test_the_models_are_not_changed_by_writing_them() -> None:
     assert issubclass(BY_KIND["MeetingRoom"].model, BaseModel)
     assert [build_crd(kind) for kind in KINDS] == [build_crd(kind) for kind in KINDS]
+
+
+def _unbounded(schema: dict[str, Any], path: str) -> Iterator[str]:
+    """Yield the paths below which a user may write as much as etcd takes."""
+    kind = schema.get("type")
+    if schema.get("x-kubernetes-int-or-string") or kind == "string":
+        if not {"maxLength", "enum"} & schema.keys():
+            yield path
+    elif kind == "array":
+        if "maxItems" not in schema:
+            yield path
+        yield from _unbounded(schema["items"], f"{path}[]")
+    elif kind == "object":
+        free = "additionalProperties" in schema or "x-kubernetes-preserve-unknown-fields" in schema
+        if free and "maxProperties" not in schema:
+            yield path
+        yield from _unbounded(schema.get("additionalProperties", {}), f"{path}.*")
+        for name, inner in schema.get("properties", {}).items():
+            yield from _unbounded(inner, f"{path}.{name}")
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
+def test_every_field_has_a_bound(kind: Kind) -> None:
+    schema = build_crd(kind)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    assert list(_unbounded(schema, "spec")) == []
