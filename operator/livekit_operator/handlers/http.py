@@ -4,6 +4,7 @@ Whoever reaches the port can use it, so it holds a stated number of connections 
 """
 
 import asyncio
+from typing import cast
 
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
@@ -89,16 +90,16 @@ class _Entrance(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Look at how many there are: of all, and of the address that this one comes from."""
         server = self._runner.server
-        assert isinstance(transport, asyncio.Transport)
+        connection = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         open_now = [handler.transport for handler in server.connections] if server else []
-        address = _address(transport)
+        address = _address(connection)
         same = sum(_address(other) == address for other in open_now if other is not None)
         if server is None or len(open_now) >= MOST_CONNECTIONS or same >= MOST_CONNECTIONS_OF_ONE:
-            transport.abort()
+            connection.abort()
             return
         handler = server()
-        transport.set_protocol(handler)
-        handler.connection_made(transport)
+        connection.set_protocol(handler)
+        handler.connection_made(connection)
 
 
 def _address(transport: asyncio.BaseTransport) -> str:

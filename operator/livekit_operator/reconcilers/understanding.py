@@ -13,7 +13,7 @@ from livekit_operator.clients.decoding import UNREAD
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import OperatorError
+from livekit_operator.errors import NotFound, OperatorError
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context
@@ -73,8 +73,12 @@ async def read_again(context: Context, kind: str, manifest: Manifest) -> Manifes
     if manifest.get(UNREAD) != NO_ROOM:
         return manifest
     cache, key = context.resources[kind], key_of(manifest)
+    try:
+        found = await context.kubernetes.get(kind, *key)
+    except NotFound:
+        return None  # the watch is about to say so
     cache.doubt({key})
-    cache.put(await context.kubernetes.get(kind, *key))
+    cache.put(found)
     return cache.get(key)
 
 

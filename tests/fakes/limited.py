@@ -1,0 +1,69 @@
+"""The operator as a process of its own at an API server that a test plays, to see how much memory it takes.
+
+`python -m tests.fakes.limited URL` prints the port of its HTTP endpoints as JSON, and for each line that it reads what
+it has come to.
+"""
+
+import asyncio
+import gc
+import json
+import logging
+import resource
+import sys
+
+import uvloop
+from kubernetes.aio.client import Configuration
+
+from livekit_operator.clients.kubernetes import KubernetesClient
+from livekit_operator.handlers.http import HttpServer
+from livekit_operator.key_rotation import ApiKey
+from livekit_operator.metrics import Metrics
+from livekit_operator.reconcilers.context import ServerAccess
+from livekit_operator.reconcilers.runtime import Runtime
+from livekit_operator.resources.meetingroom import ServerKeys
+from livekit_operator.settings import Settings
+from tests.fakes.livekit import FakeLiveKit
+from tests.fakes.manifests import API_KEY, API_SECRET
+from tests.fakes.server_load import FakeServerLoads
+from tests.fakes.worker import FakeWorker
+
+MEMORY = 512 * 2**20
+SERVER = ("team", "known")
+
+
+async def _run(url: str) -> None:
+    metrics = Metrics()
+    kubernetes = KubernetesClient(Configuration(host=url), metrics)
+    livekit = FakeLiveKit()
+    settings = Settings(agent_image="agent:1")
+    runtime = Runtime(kubernetes, FakeWorker(), FakeServerLoads(), livekit.connect, settings, metrics, memory=MEMORY)
+    http = HttpServer(runtime, metrics, 0, "127.0.0.1")
+    await http.start()
+    keys = ServerKeys(API_KEY, API_SECRET, "ws://voice", "")
+    client = livekit.connect("ws://voice", API_KEY, API_SECRET)
+    runtime.context.servers[SERVER] = ServerAccess(client, keys, (ApiKey(API_KEY, API_SECRET),))
+    runtime.begin()
+    _say(port=http.port)
+    while await asyncio.to_thread(sys.stdin.readline):
+        _say(
+            peak=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+            ready=runtime.ready,
+            failed=runtime.failed,
+            known={kind: len(cache) for kind, cache in runtime.context.resources.items()},
+            children={kind: len(cache) for kind, cache in runtime.context.children.items()},
+        )
+    await runtime.stop()
+    await http.stop()
+    await kubernetes.close()
+
+
+def _say(**values: object) -> None:
+    sys.stdout.write(json.dumps(values) + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    logging.basicConfig()
+    gc.set_threshold(50_000, 20, 100)  # as __main__ does
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(_run(sys.argv[1]))
