@@ -6,7 +6,7 @@ import orjson
 from pydantic import AfterValidator
 
 MOST_LEVELS = 32
-MOST_FREE_BYTES = 128 * 1024
+MOST_FREE_BYTES = 256 * 1024
 
 
 def bounded(value: Any, most: int = MOST_FREE_BYTES) -> Any:
