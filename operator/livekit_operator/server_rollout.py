@@ -13,7 +13,7 @@ and then takes over. A new one that finds no place because the old one holds its
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 # A server whose time is over disconnects whoever is left and ends.
@@ -79,6 +79,8 @@ class Plan:
     waits_for: tuple[str, ...] = ()
     deadline: datetime | None = None
     """When the waiting is over, rooms or not."""
+    yields: tuple[Leave, ...] = ()
+    """Servers that leave for a place that a new one needs, once it is known to be able to take it."""
 
 
 def plan(pods: Sequence[ServerPod], *, replicas: int, shared: bool, drain_timeout: timedelta, now: datetime) -> Plan:
@@ -182,6 +184,27 @@ def _wait(pod: ServerPod, situation: _Situation) -> tuple[list[Leave], list[str]
     if situation.now >= deadline:
         return [Leave(pod.name, FORCED_GRACE_SECONDS)], [], None
     return [], [pod.name], deadline
+
+
+def give_way(
+    decided: Plan, pods: Sequence[ServerPod], *, since: datetime, drain_timeout: timedelta, now: datetime
+) -> Plan:
+    """Return the plan when the new server has got no address `since` then, which an older one may have.
+
+    A load balancer with one address gives it to one Service: the older server leaves when it is empty, or when its
+    time is over, and the new one takes its slot. Where another one serves meanwhile it may drain at once.
+    """
+    staying = [pod for pod in pods if not pod.finished and not pod.leaving]
+    older = [pod for pod in staying if not pod.current]
+    if not older or any(pod.leaving for pod in pods) or decided.leave or decided.waits_for:
+        return decided
+    victim = _emptiest(older)[0]
+    deadline = since + drain_timeout
+    if victim.idle or sum(pod.up for pod in staying if pod.shared) > 1:
+        return replace(decided, yields=(Leave(victim.name),))
+    if now >= deadline:
+        return replace(decided, yields=(Leave(victim.name, FORCED_GRACE_SECONDS),))
+    return replace(decided, waits_for=(victim.name,), deadline=deadline)
 
 
 def one_to_ask(pods: Sequence[ServerPod], *, already: bool) -> str | None:

@@ -257,7 +257,9 @@ def node_facts(node: Manifest) -> Manifest:
     metadata = {key: node["metadata"].get(key) for key in ("name", "uid", "resourceVersion", "labels")}
     ready = holds((node.get("status") or {}).get("conditions"), CONDITION_READY)
     spec = {"unschedulable": bool((node.get("spec") or {}).get("unschedulable"))}
-    return {"kind": "Node", "metadata": metadata, "spec": spec, "ready": ready}
+    listed = (node.get("status") or {}).get("addresses") or ()
+    public = next((str(one.get("address") or "") for one in listed if one.get("type") == "ExternalIP"), "")
+    return {"kind": "Node", "metadata": metadata, "spec": spec, "ready": ready, "public": public}
 
 
 def utc_now() -> datetime:

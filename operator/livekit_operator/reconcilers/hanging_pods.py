@@ -43,7 +43,7 @@ async def why_it_hangs(context: Context, pods: Iterable[Manifest]) -> tuple[str,
     for pod in pods:
         if not _hangs(pod, now):
             continue
-        words = await _ask(context, pod, now)
+        words = await last_warning(context, pod, _REASONS)
         return (pod["metadata"]["name"], words) if words else None
     return None
 
@@ -64,16 +64,17 @@ def _hangs(pod: Manifest, now: datetime) -> bool:
     return now - parse_timestamp(scheduled or pod["metadata"]["creationTimestamp"]) >= _HANGS_AFTER
 
 
-async def _ask(context: Context, pod: Manifest, now: datetime) -> str | None:
-    uid = pod["metadata"]["uid"]
+async def last_warning(context: Context, manifest: Manifest, reasons: frozenset[str] | None = None) -> str | None:
+    """Return what was last said of an object in an Event of these reasons, of any when None; asked for now and then."""
+    uid, now = manifest["metadata"]["uid"], context.now()
     known = context.hanging.get(uid)
     if known is not None and now - known.asked < _ASKED_AGAIN_AFTER:
         return known.words
     try:
-        events = await context.kubernetes.warnings(pod["metadata"]["namespace"], uid)
+        events = await context.kubernetes.warnings(manifest["metadata"]["namespace"], uid)
     except KubernetesError:
         events = ()  # it is for people to read, and nothing depends on it
-    told = [event for event in events if event.get("reason") in _REASONS]
+    told = [event for event in events if reasons is None or event.get("reason") in reasons]
     last = max(told, key=_when, default=None)
     words = f"{last['reason']}: {said(last.get('message') or '')}" if last else None
     for other in [key for key, item in context.hanging.items() if now - item.asked >= _FORGOTTEN_AFTER]:

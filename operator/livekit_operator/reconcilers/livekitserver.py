@@ -28,6 +28,7 @@ from livekit_operator.reconcilers import server_check, server_pods
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.guarded import Guarded
+from livekit_operator.reconcilers.load_balancers import PATIENCE
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.server_children import (
     Surroundings,
@@ -37,7 +38,7 @@ from livekit_operator.reconcilers.server_children import (
 )
 from livekit_operator.reconcilers.server_keys import ServerKeyring, ensure_keys
 from livekit_operator.reconcilers.server_pods import Look, Server
-from livekit_operator.reconcilers.server_reach import EXTERNAL_URL_MISSING, find_unreachable
+from livekit_operator.reconcilers.server_reach import NO_URL, find_unreachable
 from livekit_operator.reconcilers.server_redis import (
     find_hung,
     find_managed_trouble,
@@ -53,7 +54,7 @@ from livekit_operator.resources.foreign_status import CERTIFICATE_MISSING
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.resources.metadata import COMPONENT_SERVER, selector
 from livekit_operator.resources.server_pods import ServerInputs
-from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, one_to_ask, plan
+from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, give_way, one_to_ask, plan
 from livekit_operator.views import RoomView
 
 _WHY_A_SECRET_IS_MISSING = ("CertManagerMissing", CERTIFICATE_MISSING)
@@ -146,16 +147,17 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     slots = {view.slot for view in look.views} | set(decided.start) | _kept_slots(server)
     surroundings = await ensure_surroundings(context, server, slots, settled=settled)
     problems += surroundings.problems
+    decided = _give_way(context, server, look, decided, surroundings)
     again = await _carry_out(context, server, look, decided, inputs, surroundings, problems)
     observed = Observation(
-        keys, surroundings, look, decided, _external_url(server, look, surroundings.signal_service), problems
+        keys, surroundings, look, decided, _external_url(context, server, look, surroundings.signal_service), problems
     )
     observed = replace(
         observed,
         refused=refused,
         settling=is_settling(context, server, look),
         still_long=has_waited(context, look),
-        unreached=find_unreachable(server, look),
+        unreached=await find_unreachable(context, server, look, surroundings.signal_service),
     )
     observed = await observe(context, server, observed, keys.state)
     observed = replace(observed, hangs=(breaker := context.breakers.get(server.key)) is not None and breaker.open)
@@ -267,7 +269,7 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.unlisted}.")
     if observed.unlisted:
         return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
-    missing = next((found for found in observed.unreached if found.reason == EXTERNAL_URL_MISSING), None)
+    missing = next((found for found in observed.unreached if found.reason in NO_URL), None)
     if observed.external_url is None and missing:
         return Observed.not_ready(missing.reason, missing.message)
     if observed.external_url is None:
@@ -390,6 +392,26 @@ def _plan(context: Context, server: LiveKitServer, look: Look) -> Plan:
     )
 
 
+def _give_way(context: Context, server: LiveKitServer, look: Look, decided: Plan, surroundings: Surroundings) -> Plan:
+    """Return the plan with an older server leaving for the address that the new one waits for."""
+    waiting = [slot for slot in decided.start if slot in surroundings.slot_problems]
+    service = context.children["Service"].get(
+        (server.metadata.namespace, server_network.slot_name(server, min(waiting, default=0)))
+    )
+    if (
+        server.spec.media.exposure != "LoadBalancer"
+        or not waiting
+        or service is None
+        or server_network.has_address(service)
+    ):
+        return decided
+    since = parse_timestamp(service["metadata"]["creationTimestamp"])
+    if context.now() - since < PATIENCE:
+        return decided
+    drain_timeout = timedelta(seconds=server.spec.drain_timeout_seconds)
+    return give_way(decided, look.views, since=since, drain_timeout=drain_timeout, now=context.now())
+
+
 async def _carry_out(
     context: Context,
     server: LiveKitServer,
@@ -413,7 +435,8 @@ async def _carry_out(
     elif not any(not view.current and not view.leaving for view in look.views):
         await server_check.end_check(context, server)
     if blocked:
-        decided = replace(decided, start=())
+        decided = replace(decided, start=(), yields=())
+    decided = replace(decided, leave=(*decided.leave, *decided.yields))
     try:
         soon = await server_pods.carry_out(context, server, look, decided, inputs, surroundings.slots)
     except Blocked as refused:
@@ -435,9 +458,14 @@ def _kept_slots(server: LiveKitServer) -> set[int]:
     return set(range(server.spec.replicas + 1))
 
 
-def _external_url(server: LiveKitServer, look: Look, signal_service: Manifest) -> str | None:
+def _external_url(context: Context, server: LiveKitServer, look: Look, signal_service: Manifest) -> str | None:
     serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
-    address = min(serving, key=lambda item: item.view.slot).node_address if serving else None
+    first = min(serving, key=lambda item: item.view.slot, default=None)
+    address = first.node_address if first else None
+    if first and server.spec.media.discover_external_ip:
+        # Its own address is a private one; whoever made the node may have said which one leads to it.
+        node = context.nodes.get(("", first.pod["spec"].get("nodeName") or ""))
+        address = (node or {}).get("public") or address
     return server_network.external_url(server, node_address=address, signal_service=signal_service)
 
 

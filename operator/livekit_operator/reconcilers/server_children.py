@@ -16,6 +16,7 @@ from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound
 from livekit_operator.key_rotation import KeyState
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
+from livekit_operator.reconcilers.load_balancers import missing_address
 from livekit_operator.reconcilers.ownership import identity, is_owned
 from livekit_operator.reconcilers.secrets import read_value
 from livekit_operator.reconcilers.server_routes import told_by_its_controller
@@ -23,7 +24,7 @@ from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import managed_redis, server_config, server_network
 from livekit_operator.resources.metadata import COMPONENT_REDIS, COMPONENT_SERVER, digest
 from livekit_operator.resources.pod_refusals import explain_refusal
-from livekit_operator.resources.server_network import SlotPorts
+from livekit_operator.resources.server_network import SlotPorts, has_address
 from livekit_operator.resources.server_pods import ServerInputs, SlotInputs, revision
 
 # What makes the objects of an optional kind, and where its CustomResourceDefinitions come from.
@@ -122,7 +123,9 @@ async def ensure_surroundings(
             service = await _ensure_slot_service(context, server, slot, ensure, kept)
             slot_inputs[slot] = await find_slot_inputs(server, slot, service)
         except Blocked as blocked:
-            slot_problems[slot] = blocked
+            waits = _slot_service(context, server, slot)
+            unaddressed = server.spec.media.exposure == "LoadBalancer" and waits is not None and not has_address(waits)
+            slot_problems[slot] = await missing_address(context, server, waits) if unaddressed and waits else blocked
     ports = {slot: inputs.ports for slot, inputs in slot_inputs.items() if inputs.ports}
     for manifest in server_network.build_network_policies(server, context.settings.namespace, ports):
         if manifest["metadata"]["name"] not in {server_network.slot_name(server, slot) for slot in kept}:

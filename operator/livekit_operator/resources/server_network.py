@@ -572,6 +572,11 @@ def _annotated(manifest: Manifest, annotations: Mapping[str, str]) -> Manifest:
     return manifest
 
 
+def has_address(service: Manifest) -> bool:
+    """Return whether a Service has got the address of a load balancer."""
+    return _load_balancer_address(service) is not None
+
+
 def _load_balancer_address(service: Manifest | None) -> str | None:
     """Return the IP of a load balancer, its host name when it has no IP, None while it has neither."""
     points = (service or {}).get("status", {}).get("loadBalancer", {}).get("ingress") or []

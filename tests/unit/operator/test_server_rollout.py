@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, one_to_ask, plan
+from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Leave, Plan, ServerPod, give_way, one_to_ask, plan
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 TIMEOUT = timedelta(hours=1)
@@ -241,3 +241,29 @@ def _world(pods: list[ServerPod], places: int, step: int) -> list[ServerPod]:
         placed.append(p)
         moved.append(replace(p, ready=True, stuck=False, unschedulable=False, participants=0, rooms=0))
     return moved
+
+
+@pytest.mark.parametrize(
+    ("pods", "after", "expected"),
+    [
+        pytest.param([], timedelta(), Plan(), id="the first waits"),
+        pytest.param([pod(0)], timedelta(), Plan(), id="one of the same version has what it needs"),
+        pytest.param([old(0)], timedelta(), Plan(yields=leave(0)), id="an empty older one goes"),
+        pytest.param([old(0, leaving=True)], timedelta(), Plan(), id="it is going"),
+        pytest.param([old(0, **BUSY)], timedelta(), Plan(waits_for=(name(0),), deadline=DEADLINE), id="its rooms stay"),
+        pytest.param(
+            [old(0, **BUSY)], TIMEOUT, Plan(yields=leave(0, grace=FORCED_GRACE_SECONDS)), id="its time is over"
+        ),
+        pytest.param([old(0, **BUSY), old(1)], timedelta(), Plan(yields=leave(1)), id="the emptier of two"),
+        pytest.param([old(0, **BUSY), pod(1)], timedelta(), Plan(yields=leave(0)), id="another one serves meanwhile"),
+    ],
+)
+def test_an_older_server_gives_way_to_one_without_an_address(
+    pods: list[ServerPod], after: timedelta, expected: Plan
+) -> None:
+    assert give_way(Plan(), pods, since=NOW, drain_timeout=TIMEOUT, now=NOW + after) == expected
+
+
+def test_what_was_decided_goes_before_giving_way() -> None:
+    decided = Plan(leave=leave(3))
+    assert give_way(decided, [old(0)], since=NOW, drain_timeout=TIMEOUT, now=NOW) == decided

@@ -266,27 +266,3 @@ async def test_a_server_that_hangs_is_replaced_when_it_has_nobody(
     await settled(world, "voice")
     await looked(world, 6)
     assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
-
-
-async def test_no_url_for_clients_is_said_as_such(world: World) -> None:
-    world.kubernetes.put(
-        manifests.server(signal={"service": {"type": "ClusterIP"}, "externalUrl": None}, media={"exposure": "NodePort"})
-    )
-    await settled(world, "voice")
-    assert world.ready("LiveKitServer", "voice") == ("False", "ExternalUrlMissing")
-    assert "spec.signal.externalUrl" in world.message("LiveKitServer", "voice")
-    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "ExternalUrlMissing")
-
-
-async def test_one_address_for_servers_on_several_nodes_is_said(world: World) -> None:
-    spec: dict[str, Any] = {"replicas": 2, "media": {"exposure": "NodePort", "nodeIp": "203.0.113.11"}, **OUTSIDE}
-    world.kubernetes.put(manifests.server(**spec))
-    await world.settle()
-    world.give_node_ports()
-    await world.settle()
-    for number, pod in enumerate(world.server_pods()):
-        world.run_server_pod(pod, node=f"node-{number}")
-        world.loads.answers[world.get("Pod", pod["metadata"]["name"])["status"]["podIP"]] = ServerLoad(0, 0)
-    await world.settle()
-    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
-    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "NodeIpShared")
