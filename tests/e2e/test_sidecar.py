@@ -1,11 +1,13 @@
 """A mesh puts a container of its own first into every pod of servers; nothing changes for servers and callers."""
 
+import json
+
 import pytest
 
 from tests.e2e.conftest import Story
 from tests.e2e.servers import condition, meeting, node_ports, parties, server, server_pods, talk_ways
 from tests.harness import install
-from tests.harness.kubectl import Manifest, until
+from tests.harness.kubectl import CommandError, Manifest, until
 from tests.harness.resources import SERVER
 
 _GROUP = "admissionregistration.k8s.io/v1"
@@ -47,6 +49,7 @@ async def test_a_container_that_a_mesh_puts_first_changes_nothing(story: Story) 
     policies = mesh(namespace, install.find_images(story.platform.target).agent)
     await story.kubectl.apply(*policies)
     try:
+        await until("the policy to be in force", lambda: _in_force(story), seconds=30)
         await story.kubectl.apply(server(**node_ports(replicas=2, redis={"managed": {}})), meeting())
         await condition(story, SERVER, "Progressing", "UpToDate", seconds=120)
         before = await server_pods(story)
@@ -64,6 +67,24 @@ async def test_a_container_that_a_mesh_puts_first_changes_nothing(story: Story) 
     finally:
         for policy in reversed(policies):
             await story.kubectl("delete", policy["kind"].lower(), policy["metadata"]["name"], "--ignore-not-found")
+
+
+async def _in_force(story: Story) -> bool:
+    """Return whether a pod that is only tried out gets the container: the API server learns of policies by a watch."""
+    labels = {"app.kubernetes.io/component": "server"}
+    pod = {
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": "probe", "labels": labels},
+        "spec": {"containers": [{"name": "probe", "image": "probe:1"}]},
+    }
+    try:
+        tried = await story.kubectl(
+            "create", "--dry-run=server", "--output", "json", "--filename", "-", stdin=json.dumps(pod)
+        )
+    except CommandError:
+        return False  # a new namespace has no ServiceAccount for a moment
+    return len(json.loads(tried)["spec"]["containers"]) == 2
 
 
 def _containers(pod: Manifest) -> list[str]:
