@@ -10,6 +10,8 @@ import yaml
 from tests.cluster import tools
 
 CHART = Path(__file__).resolve().parents[2] / "charts/livekit-operator"
+# What everybody must say who installs it.
+IMAGES = {"image": {"repository": "r/operator"}, "agents": {"image": {"repository": "r/agent"}}}
 
 
 class ChartError(Exception):
@@ -29,9 +31,15 @@ def helm(*arguments: str, values: Mapping[str, Any] | None = None) -> str:
 def render(
     values: Mapping[str, Any] | None = None, *, release: str = "livekit-operator", namespace: str = "operators"
 ) -> list[dict[str, Any]]:
-    """Return the chart's manifests; raises ChartError when the values are refused."""
-    text = helm("template", release, str(CHART), "--namespace", namespace, values=values or {})
+    """Return the chart's manifests, with images unless the values name others; raises ChartError when it refuses."""
+    text = helm("template", release, str(CHART), "--namespace", namespace, values=_merged(IMAGES, values or {}))
     return [manifest for manifest in yaml.safe_load_all(text) if manifest]
+
+
+def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values with others on top, as helm merges files of them."""
+    both = {key: _merged(base[key], over[key]) for key in base if isinstance(over.get(key), dict)}
+    return {**base, **over, **both}
 
 
 def of_kind(manifests: list[dict[str, Any]], kind: str) -> dict[str, Any]:

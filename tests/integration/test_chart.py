@@ -10,7 +10,7 @@ from livekit_operator.api.crd import build_crd
 from livekit_operator.api.kinds import KINDS
 from livekit_operator.settings import Settings, load_settings
 from tests.integration.api import Api
-from tests.integration.chart import CHART, ChartError, helm, of_kind, path_of, render
+from tests.integration.chart import CHART, IMAGES, ChartError, helm, of_kind, path_of, render
 from tests.integration.conftest import create_namespace
 
 DIGEST = "sha256:" + "a" * 64
@@ -33,7 +33,22 @@ def settings(values: dict[str, Any] | None = None) -> Settings:
 
 
 def test_lint_finds_nothing() -> None:
-    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART))
+    assert "0 chart(s) failed" in helm("lint", "--strict", str(CHART), values=IMAGES)
+
+
+@pytest.mark.parametrize(
+    ("values", "value"),
+    [
+        ({"agents": IMAGES["agents"]}, "image.repository"),
+        ({"image": IMAGES["image"]}, "agents.image.repository"),
+        ({"image": {"repository": "", "tag": "1"}, "agents": IMAGES["agents"]}, "image.repository"),
+    ],
+)
+def test_an_image_that_nobody_named_is_asked_for(values: dict[str, Any], value: str) -> None:
+    """Whose it would be at a name that nobody has taken yet is up to whoever takes it."""
+    with pytest.raises(ChartError) as refused:
+        helm("template", "livekit-operator", str(CHART), values=values)
+    assert f": {value} is not given: no image is published yet. Build it from this repository" in str(refused.value)
 
 
 def test_what_is_rendered_by_default() -> None:
@@ -65,7 +80,7 @@ def test_the_crds_are_those_of_the_models_and_stay_when_the_chart_goes() -> None
 def test_the_operator_understands_its_environment() -> None:
     made = settings()
     version = yaml.safe_load((CHART / "Chart.yaml").read_text())["appVersion"]
-    assert made.agent_image == f"livekit-operator/agent:{version}"
+    assert made.agent_image == f"r/agent:{version}"
     assert made.server_image == "livekit/livekit-server"
     assert made.webhook_url == "http://livekit-operator.operators.svc:8080"
     assert made.provider_base_urls == {}
@@ -79,7 +94,7 @@ def test_the_operator_understands_its_environment() -> None:
     ("values", "field", "expected"),
     [
         ({"agents": {"image": {"repository": "r/agent", "tag": "2"}}}, "agent_image", "r/agent:2"),
-        ({"agents": {"image": {"digest": DIGEST}}}, "agent_image", f"livekit-operator/agent@{DIGEST}"),
+        ({"agents": {"image": {"digest": DIGEST}}}, "agent_image", f"r/agent@{DIGEST}"),
         ({"server": {"image": {"repository": "r/server"}}}, "server_image", "r/server"),
         ({"webhooks": {"enabled": False}}, "webhook_url", None),
         (
@@ -113,7 +128,7 @@ def test_values_of_the_pod(values: dict[str, Any], field: str, expected: object)
     ("values", "field", "expected"),
     [
         ({"image": {"repository": "r/o", "tag": "3"}}, "image", "r/o:3"),
-        ({"image": {"digest": DIGEST, "tag": "3"}}, "image", f"livekit-operator/operator@{DIGEST}"),
+        ({"image": {"digest": DIGEST, "tag": "3"}}, "image", f"r/operator@{DIGEST}"),
         ({"image": {"pullPolicy": "Always"}}, "imagePullPolicy", "Always"),
         (
             {"resources": {"limits": {"memory": "1Gi"}}},
@@ -206,7 +221,7 @@ def test_a_long_release_name_is_cut() -> None:
         pytest.param({"wrong": 1}, "wrong", id="unknown key"),
         pytest.param({"image": {"wrong": 1}}, "wrong", id="unknown key inside"),
         pytest.param({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy", id="unknown policy"),
-        pytest.param({"image": {"repository": ""}}, "/image/repository", id="no image"),
+        pytest.param({"image": {"repository": 1}}, "/image/repository", id="no name of an image"),
         pytest.param({"image": {"digest": "sha256:abc"}}, "/image/digest", id="no digest"),
         pytest.param({"logLevel": "loud"}, "/logLevel", id="unknown level"),
         pytest.param({"crds": {"install": "yes"}}, "/crds/install", id="no boolean"),

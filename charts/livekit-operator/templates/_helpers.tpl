@@ -20,11 +20,12 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{- end -}}
 
-{{/* image: (dict "image" .Values.image "chart" .Chart) */}}
+{{/* image: (dict "image" .Values.image "value" "image" "chart" .Chart), where value is what the values call it */}}
 {{- define "livekit-operator.image" -}}
+{{- $repository := required (printf "%s.repository is not given: no image is published yet. Build it from this repository, push it where your cluster pulls from, and name it there (README.md, Install)." .value) .image.repository -}}
 {{- if .image.digest -}}
-{{ .image.repository }}@{{ .image.digest }}
+{{ $repository }}@{{ .image.digest }}
 {{- else -}}
-{{ .image.repository }}:{{ .image.tag | default .chart.AppVersion }}
+{{ $repository }}:{{ .image.tag | default .chart.AppVersion }}
 {{- end -}}
 {{- end -}}
