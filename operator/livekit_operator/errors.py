@@ -26,7 +26,7 @@ class CutOff(Blocked):
 
 
 class ServerNotAllowed(Blocked):
-    """The LiveKitServer does not list the namespace of a resource that refers to it."""
+    """The LiveKitServer is there and does not list the namespace of a resource that refers to it."""
 
 
 class NotOwned(Blocked):

@@ -4,10 +4,12 @@ Nothing here is needed to come to the right end: an operator that starts with no
 seconds later, from the pods, and LiveKit drops a dead agent by itself after some twenty.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from livekit_operator.fair_shares import may_take, next_in_line
 from livekit_operator.views import WorkerStatus
 
 # Of a MeetingRoom, or of a room that the pool serves for its name (reconcilers/context.py undeclared_room).
@@ -107,6 +109,8 @@ class Refusals:
 class PoolMemory:
     """What one pool's passes and its rooms' passes tell each other."""
 
+    namespace: str = ""
+    """The pool's own, for which some places are kept."""
     pods: dict[str, SeenPod] = field(default_factory=dict)
     """Pod uid -> what was seen of it last."""
     lost: dict[str, datetime] = field(default_factory=dict)
@@ -176,12 +180,43 @@ class PoolMemory:
         self.gone[pod.revision] = (started + pod.status.started, failed + pod.status.failed + dead)
 
     def has_place(self, room: RoomKey, deployment: str = "") -> bool:
-        """Return whether a worker could take one more call, for this room, beside those just promised."""
+        """Return whether a worker could take one more call, for this room, beside those promised and kept for others.
+
+        Namespaces that share the pool have their shares of its places (fair_shares.py).
+        """
+        free = self._free_for(room, deployment)
+        if free <= 0:
+            return False
+        held = self._held(without=room)
+        waiting = Counter(self.namespace_of(other) for other in self.waiting if other != room)
+        return may_take(self.namespace_of(room), self.namespace, held, waiting, free)
+
+    def share_is_reached(self, room: RoomKey) -> bool:
+        """Return whether a room finds no place though there are some: its namespace has its share."""
+        return self._free_for(room, "") > 0 and not self.has_place(room)
+
+    def next_in_line(self) -> list[RoomKey]:
+        """Return the rooms that wait and whose turn it is now."""
+        places = max(0, self.stable.sessions - len(self.promised))
+        if not places:
+            return []
+        namespaces = {room: self.namespace_of(room) for room in self.waiting}
+        return next_in_line(self.waiting, namespaces, self._held(), places)
+
+    def namespace_of(self, room: RoomKey) -> str:
+        """Return whose room it is; one that no MeetingRoom declares is the pool's own."""
+        return self.namespace if "/" in room[0] else room[0]
+
+    def _free_for(self, room: RoomKey, deployment: str) -> int:
         free = self.canary if deployment else self.stable
         if free is None or free.deployment != deployment:
-            return False
+            return 0
         others = sum(given == deployment for key, (_, given, _) in self.promised.items() if key != room)
-        return free.sessions > others
+        return free.sessions - others
+
+    def _held(self, *, without: RoomKey | None = None) -> Counter[str]:
+        """Return namespace -> places that its rooms have, or were just promised."""
+        return Counter(self.namespace_of(room) for room in {*self.joined, *self.promised} if room != without)
 
     def promise(self, room: RoomKey, name: str, deployment: str, now: datetime) -> None:
         """Keep a place for a room that an agent was just asked for."""

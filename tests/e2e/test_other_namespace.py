@@ -20,7 +20,9 @@ ROOM = "lobby"
 
 @pytest.mark.timeout(180)
 async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(story: Story) -> None:
-    await agents.serve(story, agents.pool(story), agents.room(ROOM))
+    pool = agents.pool(story)
+    pool["spec"]["allowedNamespaces"] = [_neighbours_name(story)]
+    await agents.serve(story, pool, agents.room(ROOM))
     async with _neighbour(story) as other, switchboard(story) as board:
         namespace = other.kubectl.namespace
         name = f"{namespace}/{ROOM}"
@@ -53,10 +55,14 @@ async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(stor
             assert own.disconnected == ""
 
 
+def _neighbours_name(story: Story) -> str:
+    return f"{story.kubectl.namespace}-other"
+
+
 @asynccontextmanager
 async def _neighbour(story: Story) -> AsyncIterator[Story]:
     """Give another namespace beside the story's, and take it away."""
-    kubectl = story.kubectl.within(f"{story.kubectl.namespace}-other")
+    kubectl = story.kubectl.within(_neighbours_name(story))
     await kubectl.create_namespace()
     try:
         yield Story(story.platform, kubectl)

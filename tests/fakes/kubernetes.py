@@ -307,7 +307,8 @@ class FakeKubernetes:
             self._erase(manifest)
         elif "deletionTimestamp" not in metadata or (grace_seconds or 1e9) < metadata["deletionGracePeriodSeconds"]:
             leaving = copy.deepcopy(manifest)
-            grace = grace_seconds if grace_seconds is not None else 30
+            given = (manifest.get("spec") or {}).get("terminationGracePeriodSeconds", 30)
+            grace = grace_seconds if grace_seconds is not None else given
             # A pod's is when its time is over; a resource that waits for finalizers has no time.
             seconds = grace if manifest["kind"] == "Pod" else 0
             leaving["metadata"]["deletionTimestamp"] = timestamp(self.clock() + timedelta(seconds=seconds))

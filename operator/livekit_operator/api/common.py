@@ -13,6 +13,17 @@ NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)
 Port = Annotated[int, Field(ge=1, le=65535)]
 ObjectName = Annotated[str, Field(min_length=1, max_length=253, pattern=NAME_PATTERN)]
 NamespaceName = Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")]
+# Namespaces that may use a resource beside its own.
+AllowedNamespaces = Annotated[
+    list[NamespaceName | Literal["*"]],
+    Field(
+        max_length=256,
+        json_schema_extra={
+            "items": {"type": "string", "maxLength": 63, "pattern": r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"},
+            "x-kubernetes-list-type": "set",
+        },
+    ),
+]
 SecretKeyName = Annotated[str, Field(min_length=1, max_length=253, pattern=r"^[-._a-zA-Z0-9]+$")]
 # Kubernetes takes 256 KiB of an object's annotations altogether.
 Annotations = Annotated[dict[str, Annotated[str, Field(max_length=65536)]], Field(max_length=64)]
@@ -53,7 +64,8 @@ class ObjectRef(ApiModel):
     namespace: NamespaceName | None = Field(
         default=None,
         description="Namespace of the resource; this resource's own when left out. Another namespace works only when "
-        "the LiveKitServer's `allowedNamespaces` lists this one.",
+        "the resource there lists this one: a LiveKitServer rooms in `allowedNamespaces` and pools in "
+        "`allowedPoolNamespaces`, a VoiceAgentPool rooms in `allowedNamespaces`.",
     )
 
 

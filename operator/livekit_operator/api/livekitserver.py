@@ -6,8 +6,8 @@ from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import (
+    AllowedNamespaces,
     Image,
-    NamespaceName,
     Resource,
     Resources,
     SecretRef,
@@ -205,14 +205,14 @@ class LiveKitServerSpec(ApiModel):
         description="Anything else of livekit-server's configuration file, in its own words, merged last. It can hold "
         "neither keys nor secrets nor what other fields of this resource say.",
     )
-    allowed_namespaces: list[NamespaceName | Literal["*"]] = Field(
+    allowed_namespaces: AllowedNamespaces = Field(
         default_factory=list,
-        description="Other namespaces whose pools and rooms may use this server; `*` means all.",
-        max_length=256,
-        json_schema_extra={
-            "items": {"type": "string", "maxLength": 63, "pattern": r"^(\*|[a-z0-9]([-a-z0-9]*[a-z0-9])?)$"},
-            "x-kubernetes-list-type": "set",
-        },
+        description="Other namespaces whose MeetingRooms may use this server; `*` means all.",
+    )
+    allowed_pool_namespaces: AllowedNamespaces = Field(
+        default_factory=list,
+        description="Other namespaces whose VoiceAgentPools may use this server, and so get its API key, with which "
+        "every room of the server can be entered; `*` means all.",
     )
     drain_timeout_seconds: int = Field(
         default=3600,

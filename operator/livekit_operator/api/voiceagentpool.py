@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import ObjectRef, Port, Resource, Resources, Status
+from livekit_operator.api.common import AllowedNamespaces, ObjectRef, Port, Resource, Resources, Status
 from livekit_operator.api.pods import PodTemplate
 
 Replicas = Annotated[int, Field(ge=0, le=1000)]
@@ -186,6 +186,11 @@ class VoiceAgentPoolSpec(ApiModel):
         description="How the names of rooms begin that get an agent when somebody joins, though no MeetingRoom "
         "declares them, such as `voice-agent-`. On a server of another namespace `<namespace>/` stands before it. Of "
         "several pools' prefixes that fit, the longest one counts.",
+    )
+    allowed_namespaces: AllowedNamespaces = Field(
+        default_factory=list,
+        description="Other namespaces whose MeetingRooms may call these agents, each up to a fair share where places "
+        "are few; `*` means all.",
     )
     agent: AgentSpec = Field(description="What runs in each pod.")
     sessions_per_pod: int = Field(default=4, description="Calls that one pod takes at most.", ge=1, le=1000)

@@ -338,6 +338,10 @@ class Context:
     server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)
     """LiveKitServer -> pod uid -> what was seen of it before."""
 
+    def pool_memory(self, pool: Key) -> PoolMemory:
+        """Return what is known of a pool between passes."""
+        return self.pools.setdefault(pool, PoolMemory(namespace=pool[0]))
+
     def wake_users(self, server: Key) -> None:
         """Have every pool and room of a server looked at."""
         for kind, key in self.users.of_server(server):

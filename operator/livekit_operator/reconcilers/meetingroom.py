@@ -17,7 +17,7 @@ from livekit_operator.reconcilers.context import Context, ServerAccess, Tokens
 from livekit_operator.reconcilers.finalizers import remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
-from livekit_operator.reconcilers.room_agents import AgentObservation, ensure_agents
+from livekit_operator.reconcilers.room_agents import AgentObservation, agent_names, ensure_agents
 from livekit_operator.reconcilers.room_kinds import Problem, effective_agents, with_agents
 from livekit_operator.reconcilers.room_lifecycle import OpenRoom, Overheard
 from livekit_operator.reconcilers.room_tokens import ensure_tokens
@@ -96,6 +96,8 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
         server = find_server(context, room, room.spec.server_ref)
     except ServerNotAllowed:
         await children.remove_secrets(context, room)
+        for memory in context.pools.values():
+            memory.served(room.key)  # its agents are nobody's concern any more
         raise
     holder = _holder(context, room)
     if holder != room.key:
@@ -121,7 +123,8 @@ async def apply(
     """Make room, Secrets and dispatches as desired and return them."""
     listed = access.rooms.get(build.room_name(room))
     room_lifecycle.check_foreign(room, listed, claimed=claimed)
-    if (problem := build.refusal(room, server)) and not (claimed and listed):
+    names = agent_names(context, room, server)
+    if (problem := build.refusal(room, server, names)) and not (claimed and listed):
         raise Blocked(*problem)
     await room_lifecycle.claim(context, room, access, claimed=claimed)
     heard = Overheard(access.client)
@@ -135,7 +138,7 @@ async def apply(
             await room_lifecycle.unclaim(context, room)
         raise
     # Not before there is the room: who comes as soon as there is a token would make it, and be taken for a stranger.
-    tokens = await ensure_tokens(context, room, access, Limits.of(server), new=not claimed)
+    tokens = await ensure_tokens(context, room, access, Limits.of(server), names, new=not claimed)
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
@@ -204,9 +207,14 @@ def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
     return conditions
 
 
-def _holder(context: Context, room: MeetingRoom) -> Key:
-    """Return the oldest of the MeetingRooms of this room on the server: two with other settings would take turns."""
+def _holder(context: Context, room: MeetingRoom, *, everywhere: bool = False) -> Key:
+    """Return the oldest of the namespace's MeetingRooms of this room on the server, or of all with `everywhere`.
+
+    Two with other settings would take turns.
+    """
     keys = context.users.of_room(target(room, room.spec.server_ref), build.room_name(room))
+    if not everywhere:
+        keys = [key for key in keys if key[0] == room.metadata.namespace]
     known = [manifest for key in keys if (manifest := context.resources["MeetingRoom"].get(key))]
     created = {key_of(manifest): manifest["metadata"].get("creationTimestamp") or "" for manifest in known}
     created.setdefault(room.key, room.metadata.creation_timestamp or "")
@@ -229,7 +237,7 @@ async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
 
 async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     """Delete the room on its server; return why that is not possible now."""
-    if _holder(context, room) != room.key:
+    if _holder(context, room, everywhere=True) != room.key:
         return None  # another resource's room
     access = context.servers.get(target(room, room.spec.server_ref))
     if access is None:

@@ -1,5 +1,6 @@
 """References between resources: who may use whom, and what to say when it does not work."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 from livekit_operator.api.common import ObjectRef, Resource
@@ -26,21 +27,58 @@ def is_ready(manifest_status: dict[str, Any]) -> bool:
 
 
 def find_server(context: Context, resource: Resource, reference: ObjectRef) -> LiveKitServer:
-    """Return the LiveKitServer of a reference; raises Blocked naming it when it is missing or does not allow us."""
+    """Return the LiveKitServer of a reference; raises Blocked naming it when it is missing or does not allow us.
+
+    Of another namespace's server nobody learns whether it is there who may not use it.
+    """
     key = target(resource, reference)
     manifest = context.resources["LiveKitServer"].get(key)
+    foreign = key[0] != resource.metadata.namespace
     if manifest is None:
-        raise Blocked("ServerNotFound", f"LiveKitServer {_shown(resource, key)} does not exist.")
-    server = _understood(context, LiveKitServer, manifest)
-    allowed = server.spec.allowed_namespaces
-    namespace = resource.metadata.namespace
-    if key[0] != namespace and namespace not in allowed and "*" not in allowed:
-        raise ServerNotAllowed(
-            "ServerNotAllowed",
-            f"LiveKitServer {_shown(resource, key)} does not allow namespace {namespace}: "
-            f"add it to its spec.allowedNamespaces.",
+        missing = f"LiveKitServer {_shown(resource, key)} does not exist."
+        raise (
+            Blocked("ServerNotAllowed", _not_allowed(resource, key)) if foreign else Blocked("ServerNotFound", missing)
         )
+    server = _understood(context, LiveKitServer, manifest)
+    if not allows(server, resource):
+        raise ServerNotAllowed("ServerNotAllowed", _not_allowed(resource, key))
     return server
+
+
+def allows(server: LiveKitServer, resource: Resource) -> bool:
+    """Return whether a server lets a room or a pool use it; a pool gets its API key."""
+    pool = isinstance(resource, VoiceAgentPool)
+    allowed = server.spec.allowed_pool_namespaces if pool else server.spec.allowed_namespaces
+    return _is_allowed(resource.metadata.namespace, server.metadata.namespace, allowed)
+
+
+def pool_allows(pool: VoiceAgentPool, room: Resource) -> bool:
+    """Return whether a pool lets a room call its agents."""
+    return _is_allowed(room.metadata.namespace, pool.metadata.namespace, pool.spec.allowed_namespaces)
+
+
+def may_use(context: Context, pool: VoiceAgentPool) -> bool:
+    """Return whether a pool may use the server it refers to, which then is there."""
+    try:
+        find_server(context, pool, pool.spec.server_ref)
+    except Blocked:
+        return False
+    return True
+
+
+def _is_allowed(namespace: str, home: str, allowed: Sequence[str]) -> bool:
+    return namespace == home or namespace in allowed or "*" in allowed
+
+
+def _not_allowed(resource: Resource, key: Key) -> str:
+    namespace = resource.metadata.namespace
+    users, field = ("rooms", "allowedNamespaces")
+    if isinstance(resource, VoiceAgentPool):
+        users, field = ("pools", "allowedPoolNamespaces")
+    return (
+        f"LiveKitServer {_shown(resource, key)} does not exist, or does not let {users} of namespace {namespace} use "
+        f"it: whoever has the server adds {namespace} to its spec.{field}."
+    )
 
 
 def find_access(context: Context, resource: Resource, server: LiveKitServer) -> ServerAccess | None:

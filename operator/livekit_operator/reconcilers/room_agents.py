@@ -8,15 +8,18 @@ from dataclasses import dataclass, replace
 from typing import get_args
 
 from livekit_operator.agent_problems import CONNECT_HINT, PERSONAL_REASONS
+from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import find
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE
 from livekit_operator.dispatching import CONNECT_SECONDS, Decision, State, WantedAgent, decide_dispatch
 from livekit_operator.engine.cache import Key
+from livekit_operator.errors import Blocked
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers.context import AskedAgent, Context, ServerAccess
-from livekit_operator.reconcilers.references import find_pool, target
+from livekit_operator.reconcilers.references import allows, find_pool, pool_allows, pool_at, target
+from livekit_operator.resources.meetingroom import AgentNames
 from livekit_operator.resources.voiceagentpool import agent_name
 from livekit_operator.versions import pick_deployment
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomView
@@ -79,6 +82,25 @@ async def ensure_agents(
     return await serve(context, wanted, access, view)
 
 
+def agent_names(context: Context, room: MeetingRoom, server: LiveKitServer) -> AgentNames:
+    """Return which agents a room may ask for by name; in the server's own namespace every one."""
+    namespace, spec = room.metadata.namespace, room.spec
+    if namespace == server.metadata.namespace:
+        return AgentNames()
+    many = [*spec.tokens, *([spec.generate_tokens] if spec.generate_tokens else [])]
+    if not spec.agent_dispatches and not any(token.room_configuration for token in many):
+        return AgentNames(f"{namespace}/")
+    others = set()
+    for key in context.users.pools_of(server.key):
+        try:
+            pool = pool_at(context, key)
+        except Blocked:
+            continue
+        if pool is not None and allows(server, pool) and pool_allows(pool, room):
+            others.add(agent_name(pool))
+    return AgentNames(f"{namespace}/", frozenset(others))
+
+
 async def serve(
     context: Context, wanted: Wanted, access: ServerAccess, view: RoomView
 ) -> tuple[RoomView, list[AgentObservation]]:
@@ -126,7 +148,7 @@ async def serve(
             if candidate.agent_name:
                 decided[candidate.agent_name] = decision
         activity = next((p.state for p in participants if p.agent_name == candidate.agent_name and p.state), None)
-        problem = candidate.problem or _problem(candidate, decision, memories.get(candidate.agent_name))
+        problem = candidate.problem or _problem(wanted.key, candidate, decision, memories.get(candidate.agent_name))
         # Who still goes by the name of before a renaming is told by that until the call ends.
         former = served.get(candidate.shown)
         name = former if former in present and former else candidate.agent_name
@@ -167,14 +189,28 @@ def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> Can
     key = target(room, reference.pool_ref)
     shown = key[1] if key[0] == room.metadata.namespace else "/".join(key)
     pool = find_pool(context, room, reference.pool_ref)
+    if key[0] != room.metadata.namespace and (pool is None or not pool_allows(pool, room)):
+        if memory := context.pools.get(key):
+            memory.served(room.key)
+        return Candidate(reference, shown, key, "", None, _not_allowed(room, shown))
     if pool is None:
         problem = ("PoolNotFound", f"VoiceAgentPool {shown} does not exist.")
         return Candidate(reference, shown, key, "", None, problem)
     if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
         problem = ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
         return Candidate(reference, shown, key, agent_name(pool), None, problem)
-    memory = context.pools.setdefault(key, PoolMemory())
+    memory = context.pool_memory(key)
     return Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, shown))
+
+
+def _not_allowed(room: MeetingRoom, shown: str) -> Problem:
+    """Return the same words whether there is such a pool or not: it is another namespace's."""
+    namespace = room.metadata.namespace
+    message = (
+        f"VoiceAgentPool {shown} does not exist, or does not let rooms of namespace {namespace} call its agents: "
+        f"whoever has the pool adds {namespace} to its spec.allowedNamespaces."
+    )
+    return "PoolNotAllowed", message
 
 
 def _in_vain(room: Key, candidate: Candidate) -> tuple[bool, bool]:
@@ -199,7 +235,7 @@ def _note_unconnected(context: Context, room: Key, candidate: Candidate, asked: 
         candidate.memory.unconnected.pop(room, None)
 
 
-def _problem(candidate: Candidate, decision: Decision, asked: AskedAgent | None) -> Problem | None:
+def _problem(room: Key, candidate: Candidate, decision: Decision, asked: AskedAgent | None) -> Problem | None:
     """Return why somebody in this room waits for an agent."""
     if asked is not None and asked.unconnected:
         return (
@@ -209,6 +245,13 @@ def _problem(candidate: Candidate, decision: Decision, asked: AskedAgent | None)
         )
     if decision.state != "Unavailable" and not (decision.state == "Dispatched" and decision.attempts > 1):
         return None
+    if decision.state == "Unavailable" and candidate.memory and candidate.memory.share_is_reached(room):
+        namespace = candidate.memory.namespace_of(room)
+        message = (
+            f"VoiceAgentPool {candidate.shown}: namespace {namespace} has its share of the places, and the free ones "
+            "are kept for others. It gets another one when a call of its own ends, or when the pool grows."
+        )
+        return "ShareReached", message
     told = candidate.memory.problem if candidate.memory else None
     if told is None:
         return "DispatchPending", f"VoiceAgentPool {candidate.shown}: an agent was asked for and has not come yet."

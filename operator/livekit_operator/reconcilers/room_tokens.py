@@ -11,25 +11,25 @@ from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAccess, Tokens
 from livekit_operator.reconcilers.ownership import identity, is_owned
 from livekit_operator.resources import room_tokens as build
-from livekit_operator.resources.meetingroom import Limits, ServerKeys, room_name
+from livekit_operator.resources.meetingroom import AgentNames, Limits, ServerKeys, room_name
 from livekit_operator.resources.room_entries import Entry, entries, problem_of
 
 _REFUSED_RETRY_SECONDS = 30.0
 
 
 async def ensure_tokens(
-    context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, *, new: bool
+    context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, agents: AgentNames, *, new: bool
 ) -> Tokens:
     """Make the token Secret of each identity as wanted; remove those of identities that are gone.
 
     Nothing is gone through while spec, keys and Secrets are those of the last look and no token is due.
     """
-    inputs = (room.metadata.uid, room.metadata.generation, access.keys, limits)
+    inputs = (room.metadata.uid, room.metadata.generation, access.keys, limits, agents)
     kept, secrets = context.kept_tokens.get(room.key), context.children["Secret"].owned_by(identity(room))
     same = kept is not None and kept.inputs == inputs and _are_the_same(kept.secrets, secrets)
     if kept is not None and same and (kept.tokens.due is None or context.now() < kept.tokens.due):
         return kept.tokens
-    tokens = await _ensure_all(context, room, access, limits, new=new)
+    tokens = await _ensure_all(context, room, access, limits, agents, new=new)
     if tokens.problem is None:
         secrets = context.children["Secret"].owned_by(identity(room))
         context.kept_tokens[room.key] = KeptTokens(inputs, secrets, tokens)
@@ -44,14 +44,14 @@ def _are_the_same(before: Sequence[Manifest], now: Sequence[Manifest]) -> bool:
 
 
 async def _ensure_all(
-    context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, *, new: bool
+    context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, agents: AgentNames, *, new: bool
 ) -> Tokens:
     """One identity's problem must not cost the others their renewal, nor the room its agents."""
     found, problems, wanted = [], [], entries(room)
     names = Counter(entry.secret_name for entry in wanted)
     for entry in wanted:
         try:
-            _check(room, entry, limits)
+            _check(room, entry, limits, agents)
             if names[entry.secret_name] > 1:
                 _check_name(context, room, entry, wanted)
             found.append((entry, await _ensure(context, room, entry, access.keys, new=new)))
@@ -84,9 +84,9 @@ def _check_name(context: Context, room: MeetingRoom, entry: Entry, wanted: Seque
         raise Blocked("SecretNameTaken", message)
 
 
-def _check(room: MeetingRoom, entry: Entry, limits: Limits) -> None:
+def _check(room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames) -> None:
     """Raise Blocked when an entry gets no Secret, whatever there is."""
-    if problem := problem_of(room, entry, limits):
+    if problem := problem_of(room, entry, limits, agents):
         raise Blocked(*problem)
 
 

@@ -286,10 +286,11 @@ def _public_facts(kind: str, manifest: Manifest | None) -> Any:
         # The spec says whom it allows, and its limits and presets what it takes.
         return ready, metadata.get("generation"), status.get("externalUrl"), metadata.get("deletionTimestamp")
     if kind == "VoiceAgentPool":
-        reference = (manifest.get("spec") or {}).get("serverRef")
+        spec = manifest.get("spec") or {}
+        whom = spec.get("serverRef"), spec.get("allowedNamespaces")
         served = find(status.get("conditions"), CONDITION_AGENTS_AVAILABLE)
         # What concerns only those who wait is for the pool to tell them.
         quiet = served.get("status") == "True" or served.get("reason") in PERSONAL_REASONS
         available = None if quiet else (served.get("status"), served.get("reason"), served.get("message"))
-        return ready, available, status.get("agentName"), reference
+        return ready, available, status.get("agentName"), whom
     return ()

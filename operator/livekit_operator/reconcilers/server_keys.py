@@ -3,6 +3,7 @@
 import base64
 import re
 import secrets
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
@@ -21,7 +22,8 @@ from livekit_operator.errors import Blocked, NotOwned
 from livekit_operator.key_rotation import ApiKey, KeyState, Users, dropped_at, next_state, phase
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, Context
-from livekit_operator.reconcilers.ownership import identity, identity_of, is_owned, take_over, why_foreign
+from livekit_operator.reconcilers.ownership import identity, is_owned, take_over, why_foreign
+from livekit_operator.reconcilers.references import allows, pool_at
 from livekit_operator.reconcilers.secrets import RETRY_SECONDS, require_secret
 from livekit_operator.reconcilers.server_children import pods_of
 from livekit_operator.resources import livekitserver as build
@@ -173,13 +175,19 @@ def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
     in_use = build.key_digest(state.in_use.id, state.in_use.secret)
     return Users(
         servers_accept_all=all(_annotation(pod) == wanted for pod in servers),
-        pools_moved=all(
-            _annotation(pod) == in_use
-            for key in context.users.pools_of(server.key)
-            if (pool := context.resources["VoiceAgentPool"].get(key))
-            for pod in context.children["Pod"].owned_by(identity_of("VoiceAgentPool", pool))
-        ),
+        pools_moved=all(_annotation(pod) == in_use for pod in _pods_of_pools(context, server)),
     )
+
+
+def _pods_of_pools(context: Context, server: LiveKitServer) -> Iterable[Manifest]:
+    """Return the pods that a rotation waits for: those of pools that may use the server, and no stranger's."""
+    for key in context.users.pools_of(server.key):
+        try:
+            pool = pool_at(context, key)
+        except Blocked:
+            continue  # what it is to be is not known, and so it does nothing
+        if pool is not None and allows(server, pool):
+            yield from context.children["Pod"].owned_by(identity(pool))
 
 
 def _annotation(pod: Manifest) -> str | None:

@@ -17,7 +17,7 @@ from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared, undeclared_room
-from livekit_operator.reconcilers.references import find_server, pool_at, target
+from livekit_operator.reconcilers.references import may_use, pool_at, target
 from livekit_operator.reconcilers.room_agents import Candidate, Wanted, serve
 from livekit_operator.resources.voiceagentpool import agent_name
 from livekit_operator.room_prefixes import Prefix, preferred, serving_pool
@@ -102,10 +102,11 @@ def _prefixes(context: Context, server: Key) -> Sequence[Prefix]:
     for key in context.users.with_prefix(server):
         try:
             pool = pool_at(context, key)
-            if pool is None or pool.metadata.deletion_timestamp or not pool.spec.room_prefix:
-                continue
-            find_server(context, pool, pool.spec.server_ref)
         except Blocked:
+            continue
+        if pool is None or pool.metadata.deletion_timestamp or not pool.spec.room_prefix:
+            continue
+        if not may_use(context, pool):
             continue
         found.append(Prefix(key, pool.spec.room_prefix, pool.metadata.creation_timestamp or ""))
     return found
@@ -115,7 +116,7 @@ def _wanted(context: Context, key: Key, pool: VoiceAgentPool) -> Wanted:
     asked, name = context.asked_agents.get(key, {}), agent_name(pool)
     # Of another name, when the pool was renamed or another one has become the room's: a call goes on with its agent.
     others = [other for other in asked if other != name]
-    memory = context.pools.setdefault(pool.key, PoolMemory())
+    memory = context.pool_memory(pool.key)
     reference = RoomAgent(pool_ref=ObjectRef(name=pool.metadata.name, namespace=pool.metadata.namespace))
     candidate = Candidate(reference, pool.metadata.name, pool.key, name, memory)
     before = {candidate.shown: {"agentName": others[-1]}} if others else {}

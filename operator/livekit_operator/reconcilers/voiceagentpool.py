@@ -12,7 +12,7 @@ from livekit_operator.autoscaling import Demand, Desired, desired_replicas, mini
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, KubernetesError, ServerNotAllowed
 from livekit_operator.pool_memory import Free, PoolMemory
-from livekit_operator.reconcilers import children, pool_status, status, undeclared_rooms
+from livekit_operator.reconcilers import pool_status, status, undeclared_rooms
 from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared
 from livekit_operator.reconcilers.ownership import adopt_pods
 from livekit_operator.reconcilers.pool_children import protect, provide, remove
@@ -30,6 +30,7 @@ from livekit_operator.reconcilers.pool_versions import (
 )
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
+from livekit_operator.reconcilers.refused_pools import dismiss
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import pool_versions as versions
 from livekit_operator.resources.metadata import COMPONENT_AGENT
@@ -57,13 +58,12 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
         return None  # everything of it is inside Kubernetes: the garbage collector does the rest
     try:
         server = find_server(context, pool, pool.spec.server_ref)
-    except ServerNotAllowed:
-        await children.remove_secrets(context, pool, spare=versions.records_name(pool))
-        raise
+    except ServerNotAllowed as refused:
+        return await dismiss(context, pool, refused)
     access = find_access(context, pool, server)
     if access is None:
         return None
-    memory = context.pools.setdefault(pool.key, PoolMemory())
+    memory = context.pool_memory(pool.key)
     memory.refusals.begin()
     await adopt_pods(context, pool, COMPONENT_AGENT, lambda pod: is_pod_name(pool, pod))
     observed = await observe(context, pool, memory)
@@ -294,8 +294,7 @@ def _tell_rooms(
         for room in memory.missed():
             access.rooms.lively.add(memory.joined[room].name)
             context.wake_served(room)
-    places = memory.stable.sessions - len(memory.promised)
-    for room in sorted(memory.waiting, key=lambda key: memory.waiting[key])[: max(0, places)]:
+    for room in memory.next_in_line():
         # One that does not take its place must not keep it from the others.
         memory.waiting[room] = context.now()
         context.wake_served(room)

@@ -2,6 +2,8 @@
 
 import hmac
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,6 +19,7 @@ NEVER_SECONDS = 10 * 365 * 86400
 _METADATA_BYTES = 512 * 1024
 _ATTRIBUTES_BYTES = 64 * 1024
 _NAME_BYTES = 256
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 _MAX_PARTICIPANTS: dict[RoomKind, int] = {"Meeting": 10, "VoiceAgent": 10, "LiveStream": 0}
 
@@ -56,6 +59,28 @@ class Limits:
             _NAME_BYTES if given.room_name_length is None else given.room_name_length,
             _NAME_BYTES if given.identity_length is None else given.identity_length,
             _NAME_BYTES if given.participant_name_length is None else given.participant_name_length,
+        )
+
+
+@dataclass(frozen=True)
+class AgentNames:
+    """Which agents a room may ask for by name: all of them (`prefix` None), or its namespace's and those let to it."""
+
+    prefix: str | None = None
+    others: frozenset[str] = frozenset()
+
+    def takes(self, name: str) -> bool:
+        """Return whether a room may ask for an agent of this name."""
+        return self.prefix is None or name.startswith(self.prefix) or name in self.others
+
+    def refusal(self, path: str, agents: Sequence[AgentDispatch]) -> str | None:
+        """Return which agent of a list in the spec may not be asked for, and why; None when all may."""
+        number = next((n for n, agent in enumerate(agents) if not self.takes(agent.agent_name)), None)
+        if number is None:
+            return None
+        return (
+            f"{path}[{number}].agentName: rooms of this namespace call agents whose names begin with {self.prefix}, "
+            "and those of VoiceAgentPools that list it in their spec.allowedNamespaces."
         )
 
 
@@ -125,8 +150,12 @@ def differs(actual: RoomSettings, wanted: RoomSettings, made_with: str | None) -
     return made_with != settings_hash(wanted)
 
 
-def refusal(room: MeetingRoom, server: LiveKitServer) -> tuple[str, str] | None:
-    """Return reason and message of why the server would not make the room; None when it would."""
+def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> tuple[str, str] | None:
+    """Return reason and message of why the room cannot be made; None when it can."""
+    if problem := _of_another_namespace(room, server):
+        return "RoomNameNotAllowed", problem
+    if problem := agents.refusal("spec.agentDispatches", room.spec.agent_dispatches):
+        return "AgentNotAllowed", problem
     if problem := beyond_limits(room, Limits.of(server)):
         return "ServerLimitExceeded", problem
     preset, section = room.spec.preset, server.spec.extra_config.get("room")
@@ -135,6 +164,16 @@ def refusal(room: MeetingRoom, server: LiveKitServer) -> tuple[str, str] | None:
         name = room.spec.server_ref.name
         return "PresetNotFound", f"LiveKitServer {name} has no {preset} in spec.extraConfig.room.room_configurations."
     return None
+
+
+def _of_another_namespace(room: MeetingRoom, server: LiveKitServer) -> str | None:
+    """Return that the name is one of another namespace's, whether that has such a room or not; None when it is not."""
+    owner, slash, _ = room_name(room).partition("/")
+    allowed = server.spec.allowed_namespaces
+    named = owner in allowed or ("*" in allowed and re.fullmatch(_NAMESPACE, owner))
+    if not slash or not named or owner == room.metadata.namespace:
+        return None
+    return f"spec.roomName: names that begin with {owner}/ are for MeetingRooms of that namespace; choose another one."
 
 
 def beyond_limits(room: MeetingRoom, limits: Limits) -> str | None:

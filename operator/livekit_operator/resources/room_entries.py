@@ -12,7 +12,7 @@ from livekit_operator.api.meetingroom import MeetingRoom, RoomKind
 from livekit_operator.api.tokens import Role, TokenOptions
 from livekit_operator.conditions import parse_timestamp
 from livekit_operator.constants import GROUP, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_NAME
-from livekit_operator.resources.meetingroom import Limits, beyond_attributes, beyond_bytes
+from livekit_operator.resources.meetingroom import AgentNames, Limits, beyond_attributes, beyond_bytes
 from livekit_operator.resources.metadata import digest, dns_name
 
 _MEMBER = {"canPublish": True, "canSubscribe": True, "canPublishData": True}
@@ -122,8 +122,11 @@ def _secret_names(room: MeetingRoom) -> dict[str, str]:
     return {identity: f"{room.metadata.name}-{name}" for identity, name in names.items()}
 
 
-def problem_of(room: MeetingRoom, entry: Entry, limits: Limits) -> tuple[str, str] | None:
+def problem_of(room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames) -> tuple[str, str] | None:
     """Return reason and message of why an entry gets no token; None when it does."""
+    made_with = entry.options.room_configuration
+    if made_with and (problem := agents.refusal(f"{entry.path}.roomConfiguration.agents", made_with.agents)):
+        return "AgentNotAllowed", problem
     if _is_of_another_namespace(room) and (beyond := _server_wide(entry)):
         message = (
             f"{entry.path} asks for {', '.join(beyond)}, which reaches beyond the room: only rooms in the "

@@ -417,7 +417,7 @@ async def test_another_namespace_must_be_allowed(world: World) -> None:
         world.kubernetes.put(manifests.room(namespace=namespace, serverRef=reference, tokens=[{"identity": "alice"}]))
     await world.settle()
     assert world.ready("MeetingRoom", "support-42", "guests") == ("False", "ServerNotAllowed")
-    assert "add it to its spec.allowedNamespaces" in world.message("MeetingRoom", "support-42", "guests")
+    assert "adds guests to its spec.allowedNamespaces" in world.message("MeetingRoom", "support-42", "guests")
     assert world.kubernetes.names("Secret", "guests") == []
     assert world.ready("MeetingRoom", "support-42", "friends") == ("True", "Ready")
     assert decoded(world.get("Secret", "support-42-alice", "friends"))["room"] == "friends/support-42"

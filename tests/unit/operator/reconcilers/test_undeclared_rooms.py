@@ -16,7 +16,7 @@ SERVER = (NAMESPACE, "voice")
 
 
 async def with_pool(world: World, **spec: Any) -> None:
-    await world.with_server(allowedNamespaces=["guests"])
+    await world.with_server(allowedPoolNamespaces=["guests"])
     await world.with_pool(**{"roomPrefix": "voice-agent-", "replicas": 1, **spec})
 
 
@@ -216,7 +216,7 @@ async def test_a_pool_of_another_namespace_serves_its_own_names_only(world: Worl
     assert world.livekit.dispatched("call-1") == []
     assert world.livekit.dispatched("guests/call-1") == ["guests/desk"]
     assert "guests/call-" in condition(world.get("VoiceAgentPool", "desk", "guests"), "RoomPrefixAccepted")["message"]
-    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"allowedNamespaces": []}})
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"allowedPoolNamespaces": []}})
     opened(world, "guests/call-2", "eve")
     await look(world, "guests/call-2")
     assert world.livekit.dispatched("guests/call-2") == []

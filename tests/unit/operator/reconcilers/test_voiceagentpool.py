@@ -442,9 +442,12 @@ async def test_another_namespace_must_be_allowed(world: World) -> None:
     world.kubernetes.put(manifests.pool(namespace="guests", serverRef={"name": "voice", "namespace": NAMESPACE}))
     await world.settle()
     assert world.ready("VoiceAgentPool", "front-desk", "guests") == ("False", "ServerNotAllowed")
-    assert "does not allow namespace guests" in world.message("VoiceAgentPool", "front-desk", "guests")
+    assert "adds guests to its spec.allowedPoolNamespaces" in world.message("VoiceAgentPool", "front-desk", "guests")
     assert "Secret" not in {write.kind for write in world.kubernetes.writes if write.namespace == "guests"}
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"allowedNamespaces": ["guests"]}})
+    await world.settle()
+    assert world.agent_pods() == [], "that is for rooms, which get no key"
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"allowedPoolNamespaces": ["guests"]}})
     await world.settle()
     [pod] = world.agent_pods()
     assert pod["metadata"]["namespace"] == "guests"
