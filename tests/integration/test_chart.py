@@ -8,7 +8,7 @@ import yaml
 
 from livekit_operator.api.crd import build_crd
 from livekit_operator.api.kinds import KINDS
-from livekit_operator.settings import Settings, load_settings
+from livekit_operator.settings import Allowed, Settings, load_settings
 from tests.integration.api import Api
 from tests.integration.chart import CHART, IMAGES, ChartError, helm, of_kind, path_of, render
 from tests.integration.conftest import create_namespace
@@ -84,6 +84,7 @@ def test_the_operator_understands_its_environment() -> None:
     assert made.server_image == "livekit/livekit-server"
     assert made.webhook_url == "http://livekit-operator.operators.svc:8080"
     assert made.provider_base_urls == {}
+    assert made.allowed == Allowed(), "the defaults stand in two places"
     port = of_kind(render(), "Service")["spec"]["ports"][0]["port"]
     assert made.webhook_url.endswith(f":{port}")
     ports = {p["name"]: p["containerPort"] for p in container()["ports"]}
@@ -97,6 +98,11 @@ def test_the_operator_understands_its_environment() -> None:
         ({"agents": {"image": {"digest": DIGEST}}}, "agent_image", f"r/agent@{DIGEST}"),
         ({"server": {"image": {"repository": "r/server"}}}, "server_image", "r/server"),
         ({"webhooks": {"enabled": False}}, "webhook_url", None),
+        (
+            {"allowed": {"hostNetwork": False, "hosts": {"media": ["*.example.com"]}, "issuers": []}},
+            "allowed",
+            Allowed(host_network=False, hosts={"media": ("*.example.com",)}, issuers=()),
+        ),
         (
             {"agents": {"providerBaseUrls": {"openai": "http://gateway/v1"}}},
             "provider_base_urls",
@@ -223,6 +229,8 @@ def test_a_long_release_name_is_cut() -> None:
         pytest.param({"image": {"pullPolicy": "Sometimes"}}, "/image/pullPolicy", id="unknown policy"),
         pytest.param({"image": {"repository": 1}}, "/image/repository", id="no name of an image"),
         pytest.param({"image": {"digest": "sha256:abc"}}, "/image/digest", id="no digest"),
+        pytest.param({"allowed": {"hosts": ["a.example.com"]}}, "/allowed/hosts", id="hosts of no namespace"),
+        pytest.param({"allowed": {"ingress": False}}, "ingress", id="unknown switch"),
         pytest.param({"logLevel": "loud"}, "/logLevel", id="unknown level"),
         pytest.param({"crds": {"install": "yes"}}, "/crds/install", id="no boolean"),
         pytest.param({"agents": {"providerBaseUrls": {"magic": "http://x"}}}, "magic", id="unknown provider"),

@@ -188,7 +188,9 @@ class Token(TokenOptions):
         default=None, description="Name that others see; the identity when left out."
     )
     secret_name: ObjectName | None = Field(
-        default=None, description="Name of the Secret; `<room>-<identity>` when left out."
+        default=None,
+        description="Name of the Secret, which begins with the room's name unless the chart lists others; "
+        "`<room>-<identity>` when left out.",
     )
 
 

@@ -195,6 +195,8 @@ class Tokens:
     shown: Sequence[Manifest]
     due: datetime | None
     problem: Blocked | None = None
+    note: str | None = None
+    """What is to be told though every token is there."""
 
 
 @dataclass(frozen=True)

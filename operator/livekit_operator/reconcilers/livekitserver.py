@@ -423,7 +423,9 @@ async def _carry_out(
 ) -> float | None:
     """Do what was decided as far as nothing stands against it; return when to look again."""
     again = None
-    blocked = inputs is None or any(problem.reason in _STARTS_NOTHING for problem in problems)
+    blocked = (
+        inputs is None or not surroundings.startable or any(problem.reason in _STARTS_NOTHING for problem in problems)
+    )
     if decided.start and not blocked and inputs is not None and _needs_check(look.views):
         try:
             again = await server_check.check(context, server, inputs)

@@ -193,7 +193,8 @@ def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
     agent_problem = next((agent.problem for agent in observed.agents if agent.problem), observed.agents_problem)
     blocked = observed.tokens.problem
     problem = observed.room_problem or ((blocked.reason, blocked.message) if blocked else agent_problem)
-    ready = Observed.not_ready(*problem) if problem else Observed.ready(f"Room {observed.room.view.name} is open.")
+    told = f"Room {observed.room.view.name} is open. {observed.tokens.note or ''}".strip()
+    ready = Observed.not_ready(*problem) if problem else Observed.ready(told)
     conditions = [ready]
     if observed.agents or observed.agents_problem:
         agents = agent_problem or ("PoolsReady", "Every pool has agents for this room.")

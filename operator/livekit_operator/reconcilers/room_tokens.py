@@ -1,7 +1,7 @@
 """The token Secrets of a MeetingRoom: minted, renewed, put back, and taken away with who they let in."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import timestamp
@@ -12,7 +12,7 @@ from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAcce
 from livekit_operator.reconcilers.ownership import identity, is_owned
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import AgentNames, Limits, ServerKeys, room_name
-from livekit_operator.resources.room_entries import Entry, entries, problem_of
+from livekit_operator.resources.room_entries import Entry, beyond_texts, entries, name_problem, problem_of
 
 _REFUSED_RETRY_SECONDS = 30.0
 
@@ -49,9 +49,11 @@ async def _ensure_all(
     """One identity's problem must not cost the others their renewal, nor the room its agents."""
     found, problems, wanted = [], [], entries(room)
     names = Counter(entry.secret_name for entry in wanted)
+    beyond, note = beyond_texts(wanted), None
     for entry in wanted:
         try:
-            _check(room, entry, limits, agents)
+            _check(context, room, entry, limits, agents, beyond)
+            note = _check_free_name(context, room, entry) or note
             if names[entry.secret_name] > 1:
                 _check_name(context, room, entry, wanted)
             found.append((entry, await _ensure(context, room, entry, access.keys, new=new)))
@@ -67,7 +69,7 @@ async def _ensure_all(
     ]
     moments = [build.renewal_time(room, entry, build.expiry(secret)) for entry, secret in found]
     due = min((moment for moment in moments if moment), default=None)
-    return Tokens(shown, due, problems[0] if problems else None)
+    return Tokens(shown, due, problems[0] if problems else None, note)
 
 
 def _check_name(context: Context, room: MeetingRoom, entry: Entry, wanted: Sequence[Entry]) -> None:
@@ -84,10 +86,32 @@ def _check_name(context: Context, room: MeetingRoom, entry: Entry, wanted: Seque
         raise Blocked("SecretNameTaken", message)
 
 
-def _check(room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames) -> None:
+def _check(
+    context: Context, room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames, beyond: Mapping[str, str]
+) -> None:
     """Raise Blocked when an entry gets no Secret, whatever there is."""
-    if problem := problem_of(room, entry, limits, agents):
+    if problem := problem_of(room, entry, limits, agents, context.settings.allowed):
         raise Blocked(*problem)
+    if message := beyond.get(entry.identity):
+        raise Blocked("TokensTooLarge", message)
+
+
+def _check_free_name(context: Context, room: MeetingRoom, entry: Entry) -> str | None:
+    """Return what to tell of a Secret that has a name it would not be given today; raises Blocked where there is none.
+
+    Apps read it by that name, and it is the room's already.
+    """
+    refused = name_problem(room, entry, context.settings.allowed)
+    if refused is None:
+        return None
+    if not _has_own(context, room, entry):
+        raise Blocked(*refused)
+    return f"Secret {entry.secret_name} is kept, but would not be made again: {refused[1]}"
+
+
+def _has_own(context: Context, room: MeetingRoom, entry: Entry) -> bool:
+    known = context.children["Secret"].get((room.metadata.namespace, entry.secret_name))
+    return known is not None and is_owned(room, known)
 
 
 async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: ServerKeys, *, new: bool) -> Manifest:

@@ -14,6 +14,8 @@ from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound
 from livekit_operator.key_rotation import KeyState
+from livekit_operator.permits import REASON as NOT_ALLOWED
+from livekit_operator.permits import Part, Refusal, server_refusals
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, OPTIONAL_KINDS, Context
 from livekit_operator.reconcilers.load_balancers import missing_address
@@ -42,6 +44,8 @@ class Surroundings:
     slots: dict[int, SlotInputs]
     problems: list[Blocked]
     slot_problems: dict[int, Blocked]
+    startable: bool = True
+    """Whether servers may be started: as pods that are allowed, under an account of their own."""
 
 
 async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -> ServerInputs:
@@ -77,14 +81,22 @@ async def ensure_surroundings(
 ) -> Surroundings:
     """Make everything but pods as desired; what cannot be made is among the problems and stops nothing else.
 
-    What an earlier spec wanted goes when all is `settled`: no server of that spec is left to need it.
+    What an earlier spec wanted, or what is allowed no more, goes when all is `settled`: no server of that spec is left
+    to need it. A Service that clients may be on stays as it is when it is allowed no more.
     """
-    problems: list[Blocked] = []
+    refusals = server_refusals(server, server_network.signal_service_type(server), context.settings.allowed)
+    refused = {item.part for item in refusals}
+    problems = [_not_allowed(server, item) for item in refusals]
     wanted: set[tuple[str, Key]] = set()
 
     async def ensure(manifest: Manifest | None) -> Manifest | None:
         if manifest is None:
             return None
+        if (part := _part_of(server, manifest)) in refused:
+            if part not in ("SignalService", "MediaService"):
+                return None
+            wanted.add((manifest["kind"], key_of(manifest)))
+            return _own(context, server, manifest)
         wanted.add((manifest["kind"], key_of(manifest)))
         try:
             return await children.ensure(context, server, manifest)
@@ -105,8 +117,12 @@ async def ensure_surroundings(
 
     signal_service = await ensure(server_network.build_signal_service(server))
     if signal_service is None:
-        raise problems[-1]  # without it nothing can be reached
-    await ensure(server_network.build_service_account(server))
+        # Without it nothing can be reached.
+        told = [_not_allowed(server, item) for item in refusals if item.part == "SignalService"]
+        raise (told or problems[-1:])[0]
+    account = server_network.build_service_account(server)
+    # Under somebody else's a server would have the rights of that one: whoever may write servers names the account.
+    has_account = await ensure(account) is not None or _own(context, server, account) is not None
     await ensure(server_network.build_disruption_budget(server))
     for manifest in (
         server_network.build_ingress(server),
@@ -132,7 +148,35 @@ async def ensure_surroundings(
             await ensure(manifest)
     if settled:
         await _prune(context, server, wanted)
-    return Surroundings(signal_service, slot_inputs, problems, slot_problems)
+    startable = has_account and "Pod" not in refused
+    return Surroundings(signal_service, slot_inputs, problems, slot_problems, startable)
+
+
+def _not_allowed(server: LiveKitServer, item: Refusal) -> Blocked:
+    leads = item.part in ("Ingress", "HTTPRoute") and not server.spec.signal.external_url
+    return (CutOff if leads else Blocked)(NOT_ALLOWED, item.message)
+
+
+def _part_of(server: LiveKitServer, manifest: Manifest) -> Part | None:
+    """Return what is to be allowed of an object; None when nothing is."""
+    kind, name = manifest["kind"], manifest["metadata"]["name"]
+    own = build.child_name(server)
+    match kind:
+        case "Ingress" | "HTTPRoute":
+            return "Ingress" if kind == "Ingress" else "HTTPRoute"
+        case "Certificate":
+            signal = server_network.signal_certificate_name(server)
+            return "SignalCertificate" if name == signal else "TurnCertificate"
+        case "Service":
+            others: dict[str, Part] = {own: "SignalService", f"{own}-turn": "TurnService"}
+            return others.get(name, "MediaService")
+    return None
+
+
+def _own(context: Context, server: LiveKitServer, manifest: Manifest) -> Manifest | None:
+    """Return an object as it is, None when it is not there or somebody else's."""
+    known = context.children[manifest["kind"]].get(key_of(manifest))
+    return known if known is not None and is_owned(server, known) else None
 
 
 def refusal(error: KubernetesError, pod: Manifest | None = None) -> Blocked:

@@ -9,8 +9,10 @@ from math import ceil
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import Autoscaling, Schedule, VoiceAgentPool
 from livekit_operator.autoscaling import Demand, Desired, desired_replicas, minimum_now
-from livekit_operator.engine.cache import Key
+from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, KubernetesError, ServerNotAllowed
+from livekit_operator.permits import REASON as NOT_ALLOWED
+from livekit_operator.permits import pod_refusal
 from livekit_operator.pool_memory import Free, PoolMemory
 from livekit_operator.reconcilers import pool_status, status, undeclared_rooms
 from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared
@@ -247,6 +249,7 @@ async def _apply(
         suffix = secrets.token_hex(3)
         try:
             pod = build_pod(pool, version, track, inputs[version.revision], suffix)
+            _check_allowed(context, pod)
             context.children["Pod"].put(await context.kubernetes.create(pod))
         except Blocked as blocked:
             memory.refusals.tell("Pod", (blocked.reason, blocked.message))
@@ -260,6 +263,12 @@ async def _apply(
             memory.refusals.tell("Pod", ("KubernetesRefused", words))
             return number
     return len(decided.create)
+
+
+def _check_allowed(context: Context, pod: Manifest) -> None:
+    """Raise Blocked when the chart's values do not allow what a pod asks for."""
+    if refused := pod_refusal(pod["spec"].get("priorityClassName"), context.settings.allowed):
+        raise Blocked(NOT_ALLOWED, refused)
 
 
 # --- Rooms ------------------------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cached_property
@@ -9,11 +10,14 @@ from typing import Any
 
 from livekit_operator.api.base import ApiModel
 from livekit_operator.api.meetingroom import MeetingRoom, RoomKind
-from livekit_operator.api.tokens import Role, TokenOptions
+from livekit_operator.api.tokens import Role, Token, TokenOptions
 from livekit_operator.conditions import parse_timestamp
 from livekit_operator.constants import GROUP, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_NAME
+from livekit_operator.permits import REASON as NOT_ALLOWED
+from livekit_operator.permits import metadata_refusal, secret_name_refusal
 from livekit_operator.resources.meetingroom import AgentNames, Limits, beyond_attributes, beyond_bytes
 from livekit_operator.resources.metadata import digest, dns_name
+from livekit_operator.settings import Allowed
 
 _MEMBER = {"canPublish": True, "canSubscribe": True, "canPublishData": True}
 _ROLE_GRANTS: dict[Role, dict[str, Any]] = {
@@ -39,6 +43,25 @@ _ENV_KEYS = {
     "identity": "LIVEKIT_IDENTITY",
     "expiresAt": "LIVEKIT_TOKEN_EXPIRES_AT",
 }
+# What the tokens of a room may repeat in their Secrets, all together.
+MAX_TEXT_BYTES = 1024 * 1024
+# Of Secrets with a type of their own, of Helm's releases and of kubeconfigs: whoever reads such keys takes it for one.
+_OTHERS_KEYS = frozenset(
+    {
+        ".dockercfg",
+        ".dockerconfigjson",
+        "auth-extra-groups",
+        "kubeconfig",
+        "release",
+        "ssh-privatekey",
+        "tls.crt",
+        "tls.key",
+        "token-id",
+        "token-secret",
+        "usage-bootstrap-authentication",
+        "usage-bootstrap-signing",
+    }
+)
 _OWN_LABELS = (LABEL_MANAGED_BY, LABEL_NAME, LABEL_INSTANCE, LABEL_COMPONENT)
 # https://kubernetes.io/docs/concepts/overview/working-with-objects/labels/#syntax-and-character-set
 _METADATA_NAME = re.compile(r"([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?")
@@ -122,7 +145,9 @@ def _secret_names(room: MeetingRoom) -> dict[str, str]:
     return {identity: f"{room.metadata.name}-{name}" for identity, name in names.items()}
 
 
-def problem_of(room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames) -> tuple[str, str] | None:
+def problem_of(
+    room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames, allowed: Allowed
+) -> tuple[str, str] | None:
     """Return reason and message of why an entry gets no token; None when it does."""
     made_with = entry.options.room_configuration
     if made_with and (problem := agents.refusal(f"{entry.path}.roomConfiguration.agents", made_with.agents)):
@@ -139,7 +164,51 @@ def problem_of(room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNam
         return "InvalidSecret", f"{entry.path}.secret: Kubernetes takes no label or annotation named {name!r}."
     if name := next((name for name in _given_names(entry) if _is_reserved(name)), None):
         return "InvalidSecret", f"{entry.path}.secret: the label or annotation {name} is the operator's own."
+    if refused := metadata_refusal(_given_names(entry), f"{entry.path}.secret", allowed):
+        return NOT_ALLOWED, refused
+    if key := next((key for key in entry.keys.values() if key in _OTHERS_KEYS), None):
+        return "InvalidSecret", f"{entry.path}.secret.keys: {key} is a key of another kind of Secret."
     return None
+
+
+def name_problem(room: MeetingRoom, entry: Entry, allowed: Allowed) -> tuple[str, str] | None:
+    """Return reason and message of why no Secret of the entry's name is made; None when it is."""
+    path = f"{entry.path}.secretName" if isinstance(entry.options, Token) else entry.path
+    namespace, name = room.metadata.namespace, room.metadata.name
+    message = secret_name_refusal(namespace, name, entry.secret_name, path, allowed)
+    return ("SecretNameNotAllowed", message) if message else None
+
+
+def beyond_texts(wanted: Sequence[Entry]) -> dict[str, str]:
+    """Return identity -> why its Secret is not made, of those that would be too much together.
+
+    What many tokens have in common is in the Secret of each, some of it twice, and the operator keeps them in memory.
+    """
+    sizes: dict[int, int] = {}
+    used, found = 0, {}
+    for entry in wanted:
+        size = sizes.get(id(entry.options))
+        if size is None:
+            size = sizes[id(entry.options)] = _text_bytes(entry.options)
+        if used + size <= MAX_TEXT_BYTES:
+            used += size
+            continue
+        found[entry.identity] = (
+            f"{entry.path}: metadata, attributes, roomConfiguration, and labels and annotations of Secrets, have "
+            f"{size} bytes in each token, and {MAX_TEXT_BYTES} is all that the tokens of a room may have of these "
+            f"together. Have fewer tokens or shorter texts; what all may see belongs into spec.metadata."
+        )
+    return found
+
+
+def _text_bytes(options: TokenOptions) -> int:
+    secret = options.secret
+    texts = [options.metadata or "", *options.attributes, *options.attributes.values()]
+    if options.room_configuration:
+        texts.append(options.room_configuration.model_dump_json(exclude_none=True))
+    if secret:
+        texts += [*secret.labels.values(), *secret.annotations, *secret.annotations.values()]
+    return sum(len(text.encode()) for text in texts)
 
 
 def _is_of_another_namespace(room: MeetingRoom) -> bool:

@@ -3,7 +3,7 @@
 import pytest
 from pydantic import ValidationError
 
-from livekit_operator.settings import Settings, load_settings
+from livekit_operator.settings import Allowed, Settings, load_settings
 
 
 def test_defaults() -> None:
@@ -22,6 +22,7 @@ def test_every_setting_has_a_variable() -> None:
             "LIVEKIT_OPERATOR_WEBHOOK_URL": "http://operator.svc:8080",
             "LIVEKIT_OPERATOR_PROVIDER_BASE_URLS": '{"openai": "http://gateway/v1"}',
             "LIVEKIT_OPERATOR_OMIT_IDS": "true",
+            "LIVEKIT_OPERATOR_ALLOWED": '{"hostNetwork": false, "hosts": {"media": ["*.example.com"]}}',
             "LIVEKIT_OPERATOR_HTTP_PORT": "18080",
             "LIVEKIT_OPERATOR_LIVENESS_PORT": "18090",
             "LIVEKIT_OPERATOR_WORKERS": "8",
@@ -38,6 +39,7 @@ def test_every_setting_has_a_variable() -> None:
         "webhook_url": "http://operator.svc:8080",
         "provider_base_urls": {"openai": "http://gateway/v1"},
         "omit_ids": True,
+        "allowed": Allowed(host_network=False, hosts={"media": ("*.example.com",)}).model_dump(),
         "http_port": 18080,
         "liveness_port": 18090,
         "workers": 8,

@@ -10,6 +10,7 @@ from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.resources.meetingroom import AgentNames, Limits
 from livekit_operator.resources.room_entries import entries, problem_of
+from livekit_operator.settings import Allowed
 from tests.unit.operator.resources import models
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
@@ -42,7 +43,9 @@ def test_an_example_has_no_field_that_there_is_not(path: Path) -> None:
 def test_every_token_of_an_example_is_minted(path: Path) -> None:
     limits = Limits.of(models.server())
     for room in rooms(path):
-        assert [problem_of(room, entry, limits, AgentNames()) for entry in entries(room)] == [None] * len(entries(room))
+        assert [problem_of(room, entry, limits, AgentNames(), Allowed()) for entry in entries(room)] == [None] * len(
+            entries(room)
+        )
 
 
 def test_the_team_may_read_just_the_secrets_of_its_room() -> None:

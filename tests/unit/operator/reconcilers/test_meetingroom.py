@@ -67,8 +67,8 @@ async def test_the_room_is_made_as_it_is_wanted(world: World) -> None:
 
 
 async def test_a_secret_for_each_identity(world: World) -> None:
-    await opened(world, tokens=[*ALICE_AND_BOB, {"identity": "Éve", "secretName": "eve"}])
-    for name, identity in (("support-42-alice", "alice"), ("support-42-bob", "bob"), ("eve", "Éve")):
+    await opened(world, tokens=[*ALICE_AND_BOB, {"identity": "Éve", "secretName": "support-42-eve"}])
+    for name, identity in (("support-42-alice", "alice"), ("support-42-bob", "bob"), ("support-42-eve", "Éve")):
         values = decoded(world.get("Secret", name))
         assert (values["identity"], values["room"]) == (identity, "support-42")
         assert (values["url"], values["internalUrl"]) == (
@@ -76,7 +76,7 @@ async def test_a_secret_for_each_identity(world: World) -> None:
             "ws://voice-livekit.team.svc:7880",
         )
     tokens = world.get("MeetingRoom", "support-42")["status"]["tokens"]
-    assert [token["secretName"] for token in tokens] == ["support-42-alice", "support-42-bob", "eve"]
+    assert [token["secretName"] for token in tokens] == ["support-42-alice", "support-42-bob", "support-42-eve"]
     assert "token" not in repr(tokens).replace("tokens", "")
 
 
@@ -91,11 +91,11 @@ async def test_a_revoked_identity_loses_its_secret_and_the_others_keep_theirs(wo
 
 async def test_a_renamed_secret_moves(world: World) -> None:
     await opened(world, tokens=[{"identity": "alice"}])
-    renamed = {"spec": {"tokens": [{"identity": "alice", "secretName": "lobby"}]}}
+    renamed = {"spec": {"tokens": [{"identity": "alice", "secretName": "support-42-lobby"}]}}
     world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", renamed)
     await world.settle()
     assert world.kubernetes.peek("Secret", NAMESPACE, "support-42-alice") is None
-    assert world.get("Secret", "lobby")
+    assert world.get("Secret", "support-42-lobby")
 
 
 async def test_two_identities_with_one_secret_name_do_not_fight(world: World) -> None:
