@@ -14,8 +14,9 @@ from typing import Any
 import orjson
 
 from livekit_operator.clients.decoding import UNREAD
-from livekit_operator.constants import GROUP, LABEL_INSTANCE
+from livekit_operator.constants import GROUP, LABEL_COMPONENT, LABEL_INSTANCE
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of
+from livekit_operator.resources.metadata import COMPONENT_REDIS
 
 logger = logging.getLogger(__name__)
 
@@ -161,9 +162,13 @@ class ChildKeeper(Keeper):
 def _named(manifest: Manifest, resources: Mapping[str, Any]) -> tuple[list[str], str]:
     """Return the kinds and the name of the resource that an object may belong to."""
     metadata = manifest["metadata"]
+    labels = metadata.get("labels") or {}
+    instance = labels.get(LABEL_INSTANCE)
     for reference in metadata.get("ownerReferences") or ():
         if reference.get("controller"):
+            if reference.get("kind") == "ReplicaSet" and labels.get(LABEL_COMPONENT) == COMPONENT_REDIS:
+                # The managed Redis is a Deployment's; only its pods say why it does not start.
+                return ["LiveKitServer"], str(instance)
             ours = str(reference.get("apiVersion")).startswith(f"{GROUP}/") and reference.get("kind") in resources
             return ([reference["kind"]] if ours else []), str(reference.get("name"))
-    instance = (metadata.get("labels") or {}).get(LABEL_INSTANCE)
     return (list(resources) if instance else []), str(instance)

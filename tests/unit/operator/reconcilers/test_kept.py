@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from livekit_operator.clients.decoding import UNREAD
-from livekit_operator.constants import API_VERSION, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY
+from livekit_operator.constants import API_VERSION, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY
 from livekit_operator.engine.cache import ObjectCache
 from livekit_operator.reconcilers.kept import (
     MOST_STRANGERS,
@@ -156,3 +156,22 @@ def test_the_memory_that_there_is(tmp_path: Path, text: str | None, expected: fl
     if text is not None:
         path.write_text(text)
     assert memory_bytes(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("component", "instance", "namespace", "kept"),
+    [
+        ("redis", "voice", "team", True),
+        ("redis", "other", "team", False),
+        ("redis", "voice", "elsewhere", False),
+        ("server", "voice", "team", False),
+    ],
+)
+def test_pods_of_a_managed_redis_are_kept_though_a_replica_set_makes_them(
+    component: str, instance: str, namespace: str, kept: bool
+) -> None:
+    known = resources()
+    known["LiveKitServer"].put({"metadata": {"namespace": "team", "name": "voice", "resourceVersion": "1"}})
+    pod = child("voice-redis-1", ("apps/v1", "ReplicaSet", "voice-redis"), instance=instance, namespace=namespace)
+    pod["metadata"]["labels"][LABEL_COMPONENT] = component
+    assert (ChildKeeper("Pod", Room(MIB), Strangers(known)).keep(pod) is pod) is kept
