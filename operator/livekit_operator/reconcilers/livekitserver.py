@@ -486,8 +486,10 @@ def _port_conflict(context: Context, server: LiveKitServer) -> Blocked | None:
     conflict = find_conflict(_host_server(server), others, nodes)
     if conflict is None:
         return None
+    same = conflict.other[0] == server.metadata.namespace
+    who = f"LiveKitServer {conflict.other[1]}" if same else "A LiveKitServer of another namespace"
     message = (
-        f"LiveKitServer {'/'.join(conflict.other)} has {conflict.ports} on nodes that this one may run on too: "
+        f"{who} has {conflict.ports} on nodes that this one may run on too: "
         f"choose other ports, keep the two apart by spec.podTemplate.nodeSelector, or use media.exposure NodePort."
     )
     return Blocked("PortConflict", message, retry_after=10.0)

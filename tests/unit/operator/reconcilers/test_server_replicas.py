@@ -289,7 +289,12 @@ async def test_the_later_of_two_servers_on_the_same_ports_is_told(world: World) 
     world.kubernetes.put(manifests.server("video"))
     await world.settle()
     assert world.ready("LiveKitServer", "video") == ("False", "PortConflict")
-    assert "LiveKitServer team/voice has 7880/TCP" in world.message("LiveKitServer", "video")
+    assert world.message("LiveKitServer", "video").startswith("LiveKitServer voice has 7880/TCP")
+    world.kubernetes.put(manifests.server("theirs", "guests"))
+    await world.settle()
+    message = world.message("LiveKitServer", "theirs", "guests")
+    assert message.startswith("A LiveKitServer of another namespace has 7880/TCP")
+    assert "voice" not in message
     assert world.server_pods("video") == []
     assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
     other = {"signal": {"port": 7980}, "media": {"tcpPort": 7981, "udp": {"portRange": {"start": 51000, "end": 51100}}}}
