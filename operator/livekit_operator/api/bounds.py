@@ -7,14 +7,18 @@ from pydantic import AfterValidator
 
 MOST_LEVELS = 32
 MOST_FREE_BYTES = 256 * 1024
+# Each is written, compared and digested at every look.
+MOST_FREE_VALUES = 10_000
 
 
 def bounded(value: Any, most: int = MOST_FREE_BYTES) -> Any:
-    """Return a value as it is; raises ValueError when it is nested too deeply or, as JSON, too long."""
+    """Return a value as it is; raises ValueError when it is too deep, too long or too much."""
     # Level by level: recursion would end where Python's own stack does.
-    level, found = 0, [value]
+    level, values, found = 0, 0, [value]
     while found:
-        level += 1
+        level, values = level + 1, values + len(found)
+        if values > MOST_FREE_VALUES:
+            raise ValueError(f"more than {MOST_FREE_VALUES} values; leave out what is not needed")
         if level > MOST_LEVELS:
             raise ValueError(f"nested deeper than {MOST_LEVELS} levels; make it flatter")
         found = [inner for outer in found for inner in _inside(outer)]

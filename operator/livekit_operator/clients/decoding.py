@@ -22,8 +22,9 @@ MOST_PAGE_VALUES = 300_000
 # Where a stub says why it is one. No object of the API server has such a key.
 UNREAD = "livekit-operator.dev/unread"
 
-_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
-_BRACKETS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"|[][{}]', re.DOTALL)
+# Possessive: a text that is cut off is given up without trying each part of it again.
+_STRING = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"', re.DOTALL)
+_BRACKETS = re.compile(rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"|[][{}]', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]+")
 _SPACE = re.compile(rb"[\s,:]*")
 # What a stub has of its metadata, each of them only where it is short.

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from livekit_operator.api.bounds import MOST_FREE_BYTES, MOST_LEVELS, bounded
+from livekit_operator.api.bounds import MOST_FREE_BYTES, MOST_FREE_VALUES, MOST_LEVELS, bounded
 from livekit_operator.api.livekitserver import LiveKitServerSpec
 from livekit_operator.api.voiceagentpool import VoiceAgentPoolSpec
 from tests.fakes import manifests
@@ -33,6 +33,12 @@ def test_what_is_deeper_is_refused(levels: int, lists: bool) -> None:
 def test_what_is_longer_is_refused() -> None:
     with pytest.raises(ValueError, match=f"longer than {MOST_FREE_BYTES} bytes"):
         bounded({"a": "x" * MOST_FREE_BYTES})
+
+
+def test_what_has_more_values_is_refused() -> None:
+    assert bounded([{}] * (MOST_FREE_VALUES - 1))
+    with pytest.raises(ValueError, match=f"more than {MOST_FREE_VALUES} values"):
+        bounded([{}] * MOST_FREE_VALUES)
 
 
 DEEP = {"key": nested(MOST_LEVELS)}
