@@ -148,7 +148,9 @@ def transition(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> T
     was_ready = before is not None and before.get("status") == "True"
     if after.reason in PROGRESS_REASONS and not was_ready:
         return None
-    if after.reason == "Deleting" or (before is not None and before.get("reason") == after.reason):
+    if after.reason in ("Deleting", "NamespaceTerminating") or (
+        before is not None and before.get("reason") == after.reason
+    ):
         return None
     if after.reason in WANTED_REASONS:
         return Transition("Normal", after.reason, after.message) if was_ready else None

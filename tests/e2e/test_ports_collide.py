@@ -18,7 +18,7 @@ async def test_the_later_server_names_the_earlier_one(story: Story) -> None:
     await story.ready("livekitserver", "first")
     await story.kubectl.apply(server("second", **same), meeting("second", "room-second"))
     message = await story.reason("livekitserver", "second", "PortConflict")
-    assert f"{story.kubectl.namespace}/first" in message
+    assert "LiveKitServer first has" in message
     assert str(PORTS) in message
     assert await server_pods(story, "second") == []
 

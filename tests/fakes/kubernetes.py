@@ -65,6 +65,8 @@ class FakeKubernetes:
         self.listeners: list[Callable[[WatchEvent], None]] = []
         self.page = 500
         """Objects of one page of a listing."""
+        self.policies: list[Callable[[Manifest], None]] = []
+        """What admission policies change of everything that is written by requests."""
         self._failures: list[tuple[str, str, KubernetesError, bool]] = []
         self._watches: list[_Watch] = []
         self._version = 100
@@ -196,7 +198,7 @@ class FakeKubernetes:
         created = copy.deepcopy({**manifest, "metadata": metadata})
         for change in self.admission:
             change(created)
-        return copy.deepcopy(self._store(created))
+        return copy.deepcopy(self._store(self._admitted(created)))
 
     async def apply(self, manifest: Manifest) -> Manifest:
         """Put an object in place of the one there, with defaults and what the API server itself keeps."""
@@ -205,13 +207,13 @@ class FakeKubernetes:
         self._record("apply", kind, metadata["namespace"], metadata["name"])
         current = self.objects.get((kind, metadata["namespace"], metadata["name"]))
         if current is None:
-            return copy.deepcopy(self._store(copy.deepcopy(manifest)))
+            return copy.deepcopy(self._store(self._admitted(copy.deepcopy(manifest))))
         kept = {key: current["metadata"][key] for key in _SERVER_KEYS if key in current["metadata"]}
         changed = _with_defaults(copy.deepcopy(manifest))
         changed["metadata"] = {**changed["metadata"], **kept}
         if "status" in current:
             changed["status"] = current["status"]
-        return copy.deepcopy(self._update(current, changed))
+        return copy.deepcopy(self._update(current, self._admitted(changed)))
 
     async def merge(
         self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
@@ -225,7 +227,7 @@ class FakeKubernetes:
             raise Conflict(409, "Conflict", "the object has been modified")
         # Each door changes only its own part.
         part = {"status": patch["status"]} if subresource == "status" else {**patch, "status": current.get("status")}
-        return copy.deepcopy(self._update(current, _merged(current, part)))
+        return copy.deepcopy(self._update(current, self._admitted(copy.deepcopy(_merged(current, part)))))
 
     async def delete(
         self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
@@ -264,6 +266,11 @@ class FakeKubernetes:
                 if failure[3]:
                     self._failures.remove(failure)
                 raise failure[2]
+
+    def _admitted(self, manifest: Manifest) -> Manifest:
+        for policy in self.policies:
+            policy(manifest)
+        return manifest
 
     def _record(self, verb: str, kind: str, namespace: str, name: str, subresource: str | None = None) -> None:
         self.writes.append(Write(verb, kind, namespace, name, subresource))

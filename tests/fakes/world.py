@@ -284,6 +284,8 @@ class World:
         key = key_of(manifest)
         if kind in self.context.resources:
             cache = self.context.resources[kind]
+            if kind == "LiveKitServer":
+                self.context.host_servers.see(key, None if event.type == "DELETED" else manifest)
             if event.type == "DELETED":
                 cache.remove(key)
                 self.context.users.remove(kind, key)

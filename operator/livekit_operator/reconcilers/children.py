@@ -1,19 +1,28 @@
-"""Children: whole desired objects are applied, drift is put back, what is no longer desired is deleted."""
+"""Children: whole desired objects are applied, drift is put back, what is no longer desired is deleted.
 
-import re
+What is not kept as it is written, or is put back again and again, is told and tried more and more seldom (`brakes`).
+"""
+
 from datetime import timedelta
-from decimal import Decimal
 from http import HTTPStatus
-from typing import Any
 
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import timestamp
 from livekit_operator.constants import ANNOTATION_APPLIED, FIELD_MANAGER
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Conflict, KubernetesError, NotFound
+from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound
+from livekit_operator.logs import ObjectLogger
+from livekit_operator.reconcilers.comparing import Path, contains, difference, manager_of, shown_path
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.ownership import adopt, identity, is_owned
 from livekit_operator.resources.metadata import digest
+
+# How often an apply that is not kept is followed by a replacement of whole lists.
+_TIMES_REPLACED = 2
+_OFTEN = (
+    "was changed or removed again and again after this operator had made it as it should be: see who writes to it in "
+    "its metadata.managedFields and Events, and have that leave it alone."
+)
 
 
 async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: bool = False) -> Manifest:
@@ -39,12 +48,55 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
             cache.remove(key)
     marked = _marked(desired)
     # The values alone cannot show that a field is no longer wanted; the digest in the annotation can.
+    brakes, name = context.brakes_of(owner).children, f"{kind} {key[1]}"
     if known is not None and contains(known, marked):
+        brakes.kept(name)
         return known
-    applied = await _apply(context, marked, existing=known is not None)
+    wanted = marked["metadata"]["annotations"][ANNOTATION_APPLIED]
+    if held := brakes.held(name, wanted, context.now()):
+        if known is None or not brakes.is_same(name, wanted):
+            raise Blocked(held.reason, held.message, retry_after=held.seconds(context.now()))
+        return known
+    # Whole lists are put in place of others' once; who changes what is being written would change that as well.
+    applied = await _apply(context, marked, existing=known is not None and brakes.strikes(name) < _TIMES_REPLACED)
+    problem = ""
+    if (path := difference(applied, marked)) is not None:
+        problem = f"{kind} {key[1]} is not kept as this operator writes it: {_changed(applied, path)}"
+        ObjectLogger(kind, *key).warning("%s", problem)
+    brakes.written(name, wanted, context.now(), problem=problem, often=f"{kind} {key[1]} {_OFTEN}")
     if cache is not None:
         cache.put(applied)
     return applied
+
+
+async def patch(context: Context, owner: Resource, kind: str, name: str, change: Manifest) -> Manifest | None:
+    """Merge-patch a child and return it, None while the same change is held back because it was not kept.
+
+    Raises NotFound, KubernetesError.
+    """
+    brakes, now = context.brakes_of(owner).children, context.now()
+    what, wanted = f"{kind} {name}: {_fields_of(change)}", digest(change)
+    if brakes.held(what, wanted, now):
+        return None
+    written = await context.kubernetes.merge(kind, owner.metadata.namespace, name, change)
+    path = difference(written, change)
+    problem = "" if path is None else f"{kind} {name} is not kept as this operator writes it: {_changed(written, path)}"
+    brakes.written(what, wanted, now, problem=problem, often=f"{kind} {name} {_OFTEN}")
+    context.children[kind].put(written)
+    return written
+
+
+def _fields_of(change: Manifest) -> str:
+    return ",".join(
+        sorted(key for part in (*change["metadata"].values(), change) if isinstance(part, dict) for key in part)
+    )
+
+
+def _changed(applied: Manifest, path: Path) -> str:
+    """Return who changed a field of an object as it was written, and what to do."""
+    field, who = shown_path(path), manager_of(applied, path, FIELD_MANAGER)
+    by = f"by {who}" if who else "by an admission policy or webhook of this cluster"
+    return f"{field} was changed {by}. Have it leave {field} of this operator's objects alone."
 
 
 async def _create(context: Context, desired: Manifest) -> Manifest | None:
@@ -86,40 +138,6 @@ async def find(context: Context, kind: str, namespace: str, name: str) -> Manife
         return await context.kubernetes.get(kind, namespace, name)
     except NotFound:
         return None
-
-
-def contains(actual: Any, desired: Any, *, quantities: bool = False) -> bool:
-    """Return whether `actual` has everything of `desired`; what the API server adds as defaults is ignored."""
-    if actual == desired:
-        return True  # most parts are, and are not walked through
-    if actual is None:
-        return desired in ({}, [])  # the API server leaves out what is empty
-    if isinstance(desired, dict):
-        return isinstance(actual, dict) and all(
-            contains(actual.get(key), value, quantities=quantities or key in ("requests", "limits"))
-            for key, value in desired.items()
-        )
-    if isinstance(desired, list):
-        return (
-            isinstance(actual, list)
-            and len(actual) == len(desired)
-            and all(contains(a, d) for a, d in zip(actual, desired, strict=True))
-        )
-    if desired is None:
-        return actual in ({}, [])
-    if quantities and isinstance(actual, str) and isinstance(desired, str):
-        return _amount(actual) == _amount(desired)  # the API server writes 1000m as 1
-    return bool(actual == desired)
-
-
-_UNITS = {"m": Decimal("0.001"), "": Decimal(1), "k": Decimal(10**3), "M": Decimal(10**6), "G": Decimal(10**9)}
-_UNITS |= {"T": Decimal(10**12), "Ki": Decimal(2**10), "Mi": Decimal(2**20), "Gi": Decimal(2**30), "Ti": Decimal(2**40)}
-
-
-def _amount(quantity: str) -> Decimal | str:
-    """Return the amount of a Kubernetes quantity, the text itself when it is none."""
-    match = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([a-zA-Z]*)", quantity)
-    return Decimal(match[1]) * _UNITS[match[2]] if match and match[2] in _UNITS else quantity
 
 
 async def _apply(context: Context, marked: Manifest, *, existing: bool) -> Manifest:

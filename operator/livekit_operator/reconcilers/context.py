@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from livekit_operator.api.common import Resource
+from livekit_operator.brakes import Brakes
 from livekit_operator.breaker import Breaker
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
@@ -19,6 +20,7 @@ from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.metrics import Metrics
 from livekit_operator.pool_memory import PoolMemory
 from livekit_operator.reconcilers.event_series import EventSeries
+from livekit_operator.reconcilers.host_servers import KnownHostServers
 from livekit_operator.reconcilers.users import Users
 from livekit_operator.resources.meetingroom import ServerKeys
 from livekit_operator.settings import Settings
@@ -321,6 +323,8 @@ class Context:
     """Secrets of others that were read a moment ago, None where there was none, and when."""
     users: Users = field(default_factory=Users)
     """Who refers to whom."""
+    host_servers: KnownHostServers = field(default_factory=KnownHostServers)
+    """Servers on the host network, by their ports."""
     understood: dict[tuple[str, Key], tuple[Manifest, Resource]] = field(default_factory=dict)
     """Servers and pools as last parsed for others that refer to them, and from what: each pass of a room needs both."""
     nodes: ObjectCache = field(default_factory=lambda: ObjectCache(keep=node_facts))
@@ -339,6 +343,17 @@ class Context:
     """uid of a pod that does not start -> what the kubelet says of it."""
     server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)
     """LiveKitServer -> pod uid -> what was seen of it before."""
+
+    brakes: dict[tuple[str, Key], Brakes] = field(default_factory=dict)
+    """Resource -> how often its passes made and wrote what."""
+
+    def brakes_of(self, resource: Resource) -> Brakes:
+        """Return the brakes of a resource, new ones for a new one of the same name."""
+        ident = (type(resource).__name__, resource.key)
+        known = self.brakes.get(ident)
+        if known is None or known.uid != resource.metadata.uid:
+            known = self.brakes[ident] = Brakes(resource.metadata.uid)
+        return known
 
     def pool_memory(self, pool: Key) -> PoolMemory:
         """Return what is known of a pool between passes."""

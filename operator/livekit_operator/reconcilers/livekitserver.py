@@ -6,8 +6,6 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from pydantic import ValidationError
-
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.breaker import FAILURES, Breaker
 from livekit_operator.clients.livekit import LiveKit
@@ -23,11 +21,12 @@ from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Blocked, CutOff, KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.outside import MOST_COUNT
-from livekit_operator.port_conflicts import HostServer, PortSpan, find_conflict
 from livekit_operator.reconcilers import server_check, server_pods
+from livekit_operator.reconcilers.braking import allow_pods
 from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconcilers.guarded import Guarded
+from livekit_operator.reconcilers.host_ports import port_conflict
 from livekit_operator.reconcilers.load_balancers import PATIENCE
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.server_children import (
@@ -133,7 +132,7 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
         access.rooms.start_listing()  # the look may bring it
     look = await server_pods.look(context, server, inputs, keys.state.in_use)
     # One that runs goes on, whatever an older one comes to want.
-    conflict = None if any(view.up for view in look.views) else _port_conflict(context, server)
+    conflict = None if any(view.up for view in look.views) else port_conflict(context, server)
     if conflict:
         problems.append(conflict)
     # Servers without Redis say only that they cannot reach it.
@@ -438,6 +437,7 @@ async def _carry_out(
         await server_check.end_check(context, server)
     if blocked:
         decided = replace(decided, start=(), yields=())
+    decided = _braked(context, server, look, decided)
     decided = replace(decided, leave=(*decided.leave, *decided.yields))
     try:
         soon = await server_pods.carry_out(context, server, look, decided, inputs, surroundings.slots)
@@ -445,6 +445,18 @@ async def _carry_out(
         problems.append(refused)
         return refused.retry_after
     return min((seconds for seconds in (again, soon) if seconds), default=None)
+
+
+def _braked(context: Context, server: LiveKitServer, look: Look, decided: Plan) -> Plan:
+    """Return what may be done now; pods that ended stay to be looked at until one may take their place."""
+    pods = [item.pod for item in look.servers]
+    number, wanted = len(decided.start), server.spec.replicas
+    allowed = allow_pods(context, server, COMPONENT_SERVER, pods, number, wanted=wanted)
+    if allowed == number:
+        return decided
+    kept = {view.name for view in look.views if view.finished and not view.leaving} if not allowed else set()
+    leave = tuple(item for item in decided.leave if item.name not in kept)
+    return replace(decided, start=decided.start[:allowed], leave=leave, yields=())
 
 
 def _needs_check(views: list[ServerPod]) -> bool:
@@ -469,36 +481,6 @@ def _external_url(context: Context, server: LiveKitServer, look: Look, signal_se
         node = context.nodes.get(("", first.pod["spec"].get("nodeName") or ""))
         address = (node or {}).get("public") or address
     return server_network.external_url(server, node_address=address, signal_service=signal_service)
-
-
-def _port_conflict(context: Context, server: LiveKitServer) -> Blocked | None:
-    if server.spec.media.exposure != "HostNetwork" or not server.spec.replicas:
-        return None
-    others = []
-    for manifest in context.resources["LiveKitServer"]:
-        try:
-            other = LiveKitServer.model_validate(manifest)
-        except ValidationError:
-            continue
-        if other.spec.media.exposure == "HostNetwork" and other.spec.replicas:
-            others.append(_host_server(other))
-    nodes = [node["metadata"].get("labels") or {} for node in context.nodes]
-    conflict = find_conflict(_host_server(server), others, nodes)
-    if conflict is None:
-        return None
-    same = conflict.other[0] == server.metadata.namespace
-    who = f"LiveKitServer {conflict.other[1]}" if same else "A LiveKitServer of another namespace"
-    message = (
-        f"{who} has {conflict.ports} on nodes that this one may run on too: "
-        f"choose other ports, keep the two apart by spec.podTemplate.nodeSelector, or use media.exposure NodePort."
-    )
-    return Blocked("PortConflict", message, retry_after=10.0)
-
-
-def _host_server(server: LiveKitServer) -> HostServer:
-    spans = [PortSpan(protocol, start, end) for _, protocol, start, end in server_config.host_ports(server)]
-    created = server.metadata.creation_timestamp or ""
-    return HostServer(server.key, created, spans, server.spec.pod_template.node_selector)
 
 
 async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:

@@ -91,7 +91,6 @@ async def protect(context: Context, pool: VoiceAgentPool, memory: PoolMemory, ob
 async def _mark(context: Context, pool: VoiceAgentPool, memory: PoolMemory, name: str, *, busy: bool) -> bool:
     async def write() -> None:
         with suppress(NotFound):
-            written = await context.kubernetes.merge("Pod", pool.metadata.namespace, name, busy_patch(busy))
-            context.children["Pod"].put(written)
+            await children.patch(context, pool, "Pod", name, busy_patch(busy))
 
     return await attempt(context, memory, f"the mark of Pod {name}", str(busy), write)

@@ -243,8 +243,7 @@ async def _show_notes(
 
     async def write() -> None:
         with suppress(NotFound):
-            written = await context.kubernetes.merge("ConfigMap", pool.metadata.namespace, name, patch)
-            context.children["ConfigMap"].put(written)
+            await children.patch(context, pool, "ConfigMap", name, patch)
 
     await attempt(context, memory, f"the annotations of ConfigMap {name}", "", write)
 

@@ -8,12 +8,18 @@ from livekit_operator.conditions import Observed
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import status
+from livekit_operator.reconcilers.braking import counted, soonest, standing, too_many_writes, with_held
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.reconcilers.understanding import NotUnderstood, parse, read_again, tell
 
 R = TypeVar("R", bound=Resource)
 
+_TERMINATING = (
+    "The namespace is being deleted: nothing new can be made in it, and what is there goes when its calls have ended. "
+    "Nothing is to be done."
+)
+_TERMINATING_RETRY_SECONDS = 10.0
 # A server that does not answer is asked again after this many seconds; its own watch usually comes first.
 _UNREACHABLE_RETRY_SECONDS = 5.0
 
@@ -31,11 +37,18 @@ async def reconcile(
     manifest = context.resources[model.__name__].get(key)
     manifest = await read_again(context, model.__name__, manifest) if manifest else None
     if manifest is None:
+        context.brakes.pop((model.__name__, key), None)
         return None
     try:
         resource = parse(model, manifest)
     except NotUnderstood as problem:
         return await tell(context, model, manifest, problem)
+    brakes = context.brakes_of(resource)
+    if held := too_many_writes(context, resource):
+        brakes.hold("writes", held, context.now())
+        await status.write(context, resource, with_held(standing(resource), [held]))
+        return held.seconds(context.now())
+    context = counted(context, resource)
     try:
         outcome = await one_pass(context, resource)
     except Blocked as blocked:
@@ -47,7 +60,8 @@ async def reconcile(
         condition = Observed.not_ready("ServerRefused", f"The LiveKit server refused: {error.code}: {error}.")
         outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)
     except NamespaceTerminating:
-        return None  # the resource itself goes next
+        # The resource itself goes last: after its pods, and after the calls on these.
+        outcome = Outcome([Observed.not_ready("NamespaceTerminating", _TERMINATING)], None, _TERMINATING_RETRY_SECONDS)
     except KubernetesError as error:
         if error.refused:
             condition = Observed.not_ready("KubernetesRefused", f"The API server refused: {error}.")
@@ -55,6 +69,9 @@ async def reconcile(
         raise
     if outcome is None:
         return None
-    if not outcome.silent:
-        await status.write(context, resource, outcome)
-    return outcome.again
+    if outcome.silent:
+        return outcome.again
+    now = context.now()
+    told = brakes.told(now)
+    later = await status.write(context, resource, with_held(outcome, told))
+    return soonest(min((s for s in (outcome.again, later) if s is not None), default=None), told, now)

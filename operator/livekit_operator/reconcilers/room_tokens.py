@@ -5,7 +5,8 @@ from collections.abc import Mapping, Sequence
 
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import timestamp
-from livekit_operator.engine.cache import Manifest, key_of
+from livekit_operator.constants import ANNOTATION_EXPIRES_AT
+from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, KubernetesError
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAccess, Tokens
@@ -124,9 +125,10 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
     try:
         if known is not None and is_owned(room, known) and (patch := build.left_over(known, desired)):
             # Applying does not do it: a Secret that was created is not only the applier's.
-            written = await context.kubernetes.merge("Secret", *key_of(known), patch)
-            context.children["Secret"].put(written)
-        return await children.ensure(context, room, desired, new=new)
+            await children.patch(context, room, "Secret", entry.secret_name, patch)
+        made = await children.ensure(context, room, desired, new=new)
+        # Where a policy takes our annotations away, the Secret is told of as it was to be.
+        return made if ANNOTATION_EXPIRES_AT in (made["metadata"].get("annotations") or {}) else desired
     except KubernetesError as error:
         if not error.refused:
             raise

@@ -191,6 +191,8 @@ class Runtime:
     def _resource_changed(self, kind: str, manifest: Manifest) -> None:
         key, ident = key_of(manifest), (kind, key_of(manifest))
         known = self.context.resources[kind].get(key)
+        if kind == "LiveKitServer":
+            self.context.host_servers.see(key, known)
         if known is None:
             self.context.users.remove(kind, key)
             self.context.understood.pop(ident, None)

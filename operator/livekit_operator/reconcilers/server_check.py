@@ -9,6 +9,7 @@ from livekit_operator.containers import container_status
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, Conflict, KubernetesError
 from livekit_operator.reconcilers import children
+from livekit_operator.reconcilers.braking import allow_pods, note_failed, note_made
 from livekit_operator.reconcilers.context import Checked, Context
 from livekit_operator.reconcilers.hanging_pods import why_it_hangs
 from livekit_operator.reconcilers.server_children import pods_of, refusal
@@ -37,7 +38,8 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
         passed = context.checked.get(server.key)
         if passed and passed.revision == wanted and check_passed(passed.output):
             return None  # its pod was removed because something beside it went on
-        await _start_check(context, server, inputs)
+        if allow_pods(context, server, COMPONENT_SERVER_CHECK, (), 1, wanted=1):
+            await _start_check(context, server, inputs)
         return _CHECK_RETRY_SECONDS
     pod = found[0]
     ended = "terminated" in (container_status(pod, CONTAINER).get("state") or {})
@@ -66,6 +68,7 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
         # Nothing was said, or perhaps what was wrong has been put right outside the spec.
         await children.remove(context, "Pod", pod, grace_seconds=0)
     if not output.strip():
+        note_failed(context, server, COMPONENT_SERVER_CHECK, pod)
         return _CHECK_RETRY_SECONDS
     message = f"livekit-server does not take this configuration: {last_line(output)}"
     refused = explain(output) or Blocked("ConfigRejected", message)
@@ -85,13 +88,15 @@ async def _start_check(context: Context, server: LiveKitServer, inputs: ServerIn
     for small in (True, False):
         pod = build_check_pod(server, inputs, small=small)
         try:
-            context.children["Pod"].put(await context.kubernetes.create(pod))
+            made = await context.kubernetes.create(pod)
         except Conflict:
             return  # the one before is still going
         except KubernetesError as error:
             if not (small and error.refused):
                 raise refusal(error, pod) from error
         else:
+            context.children["Pod"].put(made)
+            note_made(context, server, COMPONENT_SERVER_CHECK, made)
             return
 
 

@@ -22,6 +22,7 @@ from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound
 from livekit_operator.key_rotation import ApiKey
 from livekit_operator.outside import MOST_COUNT, said
 from livekit_operator.reconcilers import children, status
+from livekit_operator.reconcilers.braking import note_made
 from livekit_operator.reconcilers.context import Context, PodMemory
 from livekit_operator.reconcilers.hanging_pods import why_it_hangs
 from livekit_operator.reconcilers.ownership import adopt, adopt_pods, is_owned, relabel
@@ -166,9 +167,9 @@ async def carry_out(
     again = None
     # The heir first: between the two writes both serve, which is better than none.
     for name in decided.serve:
-        await _label(context, by_name[name].pod, serving=True)
+        await _label(context, server, by_name[name].pod, serving=True)
     for name in decided.withdraw:
-        await _label(context, by_name[name].pod, serving=False)
+        await _label(context, server, by_name[name].pod, serving=False)
     for leave in decided.leave:
         item = by_name[leave.name]
         grace = leave.grace_seconds if leave.grace_seconds is not None else grace_seconds(server)
@@ -189,7 +190,9 @@ async def carry_out(
         )
         pod = build_pod(server, inputs, slots[slot], serving=serving)
         try:
-            context.children["Pod"].put(await context.kubernetes.create(pod))
+            made = await context.kubernetes.create(pod)
+            context.children["Pod"].put(made)
+            note_made(context, server, COMPONENT_SERVER, made)
         except KubernetesError as error:
             if not isinstance(error, Conflict):
                 raise refusal(error, pod) from error
@@ -214,7 +217,7 @@ async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_
     memory = context.server_pods[server.key][item.pod["metadata"]["uid"]]
     if item.view.serving:
         memory.withdrawn = context.now()
-        await _label(context, item.pod, serving=False)
+        await _label(context, server, item.pod, serving=False)
     if memory.withdrawn is None:
         return None
     left = WITHDRAWAL_SECONDS - (context.now() - memory.withdrawn).total_seconds()
@@ -409,15 +412,13 @@ def _container_id(pod: Manifest) -> str:
     return str(container_status(pod, CONTAINER).get("containerID") or "")
 
 
-async def _label(context: Context, pod: Manifest, *, serving: bool) -> None:
-    namespace, name = pod["metadata"]["namespace"], pod["metadata"]["name"]
+async def _label(context: Context, server: LiveKitServer, pod: Manifest, *, serving: bool) -> None:
     # "false" rather than none: the disruption budget goes on counting a server that had clients.
     patch = {"metadata": {"uid": pod["metadata"]["uid"], "labels": {LABEL_SERVING: "true" if serving else "false"}}}
     try:
-        written = await context.kubernetes.merge("Pod", namespace, name, patch)
+        await children.patch(context, server, "Pod", pod["metadata"]["name"], patch)
     except NotFound:
         return
-    context.children["Pod"].put(written)
 
 
 async def _announce(context: Context, server: LiveKitServer, item: Server, grace: int) -> None:

@@ -1,11 +1,15 @@
 """Status: an output. Written only when it changed, with an Event when readiness turned."""
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+import orjson
+
 from livekit_operator.api.common import Resource
+from livekit_operator.brakes import STATUS_WRITES_A_MINUTE
 from livekit_operator.conditions import Observed, merge, timestamp, transitions
 from livekit_operator.constants import API_VERSION
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound
@@ -13,6 +17,8 @@ from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.event_series import Series, Told
 
+_STATUS = "status"
+_OFTEN = "Something else writes this status as well: see the managers of status in metadata.managedFields."
 # Keys that stand in every status whatever was observed.
 _COMMON = ("observedGeneration", "conditions")
 
@@ -31,8 +37,11 @@ class Outcome:
     """Whether to leave the status as it is: nothing is known that people should hear."""
 
 
-async def write(context: Context, resource: Resource, outcome: Outcome) -> None:
-    """Write the status if it changed, and tell a turn of readiness as an Event and in the log."""
+async def write(context: Context, resource: Resource, outcome: Outcome) -> float | None:
+    """Write the status if it changed, and tell a turn of readiness as an Event and in the log.
+
+    Returns in how many seconds to try again what is held back: a status has a brake of its own.
+    """
     old = resource.status
     old_conditions = old.get("conditions") or []
     kept = {key: value for key, value in old.items() if key not in _COMMON}
@@ -46,17 +55,38 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> None:
     }
     patch = merge_patch(old, new)
     if not patch:
-        return
+        return None
+    brakes, now = context.brakes_of(resource), context.now()
+    written_as = _digest(new)
+    if held := brakes.status.held(_STATUS, written_as, now):
+        return held.seconds(now)
+    if wait := brakes.statuses.wait(STATUS_WRITES_A_MINUTE, now):
+        return wait
     kind = type(resource).__name__
+    brakes.statuses.add()
     try:
         written = await context.kubernetes.merge(kind, *resource.key, {"status": patch}, subresource="status")
     except NotFound:
         context.resources[kind].remove(resource.key, resource.metadata.uid)  # deleted, whatever the watch missed
-        return
+        return None
+    lost = merge_patch(written.get("status") or {}, new)
+    brakes.status.written(_STATUS, written_as, now, problem=_not_kept(lost) if lost else "", often=_OFTEN)
     context.resources[kind].put(written)
     for told in transitions(old_conditions, outcome.conditions):
         ObjectLogger(kind, *resource.key).info("%s: %s", told.reason, told.message)
         await emit(context, resource, told.type, told.reason, told.message)
+    return None
+
+
+def _digest(status: Mapping[str, Any]) -> str:
+    return hashlib.sha256(orjson.dumps(status, option=orjson.OPT_SORT_KEYS)).hexdigest()
+
+
+def _not_kept(lost: Mapping[str, Any]) -> str:
+    return (
+        f"The API server does not keep status.{min(lost)} as it is written: install the CustomResourceDefinitions of "
+        f"this version of the operator, or see which admission policy changes the status."
+    )
 
 
 def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from livekit_operator.permits import REASON as NOT_ALLOWED
 from livekit_operator.permits import pod_refusal
 from livekit_operator.pool_memory import Free, PoolMemory
 from livekit_operator.reconcilers import pool_status, status, undeclared_rooms
+from livekit_operator.reconcilers.braking import allow_pods, note_made
 from livekit_operator.reconcilers.context import Context, ServerAccess, is_undeclared
 from livekit_operator.reconcilers.ownership import adopt_pods
 from livekit_operator.reconcilers.pool_children import protect, provide, remove
@@ -128,6 +129,7 @@ async def _progress(
                 f"The worker of pod {view.name} ends by itself, with {view.sessions} calls; another takes its place."
             )
             await status.emit(context, pool, "Warning", "WorkerEnds", message)
+    decided = _braked(context, pool, observed, decided, sum(target.desired for target in targets))
     created = await _apply(context, pool, access, memory, known, inputs, rollout, decided)
     await forget_former(context, pool, memory, known, observed, rollout, wanted)
     problem = memory.refusals.problem or rollout.problem or problem
@@ -221,6 +223,16 @@ def _version(pool: VoiceAgentPool, revision: str, inputs: Mapping[str, PodInputs
     return f"{revision}/{inputs_digest(pool, inputs[revision])}"
 
 
+def _braked(context: Context, pool: VoiceAgentPool, observed: Observation, decided: Plan, wanted: int) -> Plan:
+    """Return what may be done now; pods that ended stay to be looked at until one may take their place."""
+    pods = [pod.manifest for pod in observed.pods]
+    allowed = allow_pods(context, pool, COMPONENT_AGENT, pods, len(decided.create), wanted=wanted)
+    if allowed == len(decided.create):
+        return decided
+    finished = {view.name for view in observed.views if view.finished} if not allowed else set()
+    return Plan(decided.create[:allowed], tuple(name for name in decided.delete if name not in finished))
+
+
 async def _apply(
     context: Context,
     pool: VoiceAgentPool,
@@ -250,7 +262,9 @@ async def _apply(
         try:
             pod = build_pod(pool, version, track, inputs[version.revision], suffix)
             _check_allowed(context, pod)
-            context.children["Pod"].put(await context.kubernetes.create(pod))
+            made = await context.kubernetes.create(pod)
+            context.children["Pod"].put(made)
+            note_made(context, pool, COMPONENT_AGENT, made)
         except Blocked as blocked:
             memory.refusals.tell("Pod", (blocked.reason, blocked.message))
             return number

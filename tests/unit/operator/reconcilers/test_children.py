@@ -5,7 +5,8 @@ from typing import Any
 import pytest
 
 from livekit_operator.errors import NotOwned
-from livekit_operator.reconcilers.children import contains, ensure
+from livekit_operator.reconcilers.children import ensure
+from livekit_operator.reconcilers.comparing import contains
 from livekit_operator.reconcilers.ownership import is_owned
 from livekit_operator.resources.metadata import COMPONENT_ROOM, opaque_secret
 from tests.fakes import manifests

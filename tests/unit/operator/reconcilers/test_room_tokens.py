@@ -390,8 +390,10 @@ async def test_a_room_in_a_namespace_that_goes_gets_no_secret_and_no_noise(world
     await world.with_server()
     world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
     world.kubernetes.fail("create", "Secret", NamespaceTerminating(403, "Forbidden", "being terminated"), once=True)
-    assert await world.reconcile("MeetingRoom", ROOM) is None
-    assert "conditions" not in world.get("MeetingRoom", ROOM)["status"]
+    before = world.events()
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("False", "NamespaceTerminating")
+    assert world.events() == before
 
 
 async def test_a_room_that_is_deleted_in_the_foreground_keeps_what_kubernetes_waits_for(world: World) -> None:

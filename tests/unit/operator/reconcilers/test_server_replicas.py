@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.errors import KubernetesError, ServerUnreachable
 from livekit_operator.reconcilers import livekitserver
 from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
@@ -301,6 +302,47 @@ async def test_the_later_of_two_servers_on_the_same_ports_is_told(world: World) 
     world.kubernetes.edit("LiveKitServer", NAMESPACE, "video", {"spec": other})
     await world.settle()
     assert len(world.server_pods("video")) == 1
+
+
+async def test_a_server_that_never_runs_keeps_nobody_elses_from_starting(world: World) -> None:
+    """It has no keys, and never gets any; the other one is of another tenant."""
+    world.kubernetes.put(manifests.server(namespace="mallory", keysSecretRef={"name": "none"}))
+    world.clock.advance(60)
+    world.kubernetes.put(manifests.server("video"))
+    await world.settle()
+    assert world.ready("LiveKitServer", "video") == ("False", "PortConflict")
+    message = world.message("LiveKitServer", "video")
+    assert message.startswith("A LiveKitServer of another namespace has 7880/TCP"), message
+    assert "mallory" not in message
+    assert "voice" not in message
+    assert await world.reconcile("LiveKitServer", "video") == 5.0
+    world.clock.advance(241)
+    await world.settle()
+    assert len(world.server_pods("video")) == 1
+    # The one that has them keeps them, whoever came first.
+    world.run_server("video")
+    world.kubernetes.put(manifests.keys_secret("none", "mallory"))
+    world.clock.advance(60)
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice", "mallory") == ("False", "PortConflict")
+    assert world.ready("LiveKitServer", "video") == ("True", "Ready")
+
+
+async def test_specs_of_others_are_not_read_at_each_pass(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(30):
+        ports = {"port": 20_000 + 10 * number}
+        media = {"tcpPort": 20_001 + 10 * number}
+        world.kubernetes.put(manifests.server(f"s{number:02}", signal=ports, media=media))
+    validated: list[Any] = []
+    parse = LiveKitServer.model_validate
+
+    def count(manifest: Manifest) -> LiveKitServer:
+        validated.append(manifest)
+        return parse(manifest)
+
+    monkeypatch.setattr(LiveKitServer, "model_validate", count)
+    await world.reconcile("LiveKitServer", "s07")
+    assert 1 <= len(validated) <= 4, "its own, not all"
 
 
 async def test_a_node_that_is_to_be_emptied_loses_its_server(world: World) -> None:

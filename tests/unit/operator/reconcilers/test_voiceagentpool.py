@@ -176,8 +176,11 @@ async def test_a_namespace_that_is_being_deleted_is_left_in_peace(world: World) 
     world.kubernetes.put(manifests.providers_secret())
     world.kubernetes.put(manifests.pool())
     world.kubernetes.fail("create", "Pod", NamespaceTerminating(403, "Forbidden", "m"))
-    assert await world.reconcile("VoiceAgentPool", "front-desk") is None
-    assert "conditions" not in world.get("VoiceAgentPool", "front-desk")["status"]
+    before = world.events()
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "NamespaceTerminating")
+    assert world.events() == before
+    assert len(await world.writes_of_another_round()) <= 1, "it tries, and says nothing new"
 
 
 async def test_an_agent_that_does_not_start_is_quoted(world: World) -> None:
