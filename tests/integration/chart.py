@@ -55,6 +55,7 @@ def path_of(manifest: dict[str, Any], *, collection: bool = False) -> str:
         "ClusterRoleBinding": "clusterrolebindings",
         "CustomResourceDefinition": "customresourcedefinitions",
         "Deployment": "deployments",
+        "PriorityClass": "priorityclasses",
         "Role": "roles",
         "RoleBinding": "rolebindings",
         "Service": "services",

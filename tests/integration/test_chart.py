@@ -60,6 +60,7 @@ def test_what_is_rendered_by_default() -> None:
         "CustomResourceDefinition",
         "CustomResourceDefinition",
         "Deployment",
+        "PriorityClass",
         "Service",
         "ServiceAccount",
     ]
@@ -139,7 +140,7 @@ def test_values_of_the_pod(values: dict[str, Any], field: str, expected: object)
         (
             {"resources": {"limits": {"memory": "1Gi"}}},
             "resources",
-            {"limits": {"memory": "1Gi"}, "requests": {"cpu": "100m", "memory": "128Mi"}},
+            {"limits": {"memory": "1Gi"}, "requests": {"cpu": "100m"}},
         ),
     ],
 )
@@ -158,6 +159,59 @@ def test_ids_are_left_to_the_cluster_where_that_is_asked() -> None:
     env = {v["name"]: v.get("value") for v in container({"podSecurity": {"omitIds": True}})["env"]}
     assert variables.items() <= env.items()
     assert not variables.keys() & {v["name"] for v in container({})["env"]}
+
+
+def lost(key: str, **said: Any) -> dict[str, Any]:
+    """Return a toleration of a node that is lost."""
+    return {"key": f"node.kubernetes.io/{key}", "operator": "Exists", "effect": "NoExecute", **said}
+
+
+OF_GPUS = {"key": "gpu", "operator": "Exists"}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        pytest.param(
+            {}, [lost("not-ready", tolerationSeconds=30), lost("unreachable", tolerationSeconds=30)], id="30 s"
+        ),
+        pytest.param(
+            {"lostNodeSeconds": 0, "tolerations": [OF_GPUS]},
+            [lost("not-ready", tolerationSeconds=0), lost("unreachable", tolerationSeconds=0), OF_GPUS],
+            id="beside others",
+        ),
+        pytest.param(
+            {"tolerations": [lost("unreachable", tolerationSeconds=600)]},
+            [lost("not-ready", tolerationSeconds=30), lost("unreachable", tolerationSeconds=600)],
+            id="the user's counts",
+        ),
+        pytest.param(
+            {"tolerations": [{"effect": "NoExecute", "operator": "Exists"}]},
+            [{"effect": "NoExecute", "operator": "Exists"}],
+            id="the user's for everything",
+        ),
+    ],
+)
+def test_the_operator_leaves_a_lost_node_soon(values: dict[str, Any], expected: list[dict[str, Any]]) -> None:
+    assert pod_spec(values)["tolerations"] == expected
+
+
+@pytest.mark.parametrize(
+    ("values", "classes", "name"),
+    [
+        ({}, [("livekit-operator-1000000", 1_000_000)], "livekit-operator-1000000"),
+        ({"priorityClass": {"value": 7}}, [("livekit-operator-7", 7)], "livekit-operator-7"),
+        ({"priorityClassName": "given"}, [], "given"),
+        ({"priorityClass": {"create": False}}, [], None),
+    ],
+)
+def test_a_priority_class_of_its_own_unless_one_is_named(
+    values: dict[str, Any], classes: list[tuple[str, int]], name: str | None
+) -> None:
+    found = [m for m in render(values) if m["kind"] == "PriorityClass"]
+    assert [(m["metadata"]["name"], m["value"]) for m in found] == classes
+    assert not any(m.get("globalDefault") for m in found)
+    assert pod_spec(values).get("priorityClassName") == name
 
 
 def test_labels_annotations_and_log_level() -> None:
@@ -238,6 +292,8 @@ def test_a_long_release_name_is_cut() -> None:
         pytest.param({"imagePullSecrets": ["pull"]}, "/imagePullSecrets/0", id="no reference"),
         pytest.param({"serviceMonitor": {"interval": "often"}}, "/serviceMonitor/interval", id="no interval"),
         pytest.param({"tolerations": {}}, "/tolerations", id="no list"),
+        pytest.param({"lostNodeSeconds": -1}, "/lostNodeSeconds", id="no time"),
+        pytest.param({"priorityClass": {"value": 2000000000}}, "/priorityClass/value", id="the system's priorities"),
         pytest.param({"podLabels": {"a": 1}}, "/podLabels/a", id="no text"),
     ],
 )
@@ -290,11 +346,21 @@ async def test_the_api_server_accepts_what_is_rendered(api: Api, namespace: str,
         (await api.apply(path_of(manifest), manifest, "helm", dry_run=True)).accepted()
 
 
+async def test_the_memory_that_the_operator_may_use_is_its_own(api: Api, namespace: str) -> None:
+    template = of_kind(render({"priorityClass": {"create": False}}), "Deployment")["spec"]["template"]
+    template["spec"]["serviceAccountName"] = "default"
+    pod = {"metadata": {"name": "operator", **template["metadata"]}, "spec": template["spec"]}
+    made = (await api.request("POST", f"/api/v1/namespaces/{namespace}/pods?dryRun=All", pod)).accepted()
+    [resources] = [one["resources"] for one in made["spec"]["containers"]]
+    assert resources["requests"]["memory"] == resources["limits"]["memory"] == "512Mi"
+
+
 async def test_the_operators_pod_passes_the_restricted_standard(api: Api, namespace: str) -> None:
     restricted = f"{namespace}-restricted"
     await create_namespace(api, restricted, {"pod-security.kubernetes.io/enforce": "restricted"})
     try:
-        template = of_kind(render(release=namespace, namespace=restricted), "Deployment")["spec"]["template"]
+        rendered = render({"priorityClass": {"create": False}}, release=namespace, namespace=restricted)
+        template = of_kind(rendered, "Deployment")["spec"]["template"]
         template["spec"]["serviceAccountName"] = "default"
         metadata = {"name": "operator", "namespace": restricted, **template["metadata"]}
         pod = {"metadata": metadata, "spec": template["spec"]}

@@ -29,3 +29,33 @@ helm.sh/chart: {{ .Chart.Name }}-{{ .Chart.Version | replace "+" "_" }}
 {{ $repository }}:{{ .image.tag | default .chart.AppVersion }}
 {{- end -}}
 {{- end -}}
+
+{{/* Its value is part of the name: that of a PriorityClass cannot be changed. */}}
+{{- define "livekit-operator.ownPriorityClassName" -}}
+{{ include "livekit-operator.name" . }}-{{ int64 .Values.priorityClass.value }}
+{{- end -}}
+
+{{- define "livekit-operator.priorityClassName" -}}
+{{- if .Values.priorityClassName -}}
+{{ .Values.priorityClassName }}
+{{- else if .Values.priorityClass.create -}}
+{{ include "livekit-operator.ownPriorityClassName" . }}
+{{- end -}}
+{{- end -}}
+
+{{/* The user's, and ours of a lost node for what they say nothing about: of several that match, the shortest counts. */}}
+{{- define "livekit-operator.tolerations" -}}
+{{- $all := list -}}
+{{- range $key := list "node.kubernetes.io/not-ready" "node.kubernetes.io/unreachable" -}}
+{{- $said := false -}}
+{{- range $.Values.tolerations -}}
+{{- if and (has (.key | default "") (list "" $key)) (has (.effect | default "") (list "" "NoExecute")) -}}
+{{- $said = true -}}
+{{- end -}}
+{{- end -}}
+{{- if not $said -}}
+{{- $all = append $all (dict "key" $key "operator" "Exists" "effect" "NoExecute" "tolerationSeconds" (int64 $.Values.lostNodeSeconds)) -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml (concat $all .Values.tolerations) -}}
+{{- end -}}
