@@ -11,6 +11,8 @@ Problem = tuple[str, str]
 
 # HTTP answers of a provider that does not take the key: waiting does not help.
 REFUSED_CODES = (401, 403)
+# None of the pool's agents can be called, however many are ready.
+UNSERVED_REASONS = frozenset({"AgentNameMismatch", "DeploymentMismatch", "TargetLoadTooLow", "NoWorkerRegistered"})
 # What concerns only those who wait: a pool that is full or has yet to start is no fault, and others do not notice.
 PERSONAL_REASONS = frozenset({"NoWorkerRegistered", "AllWorkersFull", "DispatchPending", "AgentNotConnected"})
 # What to look at where signalling works and media does not.
@@ -48,6 +50,12 @@ class AgentFacts:
     """Loads of the workers without the runner that hold no call."""
     at_limit: bool = False
     """Whether maxReplicas keeps more pods from coming."""
+    fixed: int | None = None
+    """The number of pods where nothing scales them."""
+    heard: bool = True
+    """Whether any ready pod answers the operator, or there is none."""
+    stuck: str | None = None
+    """Why a pod does not start, in the scheduler's or the kubelet's words."""
     waiting: int = 0
     """Rooms that wait for an agent."""
     dispatch_age: float | None = None
@@ -112,14 +120,22 @@ def _no_worker_registered(facts: AgentFacts) -> str | None:
         return None
     if facts.pods:
         if not facts.ready_pods:
-            return f"None of {facts.pods} pods is ready yet: see `kubectl describe pod` if that lasts."
+            waits = facts.stuck or "See `kubectl describe pod` if that lasts."
+            return f"None of {facts.pods} pods is ready yet. {waits}"
+        if not facts.heard:
+            return (
+                f"{facts.ready_pods} pods are ready and none answers the operator: check that a NetworkPolicy lets it "
+                "reach them on ports 8081 and 8082."
+            )
         return (
             f"{facts.ready_pods} pods are ready and none is registered with the server: check that a NetworkPolicy "
             "lets them reach the URL in status.internalUrl of the LiveKitServer."
         )
-    if not facts.waiting:
-        return None  # scaled to zero, and nobody misses anything
-    return f"{_rooms(facts)} for the first pod: keep one by spec.autoscaling.minReplicas, or set spec.replicas."
+    if facts.waiting:
+        return f"{_rooms(facts)} for the first pod: keep one by spec.autoscaling.minReplicas, or set spec.replicas."
+    if facts.fixed == 0:
+        return "spec.replicas is 0, so that no agent comes: raise it, or set spec.autoscaling."
+    return None  # scaled to zero, and nobody misses anything
 
 
 def _agent_not_connected(facts: AgentFacts) -> str | None:
@@ -130,14 +146,15 @@ def _agent_not_connected(facts: AgentFacts) -> str | None:
 
 
 def _all_workers_full(facts: AgentFacts) -> str | None:
-    if facts.free_sessions or not facts.registered or not facts.waiting:
+    if facts.free_sessions or not facts.registered:
         return None
+    if not facts.waiting and facts.fixed is None and not facts.at_limit:
+        return None  # another pod comes when somebody needs it
     if facts.at_limit:
         return "Every agent is taken, and no more pods may come: raise spec.autoscaling.maxReplicas."
-    return (
-        "Every agent is taken until a pod comes or a call ends: raise spec.autoscaling.bufferSessions, or "
-        "spec.replicas where the number is fixed, to keep more free."
-    )
+    if facts.fixed is not None:
+        return "Every agent is taken until a call ends: raise spec.replicas, or set spec.autoscaling."
+    return "Every agent is taken until a pod comes or a call ends: raise spec.autoscaling.bufferSessions to spare some."
 
 
 def _dispatch_pending(facts: AgentFacts) -> str | None:

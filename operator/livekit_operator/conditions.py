@@ -9,7 +9,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
-from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_PROGRESSING, CONDITION_READY
+from livekit_operator.constants import (
+    CONDITION_AGENTS_AVAILABLE,
+    CONDITION_DEGRADED,
+    CONDITION_PROGRESSING,
+    CONDITION_READY,
+)
 from livekit_operator.outside import MOST_MESSAGE, said
 
 
@@ -53,10 +58,29 @@ PROGRESS_REASONS = frozenset(
 # Reasons of Ready=False that somebody asked for.
 WANTED_REASONS = frozenset({"RollingOut", "ScaledToZero"})
 
+# Reasons of Ready=False of a server that is on its way, or as somebody asked for it: nothing is wrong with it.
+UNDEGRADED_REASONS = frozenset({"Progressing", "ScaledToZero", "Deleting", "NamespaceTerminating"})
+
 # Progress that people wait for, and that others' calls decide about.
 TOLD_PROGRESS = frozenset({"WaitingForRooms", "RotatingKeys"})
 
 _STATUS = {True: "True", False: "False", None: "Unknown"}
+
+
+def halted(old: Sequence[dict[str, Any]], standing: Sequence[str], reason: str, message: str) -> list[Observed]:
+    """Return the conditions of a resource that cannot go on: none of those it has claims more than is known now.
+
+    `standing` are the types that its kind always has, beside `Ready`; the others are those that it had.
+    """
+    types = dict.fromkeys([*standing, *(condition["type"] for condition in old)])
+    types.pop(CONDITION_READY, None)
+    return [Observed.not_ready(reason, message), *(_halted(kind, reason, message) for kind in types)]
+
+
+def _halted(kind: str, reason: str, message: str) -> Observed:
+    wrong = reason not in UNDEGRADED_REASONS
+    status = {CONDITION_DEGRADED: wrong, CONDITION_PROGRESSING: False, CONDITION_AGENTS_AVAILABLE: False}.get(kind)
+    return Observed(kind, status, reason, message)
 
 
 def timestamp(moment: datetime) -> str:

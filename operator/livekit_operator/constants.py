@@ -106,3 +106,5 @@ CONDITION_RUNNER_APPLIED: Final = "RunnerApplied"
 CONDITION_ROOM_PREFIX: Final = "RoomPrefixAccepted"
 # Whether rooms get agents, with the reason when they do not.
 CONDITION_AGENTS_AVAILABLE: Final = "AgentsAvailable"
+# The same of a room.
+CONDITION_AGENTS_READY: Final = "AgentsReady"

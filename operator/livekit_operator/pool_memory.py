@@ -138,6 +138,8 @@ class PoolMemory:
     refusals: Refusals = field(default_factory=Refusals)
     problem: tuple[str, str] | None = None
     """Reason and message why rooms get no agent."""
+    unborn: bool = False
+    """Whether pods are wanted and no version has ever had one that was ready."""
     told: ToldSessions | None = None
     """The sessions as the status last told of them."""
 

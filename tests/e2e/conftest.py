@@ -13,6 +13,7 @@ from tests.harness.kubectl import CommandError, Kubectl, Manifest, is_ready, unt
 from tests.harness.resources import SERVER
 from tests.harness.rooms import Rooms
 from tests.harness.target import Target, find_target
+from tests.harness.witness import Witness
 
 MANAGED = "app.kubernetes.io/managed-by=livekit-operator"
 _FAILED = pytest.StashKey[bool]()
@@ -98,7 +99,10 @@ async def story(platform: Platform, request: pytest.FixtureRequest) -> AsyncIter
     kubectl = Kubectl(platform.target, f"story-{secrets.token_hex(3)}")
     await kubectl.create_namespace()
     await kubectl.apply(install.provider_secret(install.TEST_KEYS))
-    yield Story(platform, kubectl)
+    # Other namespaces of a story begin with its own one's name.
+    deployment = f"/apis/apps/v1/namespaces/{install.SYSTEM_NAMESPACE}/deployments/{install.RELEASE}"
+    async with Witness(platform.target, lambda name: name.startswith(kubectl.namespace), deployment) as witness:
+        yield Story(platform, kubectl)
     if request.node.stash.get(_FAILED, False):
         print(await contents(kubectl, last_lines=_LAST_LINES))
         words = (f"deployment/{install.RELEASE}",)
@@ -112,3 +116,4 @@ async def story(platform: Platform, request: pytest.FixtureRequest) -> AsyncIter
         await kubectl.delete_namespace()
     except CommandError as error:
         raise CommandError(f"{error}\n{await contents(kubectl)}") from None
+    assert not witness.jury.found, "\n".join(["What statuses said that cannot be:", *witness.jury.found.values()])

@@ -23,6 +23,7 @@ from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import NAMESPACE, Manifest
 from tests.fakes.server_load import FakeServerLoads
 from tests.fakes.worker import FakeWorker
+from tests.harness.invariants import OWN_KINDS, all_violations, violations
 
 _RECONCILERS = {
     "LiveKitServer": reconcile_server,
@@ -63,7 +64,18 @@ class World:
     async def reconcile(self, kind: str, name: str, namespace: str = NAMESPACE) -> float | None:
         """Run one pass of one object; return when it wants to be looked at again."""
         self.woken.discard((kind, (namespace, name)))
-        return await _RECONCILERS[kind](self.context, (namespace, name))
+        try:
+            return await _RECONCILERS[kind](self.context, (namespace, name))
+        finally:
+            self._check(kind, namespace, name)
+
+    def _check(self, kind: str, namespace: str, name: str) -> None:
+        """Fail when the status that a pass has left contradicts itself, unless others change what is written."""
+        if self.kubernetes.policies or kind not in OWN_KINDS:
+            return
+        manifest = self.kubernetes.peek(kind, namespace, name)
+        found = violations(kind, manifest) if manifest else []
+        assert not found, "\n".join(found)
 
     async def round(self) -> None:
         """Run one pass of every object there is, servers first."""
@@ -82,6 +94,8 @@ class World:
             if len(self.kubernetes.writes) + len(self.livekit.writes) > before:
                 continue
             if not self._withdrawn():
+                found = all_violations(self.world(), settled=True) if not self.kubernetes.policies else []
+                assert not found, "\n".join(found)
                 return
             self.clock.advance(WITHDRAWAL_SECONDS)
         raise AssertionError(f"does not settle: {[write.what for write in self.kubernetes.writes[-10:]]}")
@@ -111,6 +125,13 @@ class World:
         return [write.what for write in self.kubernetes.writes if write.kind != "Event"]
 
     # What is there.
+
+    def world(self) -> dict[str, list[Manifest]]:
+        """Return kind -> all objects of it."""
+        found: dict[str, list[Manifest]] = {}
+        for key, manifest in self.kubernetes.objects.items():
+            found.setdefault(key[0], []).append(manifest)
+        return found
 
     def get(self, kind: str, name: str, namespace: str = NAMESPACE) -> Manifest:
         """Return an object; fails when there is none."""
@@ -167,8 +188,10 @@ class World:
 
     def run_server(self, name: str = "voice", *, address: str = "192.0.2.1") -> None:
         """Do what scheduler and kubelet do for a server: its pods run and those that leave end."""
+        homes = {key[1] for key in self.kubernetes.objects if key[0] == "LiveKitServer" and key[2] == name}
         for pod in self.server_pods(name, leaving=True):
-            self.kubernetes.vanish("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
+            if pod["metadata"]["namespace"] in homes:  # a stranger's, whatever its labels say, is its own affair
+                self.kubernetes.vanish("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
         for pod in self.server_pods(name):
             self.run_server_pod(pod, address=address)
 

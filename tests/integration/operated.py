@@ -27,6 +27,7 @@ from tests.fakes.runtime import running
 from tests.fakes.server_load import FakeServerLoads
 from tests.fakes.waiting import eventually_async
 from tests.fakes.worker import FakeWorker
+from tests.harness.invariants import OWN_KINDS, violations
 from tests.integration.api import Api, operator_client
 
 SECONDS = 30.0
@@ -46,6 +47,8 @@ class Confined(KubernetesClient):
         super().__init__(*arguments)
         self.writes: list[str] = []
         self.strayed: list[str] = []
+        self.violations: list[str] = []
+        """What statuses that were written say against themselves."""
 
     async def pages(self, kind: str, selector: str | None = None) -> AsyncIterator[Page]:
         """Yield the objects of the namespace; asks for those of all, as the operator does."""
@@ -89,7 +92,10 @@ class Confined(KubernetesClient):
     ) -> Manifest:
         """Merge-patch an object."""
         self._note(f"merge {kind}/{name}" + (f"/{subresource}" if subresource else ""), namespace)
-        return await super().merge(kind, namespace, name, patch, subresource)
+        written = await super().merge(kind, namespace, name, patch, subresource)
+        if kind in OWN_KINDS:
+            self.violations += violations(kind, written)
+        return written
 
     async def delete(
         self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
@@ -253,5 +259,6 @@ async def operated(
         loads = FakeServerLoads(ServerLoad(0, 0))
         async with running(kubernetes, worker, server.connect, Settings(**values), metrics, loads, now) as runtime:
             yield Operated(api, namespace, kubernetes, runtime, server, worker, metrics)
+        assert not kubernetes.violations, "\n".join(kubernetes.violations)
     finally:
         await kubernetes.close()

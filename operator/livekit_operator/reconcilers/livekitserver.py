@@ -9,7 +9,7 @@ from typing import Any
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.breaker import FAILURES, Breaker
 from livekit_operator.clients.livekit import LiveKit
-from livekit_operator.conditions import Observed, find, parse_timestamp
+from livekit_operator.conditions import UNDEGRADED_REASONS, Observed, find, parse_timestamp
 from livekit_operator.constants import (
     ANNOTATION_FORCE_DELETE,
     CONDITION_DEGRADED,
@@ -241,8 +241,8 @@ def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) ->
         "participants": observed.participants,
         "selector": ",".join(f"{key}={value}" for key, value in sorted(selector(server, COMPONENT_SERVER).items())),
     }
-    conditions = [_ready(server, observed), _progressing(server, observed), _degraded(server, observed)]
-    return Outcome(conditions, fields, poll_seconds)
+    ready = _ready(server, observed)
+    return Outcome([ready, _progressing(server, observed), _degraded(server, observed, ready)], fields, poll_seconds)
 
 
 def _ready(server: LiveKitServer, observed: Observation) -> Observed:
@@ -281,7 +281,7 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
 def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
     wanted = server.spec.replicas
     leaving = [item for item in observed.look.servers if item.view.leaving]
-    updated = sum(item.view.current and item.view.up for item in observed.staying)
+    updated = sum(item.view.current for item in observed.serving)
 
     def progressing(reason: str, message: str) -> Observed:
         return Observed(CONDITION_PROGRESSING, True, reason, message)
@@ -304,10 +304,12 @@ def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
     return Observed(CONDITION_PROGRESSING, False, "UpToDate", "Every server is as wanted.")
 
 
-def _degraded(server: LiveKitServer, observed: Observation) -> Observed:
+def _degraded(server: LiveKitServer, observed: Observation, ready: Observed) -> Observed:
     problem = _first_problem(observed) or _redis_is_silent(server, observed) or next(iter(observed.unreached), None)
     if problem is not None:
         return Observed(CONDITION_DEGRADED, True, problem.reason, problem.message)
+    if not ready.status and ready.reason not in UNDEGRADED_REASONS:
+        return Observed(CONDITION_DEGRADED, True, ready.reason, ready.message)
     if observed.settling and (kept := _kept(server, CONDITION_DEGRADED)):
         return kept
     lost = [item.view.name for item in observed.staying if item.view.unreachable]
@@ -321,6 +323,8 @@ def _degraded(server: LiveKitServer, observed: Observation) -> Observed:
             f"its pod if it hangs."
         )
         return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
+    if not ready.status:
+        return Observed(CONDITION_DEGRADED, False, "AsExpected", "Nothing is known to be wrong.")
     if server.spec.redis and server.spec.redis.managed and server.spec.replicas > 1:
         message = "Nothing is wrong; the managed Redis is one pod without a copy, for trying out."
         return Observed(CONDITION_DEGRADED, False, "AsExpected", message)
@@ -513,7 +517,12 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
         "readyReplicas": 0,
     }
     fields = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
-    return Outcome([Observed.not_ready("Deleting", message)], fields, _DELETION_POLL_SECONDS)
+    conditions = [
+        Observed.not_ready("Deleting", message),
+        Observed(CONDITION_PROGRESSING, True, "Deleting", message),
+        Observed(CONDITION_DEGRADED, False, "AsExpected", "It is being deleted."),
+    ]
+    return Outcome(conditions, fields, _DELETION_POLL_SECONDS)
 
 
 def _is_overdue(context: Context, item: Server) -> bool:

@@ -8,7 +8,7 @@ from typing import Any
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import Observed, parse_timestamp, timestamp
-from livekit_operator.constants import ANNOTATION_RECREATE, ROOM_FINALIZER
+from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_AGENTS_READY, ROOM_FINALIZER
 from livekit_operator.engine.cache import Key, key_of
 from livekit_operator.errors import Blocked, RoomUnanswered, ServerNotAllowed, ServerRefused, ServerUnreachable
 from livekit_operator.outside import said
@@ -16,7 +16,7 @@ from livekit_operator.reconcilers import children, room_lifecycle, status
 from livekit_operator.reconcilers.context import Context, ServerAccess, Tokens
 from livekit_operator.reconcilers.finalizers import remove_finalizer
 from livekit_operator.reconcilers.reconcile import reconcile
-from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
+from livekit_operator.reconcilers.references import find_access, find_server, server_problem, target
 from livekit_operator.reconcilers.room_agents import AgentObservation, agent_names, ensure_agents
 from livekit_operator.reconcilers.room_kinds import Problem, effective_agents, with_agents
 from livekit_operator.reconcilers.room_lifecycle import OpenRoom, Overheard
@@ -34,7 +34,6 @@ _EMPTIED_SECONDS = 1.0
 _ROOM_PATIENCE = timedelta(seconds=15)
 _ROOM_RETRY_SECONDS = 1.0
 _MOST_IDENTITIES = 20
-CONDITION_AGENTS = "AgentsReady"
 CONDITION_SETTINGS = "SettingsApplied"
 
 
@@ -88,7 +87,7 @@ def _unanswered(context: Context, room: MeetingRoom, error: RoomUnanswered) -> O
         f"The server answers, but none of its nodes does for room {build.room_name(room)}: {error}. Make the room anew "
         f"by another value of the annotation {ANNOTATION_RECREATE} if it stays so."
     )
-    return Outcome([Observed.not_ready("RoomUnanswered", message)], None, _NAME_RETRY_SECONDS)
+    return status.halted(room, "RoomUnanswered", message, again=_NAME_RETRY_SECONDS)
 
 
 async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
@@ -107,9 +106,10 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
     if access is None:
         return None
     if not access.rooms.listed or not access.keys.external_url:
-        if is_ready(server.status):
+        problem = server_problem(room, server)
+        if problem is None:
             return None  # the server's first listing wakes us
-        raise Blocked("ServerNotReady", f"LiveKitServer {room.spec.server_ref.name} is not ready.")
+        raise Blocked(*problem)
     claimed = room_lifecycle.is_claimed(context, room, access)
     if claimed and (why := await room_lifecycle.ended(room, access, context.now())):
         await room_lifecycle.end(context, room, why)
@@ -197,8 +197,10 @@ def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
     ready = Observed.not_ready(*problem) if problem else Observed.ready(told)
     conditions = [ready]
     if observed.agents or observed.agents_problem:
-        agents = agent_problem or ("PoolsReady", "Every pool has agents for this room.")
-        conditions.append(Observed(CONDITION_AGENTS, agent_problem is None, *agents))
+        joined = all(agent.decision.state == "Joined" for agent in observed.agents)
+        message = "Every agent is in the room." if joined else "Agents come to this room when it needs them."
+        agents = agent_problem or ("PoolsReady", message)
+        conditions.append(Observed(CONDITION_AGENTS_READY, agent_problem is None, *agents))
     if outdated:
         message = (
             "The server cannot change a room in use; it is made anew when everybody has left, or now, "
@@ -230,7 +232,7 @@ async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
     if server is not None and (problem := await _delete_room(context, room)):
         deleted_at = parse_timestamp(room.metadata.deletion_timestamp or "")
         if "deletionTimestamp" not in server["metadata"] and context.now() - deleted_at < DELETION_PATIENCE:
-            return Outcome([Observed.not_ready("Deleting", problem)], None, _DELETION_RETRY_SECONDS)
+            return status.halted(room, "Deleting", problem, again=_DELETION_RETRY_SECONDS)
         await status.emit(context, room, "Warning", "RoomNotDeleted", f"Let go without the server: {problem}")
     await remove_finalizer(context, room, ROOM_FINALIZER)
     return None

@@ -1,11 +1,17 @@
 """What a pool says of itself: counts, versions, and conditions with what to do."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from livekit_operator.agent_problems import REFUSED_CODES, AgentFacts, diagnose
+from livekit_operator.agent_problems import (
+    PERSONAL_REASONS,
+    REFUSED_CODES,
+    UNSERVED_REASONS,
+    AgentFacts,
+    diagnose,
+)
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.autoscaling import Desired
 from livekit_operator.conditions import Observed, timestamp
@@ -17,14 +23,19 @@ from livekit_operator.constants import (
     CONDITION_RUNNER_APPLIED,
     CONDITION_SCALING_LIMITED,
 )
+from livekit_operator.errors import Blocked
 from livekit_operator.outside import said
 from livekit_operator.pool_memory import PoolMemory, ToldSessions
+from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.pool_pods import Observation, ObservedPod
+from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import voiceagentpool as build
 from livekit_operator.resources.pool_versions import PoolVersion, canary_deployment
 from livekit_operator.rollout import CANARY, STABLE
 from livekit_operator.versions import Rollout
 from livekit_operator.views import ProviderError
+
+Problem = tuple[str, str]
 
 REASON_REJECTED = "ProviderRejected"
 REASON_FAILING = "ProviderFailing"
@@ -50,11 +61,24 @@ class Standing:
     waiting: int
     target_load: float
     """The load from which on the server offers a worker no more calls."""
+    server_problem: Problem | None = None
+    """Why the server is not ready."""
 
     @property
     def stable(self) -> str:
         """Return the version that most pods are wanted of."""
         return self.targets[STABLE]
+
+    @property
+    def settled(self) -> list[ObservedPod]:
+        """Return the pods that are to stay as they are."""
+        staying = self.observed.staying
+        return [pod for pod in staying if pod.view.version == self.stable and pod.view.track == STABLE]
+
+    @property
+    def trouble(self) -> str | None:
+        """Return why a pod does not start."""
+        return next((pod.trouble for pod in self.observed.staying if pod.trouble), None)
 
     def of(self, revision: str) -> list[ObservedPod]:
         """Return the pods of a revision."""
@@ -64,29 +88,57 @@ class Standing:
 def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now: datetime) -> dict[str, Any]:
     """Return the status of what was observed, conditions left out."""
     observed = standing.observed
-    staying, serving = observed.staying, observed.serving
-    settled = [pod for pod in staying if pod.view.version == standing.stable and pod.view.track == STABLE]
     canary = _canary(pool, standing, memory)
     return {
+        **_counts(observed, memory),
         "agentName": build.agent_name(pool),
         "selector": build.pod_selector(pool),
         "revision": standing.wanted,
-        "replicas": len(staying),
         "desiredReplicas": standing.desired.replicas,
         "desiredReason": standing.desired.reason,
-        "readyReplicas": len(serving),
-        "updatedReplicas": len(settled),
-        "drainingReplicas": sum(pod.view.leaving for pod in observed.pods),
-        "busyReplicas": sum(bool(pod.view.sessions) for pod in observed.pods),
-        "idleReplicas": sum(pod.view.idle for pod in serving),
-        "activeSessions": sum(pod.view.sessions or 0 for pod in observed.pods),
-        "freeSessions": memory.stable.sessions + (memory.canary.sessions if memory.canary else 0),
-        "waitingSessions": standing.waiting,
+        "updatedReplicas": len(standing.settled),
         "remainingSessions": sum(pod.view.sessions or 0 for pod in observed.pods if _remains(pod, standing)),
         "sessions": _sessions(observed, memory, now),
         "versions": [_version(version, standing, memory) for version in standing.versions],
         **({"canary": canary} if canary else {}),
     }
+
+
+def _counts(observed: Observation, memory: PoolMemory) -> dict[str, int]:
+    """Return what can be counted whatever the pool is to be."""
+    serving = observed.serving
+    return {
+        "replicas": len(observed.staying),
+        "readyReplicas": len(serving),
+        "drainingReplicas": sum(pod.view.leaving for pod in observed.pods),
+        "busyReplicas": sum(bool(pod.view.sessions) for pod in observed.pods),
+        "idleReplicas": sum(pod.view.idle for pod in serving),
+        "activeSessions": sum(pod.view.sessions or 0 for pod in observed.pods),
+        "freeSessions": memory.stable.sessions + (memory.canary.sessions if memory.canary else 0),
+        "waitingSessions": len(memory.waiting),
+    }
+
+
+def halted(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, blocked: Blocked) -> Outcome:
+    """Return the outcome of a pass that could not go on: what serves is still counted, and offered to rooms."""
+    memory.problem = (blocked.reason, blocked.message)
+    fields = _counts(observed, memory)
+    fields["updatedReplicas"] = min(fields["replicas"], pool.status.get("updatedReplicas") or 0)
+    outcome = status.halted(pool, blocked.reason, blocked.message, fields=fields, again=blocked.retry_after)
+    if not fields["freeSessions"]:
+        return outcome
+    there = [condition for condition in outcome.conditions if condition.type != CONDITION_AGENTS_AVAILABLE]
+    return replace(outcome, conditions=[*there, _available(None, fields["freeSessions"])])
+
+
+def _available(problem: Problem | None, free: int) -> Observed:
+    if problem is not None:
+        return Observed(CONDITION_AGENTS_AVAILABLE, False, *problem)
+    if free:
+        message = f"{free} more {'call' if free == 1 else 'calls'} can be taken now."
+    else:
+        message = "No agent is free; another pod comes with the next call."
+    return Observed(CONDITION_AGENTS_AVAILABLE, True, "Available", message)
 
 
 def _sessions(observed: Observation, memory: PoolMemory, now: datetime) -> Sequence[Mapping[str, str]]:
@@ -119,13 +171,14 @@ def conditions(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now
     problem = diagnose(facts)
     if problem and problem[0] == REASON_REJECTED:
         problem = (_provider_reason(standing.observed.provider_errors(standing.stable)), problem[1])
+    ready = _ready(pool, standing, problem)
+    if not standing.observed.serving and ready.status is False and problem is None:
+        problem = (ready.reason, ready.message)
+    elif not standing.observed.serving and standing.rollout.problem and problem and problem[0] in PERSONAL_REASONS:
+        problem = standing.rollout.problem
     memory.problem = problem
-    available = Observed(
-        CONDITION_AGENTS_AVAILABLE,
-        problem is None,
-        *(problem or ("Available", "Agents are free, or come when they are needed.")),
-    )
-    found = [_ready(standing), _progressing(standing, memory), available, _providers(pool, standing)]
+    available = _available(problem, facts.free_sessions)
+    found = [ready, _progressing(pool, standing, memory), available, _providers(pool, standing)]
     if pool.spec.autoscaling is not None and pool.spec.autoscaling.mode == "Internal":
         found.append(_scaling(standing))
     if not pool.spec.agent.stock:
@@ -146,7 +199,10 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
         registered=sum(worker.registered is not False for worker in answering),
         crash=next((pod.crash for pod in observed.staying if pod.crash and pod.view.revision != retried), None),
         free_sessions=free_sessions(pool, observed, ""),
-        at_limit=standing.desired.limited,
+        at_limit=standing.desired.limited or _is_full_grown(pool, standing.desired),
+        fixed=standing.desired.replicas if pool.spec.autoscaling is None else None,
+        heard=observed.heard,
+        stuck=standing.trouble,
         waiting=standing.waiting,
         provider_problem=provider_problems(errors) if errors else None,
         wanted_name=build.agent_name(pool),
@@ -158,6 +214,11 @@ def agent_facts(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, no
         unconnected=len(memory.unconnected),
         dispatch_age=(now - unanswered).total_seconds() if unanswered else None,
     )
+
+
+def _is_full_grown(pool: VoiceAgentPool, desired: Desired) -> bool:
+    scaling = pool.spec.autoscaling
+    return scaling is not None and scaling.mode == "Internal" and desired.replicas >= scaling.max_replicas
 
 
 def _deployment(pod: ObservedPod) -> str:
@@ -232,7 +293,7 @@ def version_sessions(observed: Observation, memory: PoolMemory, revision: str) -
     return started + sum(worker.started for worker in workers), failed + sum(worker.failed for worker in workers)
 
 
-def _ready(standing: Standing) -> Observed:
+def _ready(pool: VoiceAgentPool, standing: Standing, problem: Problem | None) -> Observed:
     observed, desired = standing.observed, standing.desired
     if errors := observed.provider_errors(standing.stable):
         return Observed.not_ready(_provider_reason(errors), provider_problems(errors))
@@ -242,23 +303,35 @@ def _ready(standing: Standing) -> Observed:
     updated = sum(pod.view.version == standing.stable for pod in serving)
     # A pool that grows is ready all the while: only what must always be there counts.
     least = desired.minimum
-    if updated >= least:
-        if desired.replicas == 0 and not serving:
-            return Observed.ready("No pod is needed now; the next call brings one.")
-        return Observed.ready(f"{len(serving)} of {desired.replicas} pods are warm and registered.")
-    if len(serving) >= least:
+    warm = "warm and registered" if pool.spec.agent.stock or pool.spec.agent.injected else "ready"
+    message = f"{len(serving)} of {desired.replicas} pods are {warm}."
+    if serving and problem and problem[0] in UNSERVED_REASONS and standing.rollout.canary is None:
+        return Observed.not_ready(*problem)
+    if updated >= least and (serving or not standing.trouble):
+        if desired.replicas or serving:
+            return Observed.ready(message)
+        if pool.spec.autoscaling is None:
+            return Observed.not_ready("ScaledToZero", "spec.replicas is 0: no agent runs, and none comes.")
+        return Observed.ready("No pod is needed now; the next call brings one.")
+    reason = "Progressing"
+    if serving and len(serving) >= least:
         reason, message = "RollingOut", f"{updated} of {least} pods run the wanted version; older ones serve."
-    else:
-        reason, message = "Progressing", f"{len(serving)} of {desired.replicas} pods are warm and registered."
-    trouble = next((pod.trouble for pod in observed.staying if pod.trouble), None)
-    if trouble:
-        return Observed.not_ready("PodsFailing", f"{message} {trouble}")
+    if standing.trouble:
+        return Observed.not_ready("PodsFailing", f"{message} {standing.trouble}")
+    if not serving and standing.server_problem:
+        return Observed.not_ready(*standing.server_problem)
     return Observed.not_ready(reason, message)
 
 
-def _progressing(standing: Standing, memory: PoolMemory) -> Observed:
+def _progressing(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> Observed:
     observed, rollout = standing.observed, standing.rollout
-    old = [pod for pod in observed.pods if _remains(pod, standing) and pod.view.revision != rollout.stable]
+    versions = standing.targets.values()
+    old = [
+        pod
+        for pod in observed.pods
+        if (_remains(pod, standing) and pod.view.revision != rollout.stable)
+        or (pod.view.stays and pod.view.version not in versions)
+    ]
     calls = sum(pod.view.sessions or 0 for pod in old)
     if rollout.canary is not None:
         sessions, failed = version_sessions(observed, memory, rollout.canary)
@@ -273,7 +346,19 @@ def _progressing(standing: Standing, memory: PoolMemory) -> Observed:
     if leaving:
         calls = sum(pod.view.sessions or 0 for pod in leaving)
         return Observed(CONDITION_PROGRESSING, True, "Draining", f"{len(leaving)} pods end their {calls} calls.")
-    return Observed(CONDITION_PROGRESSING, False, "UpToDate", "Every pod is of the wanted version.")
+    wanted = standing.desired.replicas
+    ready = sum(pod.serves for pod in standing.settled)
+    elsewhere = rollout.stable != standing.wanted and rollout.stable != pool.spec.rollout.rollback_to
+    if rollout.problem and (elsewhere or ready < wanted):
+        return Observed(CONDITION_PROGRESSING, False, *rollout.problem)
+    if ready < wanted:
+        message = f"{ready} of {wanted} pods of the wanted version are ready."
+        return Observed(CONDITION_PROGRESSING, True, "Starting", " ".join(filter(None, [message, standing.trouble])))
+    if (surplus := len(standing.settled) - wanted) > 0:
+        message = f"{surplus} more pods than wanted stay until their calls end."
+        return Observed(CONDITION_PROGRESSING, True, "ScalingDown", message)
+    message = "Every pod is of the wanted version." if wanted else "No pod is wanted."
+    return Observed(CONDITION_PROGRESSING, False, "UpToDate", message)
 
 
 def _scaling(standing: Standing) -> Observed:

@@ -4,7 +4,6 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from livekit_operator.api.common import Resource
-from livekit_operator.conditions import Observed
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
 from livekit_operator.reconcilers import status
@@ -52,20 +51,21 @@ async def reconcile(
     try:
         outcome = await one_pass(context, resource)
     except Blocked as blocked:
-        outcome = Outcome([Observed.not_ready(blocked.reason, blocked.message)], None, blocked.retry_after)
+        outcome = status.halted(resource, blocked.reason, blocked.message, again=blocked.retry_after)
     except ServerUnreachable as error:
-        condition = Observed.not_ready("ServerUnreachable", f"The LiveKit server does not answer: {error}.")
-        outcome = Outcome([condition], None, error.retry_after or _UNREACHABLE_RETRY_SECONDS)
+        message = f"The LiveKit server does not answer: {error}."
+        again = error.retry_after or _UNREACHABLE_RETRY_SECONDS
+        outcome = status.halted(resource, "ServerUnreachable", message, again=again)
     except ServerRefused as error:
-        condition = Observed.not_ready("ServerRefused", f"The LiveKit server refused: {error.code}: {error}.")
-        outcome = Outcome([condition], None, _UNREACHABLE_RETRY_SECONDS)
+        message = f"The LiveKit server refused: {error.code}: {error}."
+        outcome = status.halted(resource, "ServerRefused", message, again=_UNREACHABLE_RETRY_SECONDS)
     except NamespaceTerminating:
         # The resource itself goes last: after its pods, and after the calls on these.
-        outcome = Outcome([Observed.not_ready("NamespaceTerminating", _TERMINATING)], None, _TERMINATING_RETRY_SECONDS)
+        outcome = status.halted(resource, "NamespaceTerminating", _TERMINATING, again=_TERMINATING_RETRY_SECONDS)
     except KubernetesError as error:
         if error.refused:
-            condition = Observed.not_ready("KubernetesRefused", f"The API server refused: {error}.")
-            await status.write(context, resource, Outcome([condition], None))
+            refused = status.halted(resource, "KubernetesRefused", f"The API server refused: {error}.")
+            await status.write(context, resource, refused)
         raise
     if outcome is None:
         return None

@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.conditions import holds
+from livekit_operator.conditions import find, holds
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, ServerNotAllowed
@@ -14,6 +14,8 @@ from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.understanding import NotUnderstood, parse
 
 R = TypeVar("R", bound=Resource)
+
+_MOST_WORDS = 300
 
 
 def target(resource: Resource, reference: ObjectRef) -> Key:
@@ -81,14 +83,31 @@ def _not_allowed(resource: Resource, key: Key) -> str:
     )
 
 
+def server_problem(resource: Resource, server: LiveKitServer) -> tuple[str, str] | None:
+    """Return that a server is not ready and why, in its own words; None when it is ready.
+
+    Others' namespaces get its reason alone: a message may name rooms.
+    """
+    ready = find(server.status.get("conditions"), CONDITION_READY)
+    if ready.get("status") == "True":
+        return None
+    shown = _shown(resource, server.key)
+    if not ready:
+        return "ServerNotReady", f"LiveKitServer {shown} has not been looked at yet."
+    own = resource.metadata.namespace == server.metadata.namespace and ready["reason"] != "Deleting"
+    words = f"{ready['reason']}: {ready['message'][:_MOST_WORDS]}" if own else f"{ready['reason']}."
+    return "ServerNotReady", f"LiveKitServer {shown} is not ready: {words}"
+
+
 def find_access(context: Context, resource: Resource, server: LiveKitServer) -> ServerAccess | None:
     """Return the server's keys and client; raises Blocked when it has a problem, None when it was not looked at yet."""
     access = context.servers.get(server.key)
     if access is not None:
         return access
-    if is_ready(server.status):
+    problem = server_problem(resource, server)
+    if problem is None:
         return None  # just after a start of the operator: its pass comes first and wakes us
-    raise Blocked("ServerNotReady", f"LiveKitServer {_shown(resource, server.key)} is not ready.")
+    raise Blocked(*problem)
 
 
 def find_pool(context: Context, resource: Resource, reference: ObjectRef) -> VoiceAgentPool | None:

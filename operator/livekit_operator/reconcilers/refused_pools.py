@@ -9,7 +9,7 @@ from typing import Any
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import Observed, parse_timestamp
-from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING
+from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING, CONDITION_PROVIDERS_ACCEPTED
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked
 from livekit_operator.pool_memory import Free
@@ -55,7 +55,8 @@ def _conditions(
     if refused:
         ready = f"{ready} {refused[1]}"
     unavailable = Observed(CONDITION_AGENTS_AVAILABLE, False, why.reason, why.message)
-    return [Observed.not_ready(why.reason, ready), draining, unavailable]
+    unasked = Observed(CONDITION_PROVIDERS_ACCEPTED, None, why.reason, "No agent is there to ask the providers.")
+    return [Observed.not_ready(why.reason, ready), draining, unavailable, unasked]
 
 
 def _last_end(observed: Observation, now: datetime) -> datetime | None:

@@ -12,7 +12,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import find
-from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE
+from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_READY
 from livekit_operator.dispatching import CONNECT_SECONDS, Decision, State, WantedAgent, decide_dispatch
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked
@@ -26,6 +26,8 @@ from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, 
 
 Problem = tuple[str, str]
 
+# Reasons of a pool that is not ready that are over by themselves.
+_MOMENTARY = ("Progressing", "RollingOut")
 # Of the time between two listings of a server's rooms: by then there was another one.
 _NEXT_LISTING = 1.5
 
@@ -200,7 +202,7 @@ def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> Can
         problem = ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
         return Candidate(reference, shown, key, agent_name(pool), None, problem)
     memory = context.pool_memory(key)
-    return Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, shown))
+    return Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, memory, shown))
 
 
 def _not_allowed(room: MeetingRoom, shown: str) -> Problem:
@@ -219,10 +221,17 @@ def _in_vain(room: Key, candidate: Candidate) -> tuple[bool, bool]:
     return candidate.reference.dispatch == "Never", memory is None or not memory.has_place(room)
 
 
-def _known_problem(pool: VoiceAgentPool, shown: str) -> Problem | None:
+def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Problem | None:
     """Return what the pool says of itself that concerns each of its rooms, whether somebody waits in it or not."""
-    condition = find(pool.status.get("conditions"), CONDITION_AGENTS_AVAILABLE)
-    if condition.get("status") != "False" or condition["reason"] in PERSONAL_REASONS:
+    conditions = pool.status.get("conditions")
+    if not conditions:
+        return "NoWorkerRegistered", f"VoiceAgentPool {shown} has not been looked at yet."
+    condition, ready = find(conditions, CONDITION_AGENTS_AVAILABLE), find(conditions, CONDITION_READY)
+    if condition.get("status") != "False":
+        return None
+    # Ten thousand rooms need not say so each time that all pods are away for a moment.
+    lasts = memory.unborn or (ready.get("status") == "False" and ready["reason"] not in _MOMENTARY)
+    if condition["reason"] in PERSONAL_REASONS and not (lasts and not pool.status.get("readyReplicas")):
         return None
     return condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}"
 

@@ -8,10 +8,19 @@ from typing import Any
 
 import orjson
 
+from livekit_operator import conditions
 from livekit_operator.api.common import Resource
+from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.brakes import STATUS_WRITES_A_MINUTE
 from livekit_operator.conditions import Observed, merge, timestamp, transitions
-from livekit_operator.constants import API_VERSION
+from livekit_operator.constants import (
+    API_VERSION,
+    CONDITION_AGENTS_AVAILABLE,
+    CONDITION_AGENTS_READY,
+    CONDITION_DEGRADED,
+    CONDITION_PROGRESSING,
+    CONDITION_PROVIDERS_ACCEPTED,
+)
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconcilers.context import Context
@@ -19,6 +28,11 @@ from livekit_operator.reconcilers.event_series import Series, Told
 
 _STATUS = "status"
 _OFTEN = "Something else writes this status as well: see the managers of status in metadata.managedFields."
+# Conditions that a kind always has, beside `Ready`.
+_STANDING = {
+    "LiveKitServer": (CONDITION_PROGRESSING, CONDITION_DEGRADED),
+    "VoiceAgentPool": (CONDITION_PROGRESSING, CONDITION_AGENTS_AVAILABLE, CONDITION_PROVIDERS_ACCEPTED),
+}
 # Keys that stand in every status whatever was observed.
 _COMMON = ("observedGeneration", "conditions")
 
@@ -35,6 +49,24 @@ class Outcome:
     again: float | None = None
     silent: bool = False
     """Whether to leave the status as it is: nothing is known that people should hear."""
+
+
+def halted(
+    resource: Resource,
+    reason: str,
+    message: str,
+    *,
+    fields: dict[str, Any] | None = None,
+    again: float | None = None,
+) -> Outcome:
+    """Return the outcome of a pass that could not go on: `fields` change, the others stay as they were."""
+    kept = {key: value for key, value in resource.status.items() if key not in _COMMON}
+    kind, old = type(resource).__name__, resource.status.get("conditions") or ()
+    standing = [*_STANDING.get(kind, ())]
+    spec = getattr(resource, "spec", None)  # one that is not understood has none
+    if isinstance(resource, MeetingRoom) and (spec is None or spec.agents):
+        standing.append(CONDITION_AGENTS_READY)
+    return Outcome(conditions.halted(old, standing, reason, message), {**kept, **fields} if fields else None, again)
 
 
 async def write(context: Context, resource: Resource, outcome: Outcome) -> float | None:

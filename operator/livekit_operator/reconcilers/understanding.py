@@ -10,7 +10,6 @@ from pydantic import ValidationError
 
 from livekit_operator.api.common import Metadata, Resource
 from livekit_operator.clients.decoding import UNREAD
-from livekit_operator.conditions import Observed
 from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
 from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import NotFound, OperatorError
@@ -19,7 +18,6 @@ from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.finalizers import remove_finalizer
 from livekit_operator.reconcilers.kept import NO_ROOM
-from livekit_operator.reconcilers.status import Outcome
 
 R = TypeVar("R", bound=Resource)
 
@@ -64,7 +62,7 @@ async def tell(context: Context, model: type[Resource], manifest: Manifest, prob
         for finalizer in {ROOM_FINALIZER, SERVER_FINALIZER} & set(metadata.finalizers):
             await remove_finalizer(context, resource, finalizer)
         return None
-    await status.write(context, resource, Outcome([Observed.not_ready("NotUnderstood", _message(problem))], None))
+    await status.write(context, resource, status.halted(resource, "NotUnderstood", _message(problem)))
     return _NO_ROOM_RETRY_SECONDS if problem.why == NO_ROOM else None
 
 

@@ -32,7 +32,7 @@ from livekit_operator.reconcilers.pool_versions import (
     remember,
 )
 from livekit_operator.reconcilers.reconcile import reconcile
-from livekit_operator.reconcilers.references import find_access, find_server, is_ready, target
+from livekit_operator.reconcilers.references import find_access, find_server, is_ready, server_problem, target
 from livekit_operator.reconcilers.refused_pools import dismiss
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.resources import pool_versions as versions
@@ -59,15 +59,18 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
         if memory := context.pools.get(pool.key):
             memory.stable, memory.canary = Free("", 0), None
         return None  # everything of it is inside Kubernetes: the garbage collector does the rest
-    try:
-        server = find_server(context, pool, pool.spec.server_ref)
-    except ServerNotAllowed as refused:
-        return await dismiss(context, pool, refused)
-    access = find_access(context, pool, server)
-    if access is None:
-        return None
     memory = context.pool_memory(pool.key)
     memory.refusals.begin()
+    try:
+        server = find_server(context, pool, pool.spec.server_ref)
+        access = find_access(context, pool, server)
+    except ServerNotAllowed as refused:
+        return await dismiss(context, pool, refused)
+    except Blocked as blocked:
+        memory.stable, memory.canary = Free("", 0), None
+        return pool_status.halted(pool, await observe(context, pool, memory), memory, blocked)
+    if access is None:
+        return None
     await adopt_pods(context, pool, COMPONENT_AGENT, lambda pod: is_pod_name(pool, pod))
     observed = await observe(context, pool, memory)
     template = versions.build_template(pool, context.settings.agent_image, context.settings.provider_base_urls)
@@ -84,9 +87,11 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
             known = await known_versions(context, pool, memory)
         standing, again = await _progress(context, pool, server, access, memory, observed, known, wanted)
     except Blocked as blocked:
-        soon = min(poll, blocked.retry_after or poll)
-        raise Blocked(blocked.reason, blocked.message, retry_after=soon) from blocked
+        blocked.retry_after = min(poll, blocked.retry_after or poll)
+        return pool_status.halted(pool, observed, memory, blocked)
     _offer(pool, observed, memory, standing.rollout)
+    served = any(version.served or version.proven for version in standing.versions) or bool(observed.serving)
+    memory.unborn = not served and standing.desired.replicas > 0
     problem = memory.problem and memory.problem[0]
     conditions = pool_status.conditions(pool, standing, memory, context.now())
     conditions += undeclared_rooms.describe(context, pool)
@@ -143,6 +148,7 @@ async def _progress(
         created=created,
         waiting=len(memory.waiting),
         target_load=target_load(server),
+        server_problem=server_problem(pool, server),
     )
     return standing, again
 

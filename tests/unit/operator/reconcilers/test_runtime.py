@@ -81,9 +81,10 @@ async def test_a_room_is_woken_when_its_pool_is_there(operator: Operator) -> Non
     operator.world.kubernetes.put(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}]))
     await operator.ready("MeetingRoom", "support-42", "PoolNotFound")
     operator.world.kubernetes.put(manifests.pool())
-    await operator.ready("MeetingRoom", "support-42")
-    await eventually(operator.world.agent_pods)
+    await operator.ready("MeetingRoom", "support-42", "NoWorkerRegistered")
+    await eventually(operator.world.agent_pods, "a pod")
     operator.world.run_pods()
+    await operator.ready("MeetingRoom", "support-42")
     await operator.ready("VoiceAgentPool", "front-desk")
 
 
