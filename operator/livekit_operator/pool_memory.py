@@ -111,6 +111,8 @@ class PoolMemory:
 
     namespace: str = ""
     """The pool's own, for which some places are kept."""
+    shared: bool = False
+    """Whether rooms of other namespaces may call its agents; where they may not, nobody's share is counted."""
     pods: dict[str, SeenPod] = field(default_factory=dict)
     """Pod uid -> what was seen of it last."""
     lost: dict[str, datetime] = field(default_factory=dict)
@@ -187,8 +189,8 @@ class PoolMemory:
         Namespaces that share the pool have their shares of its places (fair_shares.py).
         """
         free = self._free_for(room, deployment)
-        if free <= 0:
-            return False
+        if free <= 0 or not self.shared:
+            return free > 0
         held = self._held(without=room)
         waiting = Counter(self.namespace_of(other) for other in self.waiting if other != room)
         return may_take(self.namespace_of(room), self.namespace, held, waiting, free)

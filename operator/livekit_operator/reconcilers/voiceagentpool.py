@@ -296,6 +296,7 @@ def _check_allowed(context: Context, pod: Manifest) -> None:
 
 def _offer(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, rollout: Rollout) -> None:
     """Let rooms know how many calls could be taken."""
+    memory.shared = bool(pool.spec.allowed_namespaces)
     memory.stable = Free("", pool_status.free_sessions(pool, observed, ""))
     memory.canary, memory.canary_weight = None, 0
     canary = pool.spec.rollout.canary
