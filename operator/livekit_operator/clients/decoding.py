@@ -42,6 +42,8 @@ _KEPT = (
     "ownerReferences",
 )
 _MOST_KEPT_BYTES = 16 * 1024
+# What is kept of a line that is too long: it has the metadata.
+_MOST_BEGINNING_BYTES = 512 * 1024
 
 
 class Unreadable(ValueError):
@@ -49,7 +51,7 @@ class Unreadable(ValueError):
 
 
 async def read_lines(content: aiohttp.StreamReader, most: int = MOST_BYTES) -> AsyncIterator[tuple[bytes, bool]]:
-    """Yield each line and whether it is whole: of a longer one come the first `most` bytes, the rest is passed over.
+    """Yield each line and whether it is whole: of a longer one comes the beginning, the rest is passed over.
 
     Raises ValueError when the stream ends in the middle of a line.
     """
@@ -58,15 +60,24 @@ async def read_lines(content: aiohttp.StreamReader, most: int = MOST_BYTES) -> A
     async for chunk in content.iter_any():
         *ends, rest = chunk.split(b"\n")
         for part in ends:
-            whole = whole and len(line) + len(part) <= most
-            line += part[: most - len(line)]
-            if line:
-                yield bytes(line), whole
+            whole = _extend(line, part, most) and whole
+            done, complete = bytes(line), whole
             line, whole = bytearray(), True
-        whole = whole and len(line) + len(rest) <= most
-        line += rest[: most - len(line)]
+            if done:
+                yield done, complete
+        whole = _extend(line, rest, most) and whole
     if line:
         raise ValueError("it ended in the middle of a line")
+
+
+def _extend(line: bytearray, part: bytes, most: int) -> bool:
+    """Add to a line; return False when it is longer than `most` bytes then, and keep only its beginning."""
+    if len(line) + len(part) <= most:
+        line += part
+        return True
+    line += part
+    del line[min(most, _MOST_BEGINNING_BYTES) :]
+    return False
 
 
 def read_event(line: bytes, *, whole: bool = True) -> tuple[str, Manifest]:
