@@ -45,7 +45,8 @@ _MOST_PAGE_BYTES = 16 * 2**20
 # How often one listing goes on after the API server has forgotten the state that its pages are of.
 _MOST_EXPIRED_PAGES = 5
 _WATCH_SECONDS = 300
-# Bookmarks come every minute (k8s.io/apiserver storage/cacher, defaultBookmarkFrequency).
+# Bookmarks come every minute (k8s.io/apiserver storage/cacher, defaultBookmarkFrequency), of a kind that something
+# happened to since the watch began; of others the silence says nothing, and another watch costs two small requests.
 SILENT_SECONDS = 90
 
 
@@ -115,7 +116,7 @@ class Page:
 
 
 class WatchSilent(KubernetesError):
-    """A watch told nothing for longer than the API server ever keeps silent: nobody is at its other end."""
+    """A watch told nothing for so long that nobody may be at its other end."""
 
 
 class _PageTooLong(Exception):

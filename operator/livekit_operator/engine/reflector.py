@@ -94,7 +94,10 @@ class Reflector:
             except WatchExpired:
                 self._version = ""
             except WatchSilent as error:
-                logger.info("%s: it is begun anew", error)
+                # Most often nothing happened to this kind: the API server sends no bookmark that is older than the
+                # version a watch began from, and that of a listing counts every kind. So at once, from where it was.
+                logger.debug("%s: it is begun anew", error)
+                continue
             except KubernetesError as error:
                 logger.warning("watch of %s interrupted: %s", self.kind, error)
                 if error.status in (401, 403, 404):

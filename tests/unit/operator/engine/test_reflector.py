@@ -19,7 +19,7 @@ from tests.fakes.waiting import eventually
 class Mirror:
     """A reflector of Secrets with its cache and what it reported."""
 
-    def __init__(self, selector: str | None = None) -> None:
+    def __init__(self, selector: str | None = None, retry_seconds: float = 0.001) -> None:
         self.kubernetes = FakeKubernetes()
         self.cache = ObjectCache()
         self.changes: list[str] = []
@@ -29,7 +29,7 @@ class Mirror:
             self.cache,
             lambda manifest: self.changes.append(manifest["metadata"]["name"]),
             selector,
-            retry_seconds=0.001,
+            retry_seconds=retry_seconds,
         )
         self.task: asyncio.Task[None] | None = None
 
@@ -156,12 +156,16 @@ async def test_a_listing_of_many_pages_is_one(mirror: Mirror) -> None:
     assert mirror.changes == ["b"]
 
 
-async def test_a_silent_watch_is_begun_anew_from_where_it_was(mirror: Mirror) -> None:
+async def test_a_silent_watch_is_begun_anew_at_once_from_where_it_was() -> None:
+    mirror = Mirror(retry_seconds=3600)
     await mirror.start()
     mirror.kubernetes.end_watches(WatchSilent(0, "ReadTimeout", "watch of secrets: nothing for 90 s"))
     mirror.secret("a")
     await eventually(lambda: mirror.names() == ["a"])
     assert mirror.kubernetes.reads == ["list Secret"]
+    assert mirror.task is not None
+    mirror.task.cancel()
+    await asyncio.gather(mirror.task, return_exceptions=True)
 
 
 @pytest.mark.parametrize("error", [TypeError("a bug"), RecursionError("deep"), asyncio.CancelledError()])
