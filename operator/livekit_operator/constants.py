@@ -82,6 +82,8 @@ KEY_API_KEY: Final = "apiKey"
 KEY_API_SECRET: Final = "apiSecret"  # noqa: S105 - the name of a key, not a secret
 # All keys that servers accept, as the file that livekit-server reads.
 KEY_KEY_FILE: Final = "keys.yaml"
+# What digests of secrets are made with, in the same Secret.
+KEY_SALT: Final = "digestSalt"
 # livekit-server only logs an error below this length (pkg/config/config.go ValidateKeys); we refuse.
 MIN_API_SECRET_LENGTH: Final = 32
 

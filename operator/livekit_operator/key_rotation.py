@@ -8,7 +8,7 @@ All of it stands in one Secret, written in one piece: whoever goes on after a cr
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 # A pool that cannot change its pods must not keep a key alive for ever that was perhaps lost.
@@ -41,6 +41,8 @@ class KeyState:
     """When pools were first seen to use no other key."""
     claims_since: datetime | None = None
     """Since when rooms prove by these keys that they are a resource's; None before there were such proofs."""
+    salt: str = field(default="", repr=False)
+    """Random: what others may read of a secret is a digest of both, which no guess can be tried against."""
 
     @property
     def newest(self) -> ApiKey:

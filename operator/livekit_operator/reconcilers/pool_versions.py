@@ -19,6 +19,7 @@ from livekit_operator.reconcilers.context import Context, ServerAccess
 from livekit_operator.reconcilers.ownership import adopt, identity, is_owned, take_over, why_foreign
 from livekit_operator.reconcilers.pool_children import attempt, remove
 from livekit_operator.reconcilers.pool_pods import Observation
+from livekit_operator.reconcilers.references import target
 from livekit_operator.reconcilers.secrets import find_value, read_value
 from livekit_operator.resources import pool_versions as versions
 from livekit_operator.resources import voiceagentpool as build
@@ -301,11 +302,13 @@ async def _inputs_of(context: Context, pool: VoiceAgentPool, access: ServerAcces
         found = await find_value(context, pool.metadata.namespace, reference.name, reference.key)
         digests[f"env.{variable}"] = None if found is None else digest(found, 8)
     keys = access.keys
+    _, state = context.key_states.get(target(pool, pool.spec.server_ref), ("", None))
     return PodInputs(
         server_url=keys.internal_url,
         secrets_digest=digest([digests, keys.api_key, keys.api_secret], 8),
         key_digest=key_digest(keys.api_key, keys.api_secret),
         omit_ids=context.settings.omit_ids,
+        shown_key=key_digest(keys.api_key, keys.api_secret, state.salt if state else ""),
     )
 
 

@@ -6,7 +6,7 @@ import ipaddress
 import secrets
 import socket
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from livekit_operator.api.livekitserver import LiveKitServer
@@ -69,7 +69,8 @@ async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -
         image=build.image(server, context.settings.server_image),
         config=config,
         keys_digest=build.keys_digest(keys),
-        secrets_digest=digest(values, 8) if values else "",
+        secrets_digest=digest(values, 8, salt=keys.salt) if values else "",
+        unsalted=(build.keys_digest(replace(keys, salt="")), digest(values, 8) if values else ""),
         omit_ids=context.settings.omit_ids,
     )
     revision(server, inputs)  # says now what is wrong with overrides, before anything waits for it

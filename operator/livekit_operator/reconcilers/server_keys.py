@@ -58,6 +58,8 @@ async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
             problem = blocked
     rotation = server.spec.key_rotation.id
     state = known or KeyState(in_use=(first := given or generate_key()), accepted=(first,), rotation=rotation)
+    if not state.salt:
+        state = replace(state, salt=secrets.token_urlsafe(24))
     users = _users(context, server, state)
     grace = timedelta(seconds=server.spec.key_rotation.grace_seconds)
     if problem is None:
@@ -170,12 +172,14 @@ async def _read_given(context: Context, server: LiveKitServer) -> ApiKey:
 
 
 def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
-    wanted = build.keys_digest(state)
+    # Pods that an operator before this one made have digests without salt.
+    known = (state, replace(state, salt=""))
+    wanted = {build.keys_digest(one) for one in known}
     servers = [pod for pod in pods_of(context, server) if "deletionTimestamp" not in pod["metadata"]]
-    in_use = build.key_digest(state.in_use.id, state.in_use.secret)
+    in_use = {build.key_digest(one.in_use.id, one.in_use.secret, one.salt) for one in known}
     return Users(
-        servers_accept_all=all(_annotation(pod) == wanted for pod in servers),
-        pools_moved=all(_annotation(pod) == in_use for pod in _pods_of_pools(context, server)),
+        servers_accept_all=all(_annotation(pod) in wanted for pod in servers),
+        pools_moved=all(_annotation(pod) in in_use for pod in _pods_of_pools(context, server)),
     )
 
 

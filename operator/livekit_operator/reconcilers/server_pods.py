@@ -38,7 +38,7 @@ from livekit_operator.resources.server_pods import (
     build_pod,
     grace_seconds,
     read_facts,
-    revision,
+    revisions,
     slot_digest,
 )
 from livekit_operator.server_rollout import FORCED_GRACE_SECONDS, Plan, ServerPod
@@ -92,9 +92,9 @@ class Server:
 
 @dataclass(frozen=True)
 class Asked:
-    """What pods are compared and asked with; a version of None takes any, without a key nothing is asked."""
+    """What pods are compared and asked with; versions of None take any, without a key nothing is asked."""
 
-    revision: str | None
+    revisions: frozenset[str] | None
     key: ApiKey | None
     credentials: tuple[str, str] | None
 
@@ -117,7 +117,7 @@ async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | N
     await adopt_pods(context, server, COMPONENT_SERVER, lambda pod: slot_of(server, pod) is not None)
     pods = pods_of(context, server)
     memories = context.server_pods.setdefault(server.key, {})
-    wanted = revision(server, inputs) if inputs else None
+    wanted = revisions(server, inputs) if inputs else None
     credentials = await metrics_credentials(context, server)
     asked = Asked(wanted, key, credentials)
     for pod in pods:
@@ -328,7 +328,7 @@ async def _look_at(
         name=metadata["name"],
         slot=slot,
         created=parse_timestamp(metadata["creationTimestamp"]),
-        current=asked.revision is None or await _is_current(context, server, pod, slot, asked.revision),
+        current=asked.revisions is None or await _is_current(context, server, pod, slot, asked.revisions),
         ready=ready,
         serving=labels.get(LABEL_SERVING) == "true",
         leaving=leaving,
@@ -346,8 +346,10 @@ async def _look_at(
     return Server(pod, view, load, trouble)
 
 
-async def _is_current(context: Context, server: LiveKitServer, pod: Manifest, slot: int, wanted: str) -> bool:
-    if pod["metadata"]["labels"].get(LABEL_REVISION) != wanted:
+async def _is_current(
+    context: Context, server: LiveKitServer, pod: Manifest, slot: int, wanted: frozenset[str]
+) -> bool:
+    if pod["metadata"]["labels"].get(LABEL_REVISION) not in wanted:
         return False
     try:
         inputs = await known_slot_inputs(context, server, slot, advertised(pod))

@@ -14,6 +14,7 @@ from livekit_operator.constants import (
     KEY_API_KEY,
     KEY_API_SECRET,
     KEY_KEY_FILE,
+    KEY_SALT,
 )
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.resources.metadata import COMPONENT_SERVER, Manifest, digest, opaque_secret
@@ -47,6 +48,8 @@ def build_keys_secret(server: LiveKitServer, state: KeyState) -> Manifest:
     # One line for each key, the newest last: the order is part of the state.
     key_file = yaml.safe_dump({key.id: key.secret for key in state.accepted}, sort_keys=False, width=10_000)
     values = {KEY_API_KEY: state.in_use.id, KEY_API_SECRET: state.in_use.secret, KEY_KEY_FILE: key_file}
+    if state.salt:
+        values[KEY_SALT] = state.salt
     manifest = opaque_secret(server, COMPONENT_SERVER, keys_secret_name(server), values)
     times = {
         ANNOTATION_KEY_IN_USE_SINCE: state.in_use_since,
@@ -78,6 +81,7 @@ def read_keys_secret(secret: Manifest) -> KeyState:
         read_moment(annotations.get(ANNOTATION_KEY_IN_USE_SINCE)),
         read_moment(annotations.get(ANNOTATION_KEY_USERS_MOVED)),
         read_moment(annotations.get(ANNOTATION_CLAIMS_SINCE)),
+        values.get(KEY_SALT, ""),
     )
 
 
@@ -105,9 +109,9 @@ def _read_key_file(text: str) -> tuple[ApiKey, ...]:
 
 def keys_digest(state: KeyState) -> str:
     """Return a digest of the keys that servers accept."""
-    return digest([[key.id, key.secret] for key in state.accepted], 8)
+    return digest([[key.id, key.secret] for key in state.accepted], 8, salt=state.salt)
 
 
-def key_digest(api_key: str, api_secret: str) -> str:
+def key_digest(api_key: str, api_secret: str, salt: str = "") -> str:
     """Return a digest of the key in use."""
-    return digest([api_key, api_secret], 8)
+    return digest([api_key, api_secret], 8, salt=salt)

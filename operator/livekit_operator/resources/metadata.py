@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import hmac
 import json
 import re
 from collections.abc import Mapping
@@ -88,9 +89,12 @@ def secret_variable(name: str, secret: str, key: str) -> dict[str, Any]:
     return {"name": name, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
 
 
-def digest(value: Any, length: int = 10) -> str:
-    """Return a short, stable digest of plain values."""
-    return hashlib.sha256(orjson.dumps(value, option=orjson.OPT_SORT_KEYS)).hexdigest()[:length]
+def digest(value: Any, length: int = 10, *, salt: str = "") -> str:
+    """Return a short, stable digest of plain values; with a secret salt when people may have chosen one of them."""
+    plain = orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+    if salt:
+        return hmac.new(salt.encode(), plain, hashlib.sha256).hexdigest()[:length]
+    return hashlib.sha256(plain).hexdigest()[:length]
 
 
 def read_json(text: Any) -> Any:

@@ -72,6 +72,8 @@ class PodInputs:
     server_url: str
     secrets_digest: str
     key_digest: str
+    shown_key: str = ""
+    """The digest of the key that others may read, made with the server's salt."""
     omit_ids: bool = False
     """Whether the cluster chooses the ids of users and groups."""
 
@@ -90,7 +92,7 @@ def build_pod(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: Po
     then = with_template(pool, version.template)
     metadata: dict[str, Any] = {
         "labels": {**labels(pool, COMPONENT_AGENT), LABEL_REVISION: version.revision, LABEL_TRACK: track},
-        "annotations": {ANNOTATION_INPUTS: inputs_digest(pool, inputs), ANNOTATION_KEYS: inputs.key_digest},
+        "annotations": {ANNOTATION_INPUTS: inputs_digest(pool, inputs), ANNOTATION_KEYS: inputs.shown_key},
     }
     metadata, spec = apply_template(
         metadata,

@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import yaml
@@ -69,6 +69,8 @@ class ServerInputs:
     secrets_digest: str
     omit_ids: bool = False
     """Whether the cluster chooses the ids of users and groups."""
+    unsalted: tuple[str, str] | None = None
+    """Both as operators made them that knew no salt: what was started with these need not be replaced."""
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,15 @@ def revision(server: LiveKitServer, inputs: ServerInputs) -> str:
     """Return the version of a server's pod: a digest of everything all servers are started with."""
     metadata, _ = _overridden(server, inputs, _pod_spec(server, inputs, []))
     return str(metadata["labels"][LABEL_REVISION])
+
+
+def revisions(server: LiveKitServer, inputs: ServerInputs) -> frozenset[str]:
+    """Return the versions that are as wanted: the present one, and the same as operators before this one named it."""
+    if inputs.unsalted is None:
+        return frozenset({revision(server, inputs)})
+    keys, secrets = inputs.unsalted
+    former = replace(inputs, keys_digest=keys, secrets_digest=secrets, unsalted=None)
+    return frozenset({revision(server, inputs), revision(server, former)})
 
 
 def slot_digest(server: LiveKitServer, slot: SlotInputs) -> str:

@@ -67,6 +67,15 @@ def test_digests_tell_keys_apart() -> None:
     assert build.key_digest(OLD.id, OLD.secret) != build.key_digest(NEW.id, NEW.secret)
 
 
+def test_digests_that_others_may_read_are_made_with_a_salt() -> None:
+    salted = replace(STATE, salt="salt")
+    assert build.keys_digest(salted) != build.keys_digest(STATE)
+    assert build.keys_digest(salted) != build.keys_digest(replace(STATE, salt="other"))
+    assert build.key_digest(OLD.id, OLD.secret, "salt") != build.key_digest(OLD.id, OLD.secret)
+    assert build.read_keys_secret(build.build_keys_secret(models.server(), salted)) == salted
+    assert "salt" not in repr(salted).replace("salt=", "")
+
+
 @pytest.mark.parametrize(
     ("spec", "image"),
     [

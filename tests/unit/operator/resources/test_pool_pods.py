@@ -15,7 +15,7 @@ from tests.fakes import manifests
 from tests.fakes.manifests import API_SECRET, Manifest
 from tests.unit.operator.resources import models
 
-INPUTS = pool_pods.PodInputs("ws://voice-livekit.team.svc:7880", "digest", "key")
+INPUTS = pool_pods.PodInputs("ws://voice-livekit.team.svc:7880", "digest", "key", "shown")
 STOCK: dict[str, Any] = {}
 OWN: dict[str, Any] = {"agent": manifests.own_agent()}
 BARE: dict[str, Any] = {"agent": manifests.own_agent(runner="None")}
@@ -102,7 +102,7 @@ def test_a_pod_says_what_it_is() -> None:
     assert labels["livekit-operator.dev/revision"] == revision
     assert labels["livekit-operator.dev/track"] == "stable"
     assert annotations["livekit-operator.dev/inputs"] == pool_pods.inputs_digest(models.pool(), INPUTS)
-    assert annotations["livekit-operator.dev/keys"] == "key"
+    assert annotations["livekit-operator.dev/keys"] == "shown"
     assert dict(term.split("=") for term in pod_selector(models.pool()).split(",")).items() <= labels.items()
 
 
