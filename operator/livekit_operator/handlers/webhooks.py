@@ -8,12 +8,12 @@ no known server has signed, and of those not more than is stated here.
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from aiohttp import web
 from livekit import api
 
-from livekit_operator.clients.livekit import room_view
+from livekit_operator.clients.livekit import MOST_ROOMS, room_view
 from livekit_operator.conditions import holds
 from livekit_operator.constants import CONDITION_PROGRESSING
 from livekit_operator.engine.cache import Key
@@ -151,5 +151,9 @@ def _note(access: ServerAccess, event: api.WebhookEvent, *, declared: bool) -> N
     elif event.event.startswith("participant_"):
         if known is None and not declared and access.rooms.listed and event.event == "participant_joined":
             # Made since the last listing. Whoever looks at it asks the server who is there.
-            access.rooms.put(room_view(event.room))
-        access.rooms.lively.add(event.room.name)
+            with suppress(ValueError):  # a name that no room has
+                known = room_view(event.room) if len(access.rooms) < MOST_ROOMS else None
+            if known is not None:
+                access.rooms.put(known)
+        if known is not None or declared:
+            access.rooms.lively.add(event.room.name)

@@ -367,6 +367,20 @@ async def test_a_room_that_a_pool_serves_for_its_name_is_looked_at_before_it_is_
     assert world.livekit.dispatched("unknown") == []
 
 
+async def test_webhooks_of_rooms_that_nobody_knows_fill_no_memory(door: Door) -> None:
+    world = door.world
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool(roomPrefix="voice-"))
+    access = door.runtime.context.servers[NAMESPACE, "voice"]
+    await eventually(lambda: door.runtime.context.users.with_prefix((NAMESPACE, "voice")), "the prefix to be known")
+    known = len(access.rooms)
+    assert await door.send(joined("voice-" + "x" * 5000)) == 200, "a name that no room has"
+    for n in range(5):
+        assert await door.send({**joined(f"voice-{n}"), "event": "participant_left"}) == 200
+    assert len(access.rooms) == known
+    assert not {name for name in access.rooms.lively if name.startswith("voice-")}
+
+
 async def test_ready_while_every_part_runs(door: Door) -> None:
     async with door.session.get(f"{door.url}/readyz") as response:
         assert (response.status, await response.text()) == (200, "ok\n")
