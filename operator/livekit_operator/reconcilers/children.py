@@ -88,7 +88,7 @@ async def patch(context: Context, owner: Resource, kind: str, name: str, change:
 
 def _fields_of(change: Manifest) -> str:
     return ",".join(
-        sorted(key for part in (*change["metadata"].values(), change) if isinstance(part, dict) for key in part)
+        sorted(key for part in (*(change.get("metadata") or {}).values(), change) if isinstance(part, dict) for key in part)
     )
 
 
