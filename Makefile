@@ -10,6 +10,7 @@ CODE := operator agent_image tests
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 NODES ?= 2
+STORIES ?= 3
 export PYTHONPATH := operator:agent_image:.
 export NODES
 
@@ -75,8 +76,11 @@ integration: venv ## Tests against the API server of a cluster that is up
 	$(BIN)/python -m pytest tests/integration --verbosity 1
 
 .PHONY: e2e
-e2e: venv ## User stories on a cluster that is up
-	$(BIN)/python -m pytest tests/e2e --verbosity 1
+e2e: venv ## User stories on a cluster that is up, STORIES=n at once, then those that need it to themselves
+	@status=0; \
+	$(BIN)/python -m pytest tests/e2e -m "not alone" -n $(STORIES) --dist loadgroup --junitxml .cluster/stories.xml || status=$$?; \
+	$(BIN)/python -m pytest tests/e2e -m alone --junitxml .cluster/stories-alone.xml || status=$$?; \
+	exit $$status
 
 .PHONY: bench
 bench: venv ## Measure calls, memory and readiness on a cluster that is up

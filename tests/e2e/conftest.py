@@ -1,15 +1,18 @@
 """A cluster with the chart and the provider stand-ins installed, and a namespace for each story."""
 
 import asyncio
+import os
 import secrets
 from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
 
 import pytest
 
+from tests.cluster import layout, locking
 from tests.harness import install
 from tests.harness.contents import OWN_KINDS, contents, lines_of
 from tests.harness.kubectl import CommandError, Kubectl, Manifest, is_ready, until
+from tests.harness.progress import Progress, plain
 from tests.harness.resources import SERVER
 from tests.harness.rooms import Rooms
 from tests.harness.target import Target, find_target
@@ -67,9 +70,15 @@ class Story:
         return Rooms(manifest["status"]["externalUrl"], keys["apiKey"], keys["apiSecret"])
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Tell how far the stories are, from the process that reports."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Progress(), "stories")
+
+
 @pytest.fixture(scope="session")
 def platform() -> Platform:
-    """Install the chart and the stand-ins into the cluster that is up."""
+    """Install the chart and the stand-ins into the cluster that is up, once for all processes that run stories."""
     target = find_target()
     images = install.find_images(target)
 
@@ -78,7 +87,11 @@ def platform() -> Platform:
         await install.install_chart(target, images, base_urls=base_urls)
         await install.remove_demo(target)
 
-    asyncio.run(prepare())
+    run, done = os.environ.get("PYTEST_XDIST_TESTRUNUID", secrets.token_hex(8)), layout.STATE / "platform"
+    with locking.exclusive("platform"):
+        if not done.exists() or done.read_text() != run:
+            asyncio.run(prepare())
+            done.write_text(run)
     return Platform(target, Kubectl(target, install.SYSTEM_NAMESPACE))
 
 
@@ -108,6 +121,7 @@ async def story(platform: Platform, request: pytest.FixtureRequest) -> AsyncIter
         words = (f"deployment/{install.RELEASE}",)
         told = await lines_of(platform.operator, *words, containing=kubectl.namespace, last_lines=_LAST_LINES)
         print("What the operator said of it:", *told, sep="\n")
+        print(f"Again, alone: .venv/bin/python -m pytest '{plain(request.node.nodeid)}'")
     try:
         # First what has finalizers, and pods: a namespace that has any is looked at again only after eight seconds, or
         # after half of the longest grace period (pkg/controller/namespace/namespace_controller.go).

@@ -7,6 +7,9 @@ from tests.e2e.conftest import Story
 from tests.harness.kubectl import CommandError, until
 from tests.harness.resources import POOL, ROOM, SERVER, quickstart, room
 
+# The quickstart's server has the host ports that everybody's has.
+pytestmark = pytest.mark.xdist_group("quickstart")
+
 CHILDREN = "pods,secrets,configmaps,services,serviceaccounts,poddisruptionbudgets,networkpolicies"
 OURS = "app.kubernetes.io/managed-by=livekit-operator"
 

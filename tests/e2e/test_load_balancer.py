@@ -9,6 +9,9 @@ from tests.harness.loadbalancer import LoadBalancer
 from tests.harness.netfilter import blocked_udp
 from tests.harness.resources import SERVER
 
+# One load balancer gives addresses.
+pytestmark = pytest.mark.xdist_group("load-balancer")
+
 UDP, TCP, SIGNAL = 7882, 7881, 7880
 
 

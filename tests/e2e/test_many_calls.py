@@ -11,6 +11,9 @@ from tests.e2e.conftest import Story
 from tests.harness.agents import Occupancy
 from tests.harness.watching import Watched
 
+# Disturbs others: many calls need the cores.
+pytestmark = pytest.mark.alone
+
 # Forty at once are what two CPUs hold beside everything else.
 CALLS, AT_ONCE, SESSIONS, PODS = 200, 20, 10, 6
 

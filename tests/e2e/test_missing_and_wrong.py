@@ -9,6 +9,9 @@ from tests.e2e.servers import node_ports, server
 from tests.harness.install import TEST_KEYS, provider_secret
 from tests.harness.resources import POOL, ROOM, SERVER, quickstart, room
 
+# The quickstart's server has the host ports that everybody's has.
+pytestmark = pytest.mark.xdist_group("quickstart")
+
 HEALING_SECONDS = 10
 
 

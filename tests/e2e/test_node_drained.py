@@ -13,6 +13,9 @@ from tests.harness.resources import SERVER
 from tests.harness.servers import LONGEST_GAP_MS, call, key_in_use, lines, names, server, settled, spread_rooms
 from tests.harness.watching import Seen, Watched
 
+# Disturbs others: a node takes no pods.
+pytestmark = pytest.mark.alone
+
 
 @pytest.mark.timeout(240)
 async def test_a_drain_waits_for_the_call_of_the_only_server(story: Story) -> None:

@@ -35,6 +35,9 @@ from tests.harness.servers import (
 from tests.harness.watching import Watched
 from tests.media.talk import TalkError
 
+# Disturbs others: a node is gone.
+pytestmark = pytest.mark.alone
+
 # After that whoever comes is led to others. Two programs that meet in a room take their time on a busy machine.
 UNSERVED_SECONDS = 15.0
 NEW_ROOM_SECONDS = 30.0

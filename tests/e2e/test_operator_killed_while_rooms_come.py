@@ -17,6 +17,9 @@ from tests.harness.rooms import Rooms
 from tests.harness.servers import key_in_use
 from tests.integration.api import Api
 
+# Disturbs others: the operator and the API server end.
+pytestmark = pytest.mark.alone
+
 COUNT, KILLS = 2000, 10
 MORE = 300
 

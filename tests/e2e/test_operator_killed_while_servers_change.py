@@ -29,6 +29,9 @@ from tests.harness.servers import (
 from tests.harness.watching import Seen, Watched
 from tests.media import Party, Talk
 
+# Disturbs others: the operator ends.
+pytestmark = pytest.mark.alone
+
 SEED, KILLS, LATEST_SECONDS = 20260, 5, 6.0
 
 

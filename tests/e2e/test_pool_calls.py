@@ -20,6 +20,9 @@ from tests.harness.kubectl import Manifest, until
 from tests.harness.watching import Seen, Watched
 from tests.light_agent import AGENT
 
+# Disturbs others: the operator ends, a node takes no pods, and many calls need the cores.
+pytestmark = pytest.mark.alone
+
 CALLS = 6
 # A machine of two CPUs may be late by a second while pods start on it. Who loses an agent is without one for longer,
 # and then has another.

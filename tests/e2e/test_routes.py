@@ -11,6 +11,9 @@ from tests.harness.certificates import make_authority, tls_secret
 from tests.harness.kubectl import Manifest, until
 from tests.harness.resources import SERVER
 
+# They install and remove kinds of other projects.
+pytestmark = pytest.mark.xdist_group("optional-kinds")
+
 HOST = "voice.example.test"
 SERVICE = f"{SERVER}-livekit"
 

@@ -7,6 +7,9 @@ from tests.e2e.conftest import Story
 from tests.harness.install import TEST_KEYS
 from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER
 
+# The quickstart's server has the host ports that everybody's has.
+pytestmark = pytest.mark.xdist_group("quickstart")
+
 KINDS = "pods,configmaps,deployments,replicasets,services,events,livekitservers,voiceagentpools,meetingrooms"
 
 

@@ -23,6 +23,9 @@ from tests.harness.servers import (
 )
 from tests.harness.watching import Seen, Watched
 
+# Their servers have the same host ports.
+pytestmark = pytest.mark.xdist_group("server-ports")
+
 DRAIN_SECONDS = 15
 # Of this story alone: others on the host network keep the usual ports.
 SIGNAL_PORT, TCP_PORT, MEDIA = 18880, 18881, {"start": 51100, "end": 51140}

@@ -26,6 +26,9 @@ from tests.harness.resources import SERVER
 from tests.harness.turn import Allocation, TurnError, allocate, ice_servers
 from tests.media import Talk
 
+# One load balancer gives addresses.
+pytestmark = pytest.mark.xdist_group("load-balancer")
+
 SIGNAL, TURN_UDP, TURN_TLS = 19880, 19885, 19886
 MEDIA, RELAYS = range(19890, 19910), range(19920, 19940)
 DOMAIN = "turn.example.test"
