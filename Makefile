@@ -10,7 +10,7 @@ CODE := operator agent_image tests
 COMPILE := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-annotate --no-emit-index-url --no-emit-find-links
 NODES ?= 2
-STORIES ?= 3
+STORIES ?= 2
 export PYTHONPATH := operator:agent_image:.
 export NODES
 

@@ -72,8 +72,9 @@ class Story:
 
 def pytest_configure(config: pytest.Config) -> None:
     """Tell how far the stories are, from the process that reports."""
-    if not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Progress(), "stories")
+    reporter = config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(Progress(reporter.write_line), "stories")
 
 
 @pytest.fixture(scope="session")

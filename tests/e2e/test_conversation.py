@@ -9,8 +9,8 @@ from tests.harness.kubectl import until
 from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER, quickstart
 from tests.providers.script import ANSWERS, GREETING
 
-# The quickstart's server has the host ports that everybody's has.
-pytestmark = pytest.mark.xdist_group("quickstart")
+# Conversations of real sound, which others on the same cores would disturb.
+pytestmark = pytest.mark.alone
 
 QUESTION = "What are your opening hours?"
 

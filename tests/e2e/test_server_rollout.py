@@ -43,9 +43,9 @@ async def test_a_rollout_waits_for_the_call_on_every_server(story: Story) -> Non
         talks = [await calls.enter_async_context(call(url, room, key)) for room in rooms]
         for talk in talks:
             await talk.both_hear()
-        began = time.monotonic()
+        began, before = time.monotonic(), watched.last.manifest["metadata"]["generation"]
         await change(story.kubectl, limits={"metadataBytes": 4096})
-        await watched.until("three new servers", updated, seconds=90, since=began)
+        await watched.until("three new servers", lambda s: _is_after(s, before) and updated(s), seconds=90, since=began)
         rolled = time.monotonic()
         assert names(watched.last, "Draining") == old
         assert not set(names(watched.last, "Serving")) & set(old)
@@ -84,9 +84,9 @@ async def test_fewer_servers_are_the_emptiest_fewer(story: Story) -> None:
         for talk in talks:
             await talk.both_hear()
         await watched.until("the calls to be counted", lambda s: all(lines(s)[n].get("participants") for n in busy))
-        began = time.monotonic()
+        began, before = time.monotonic(), watched.last.manifest["metadata"]["generation"]
         await change(story.kubectl, replicas=2)
-        await watched.until("two servers", settled, since=began)
+        await watched.until("two servers", lambda s: _is_after(s, before) and settled(s), since=began)
         print(f"{time.monotonic() - began:.1f} s from three servers to two")
         assert names(watched.last, "Serving") == busy
         assert empty not in lines(watched.last)
@@ -176,6 +176,11 @@ def _on_host_network(**spec: object) -> Manifest:
 def _waiting(state: Seen) -> str:
     progressing = state.condition("Progressing")
     return str(progressing["message"]) if progressing.get("reason") == "WaitingForRooms" else ""
+
+
+def _is_after(state: Seen, generation: int) -> bool:
+    """Return whether a state is of a spec changed since: those before it go on coming for a moment."""
+    return bool(state.manifest["metadata"]["generation"] > generation)
 
 
 def _drains(state: Seen, old: list[str]) -> dict[str, Manifest]:

@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,6 +21,7 @@ _PHASES = ("setup", "call", "teardown")
 class Progress:
     """A pytest plugin for the process that reports: the controller of pytest-xdist, or the only one there is."""
 
+    tell: Callable[[str], None]
     clock: float = field(default_factory=time.monotonic)
     total: int = 0
     at_once: int = 1
@@ -70,10 +71,9 @@ class Progress:
         others = ", ".join(f"{short(name)} ({now - began:.0f} s)" for name, began in sorted(self.running.items()))
         word = "FAILED" if story in self.failed else "passed"
         left = seconds_left(self.waiting, self.known, self.at_once)
-        print(
+        self.tell(
             f"\n[{len(self.ended)}/{self.total}] {short(story)} {word} in {taken:.0f} s"
-            f"; running: {others or 'none'}; about {left / 60:.0f} min left",
-            flush=True,
+            f"; running: {others or 'none'}; about {left / 60:.0f} min left"
         )
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -32,12 +32,13 @@ def test_a_group_is_no_part_of_a_storys_name() -> None:
     assert short("tests/e2e/test_turn.py::test_media") == "turn: media"
 
 
-def test_what_runs_is_told_when_a_story_ends(capsys: pytest.CaptureFixture[str]) -> None:
-    progress = Progress(known={})
+def test_what_runs_is_told_when_a_story_ends() -> None:
+    told: list[str] = []
+    progress = Progress(told.append, known={})
     progress.expect(["tests/e2e/test_a.py::test_one", "tests/e2e/test_b.py::test_two@group"])
     progress.pytest_runtest_logstart("tests/e2e/test_a.py::test_one")
     progress.pytest_runtest_logstart("tests/e2e/test_b.py::test_two@group")
     report = pytest.TestReport("tests/e2e/test_a.py::test_one", ("", 0, ""), {}, "failed", None, "call", duration=7.0)
     progress.pytest_runtest_logreport(report)
     progress.pytest_runtest_logfinish("tests/e2e/test_a.py::test_one")
-    assert "[1/2] a: one FAILED in 7 s; running: b: two (0 s); about 0 min left" in capsys.readouterr().out
+    assert told == ["\n[1/2] a: one FAILED in 7 s; running: b: two (0 s); about 0 min left"]
