@@ -30,7 +30,9 @@ _REMEMBERED = timedelta(minutes=30)
 _MINUTE, _TEN_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 # So often the same child is put right at once.
 _PUT_RIGHT_AT_ONCE = 5
-# What is to become of a child has changed while it is not kept as it is written: not to be waited for too long.
+# What is to become of a child has changed while it is not kept as it is written: that is written at once, so often,
+_CHANGED_AT_ONCE = 5
+# and then not waited for too long.
 _CHANGED_PAUSE = timedelta(seconds=30)
 _KNOWN_CHILDREN = 64
 # How long it is still told that something was held back.
@@ -164,6 +166,9 @@ class _Kept:
     """How often in a row it was not kept."""
     last: datetime = _NEVER
     problem: str = ""
+    changes: int = 0
+    """How often what is to become of it changed, one time soon after the other."""
+    changed: datetime = _NEVER
 
     @property
     def until(self) -> datetime:
@@ -188,13 +193,22 @@ class ChildBrakes:
         known = self._known.get(name)
         if known is None:
             return None
-        until = known.until if digest == known.digest else min(known.until, known.last + self._changed_pause)
+        until = known.until
+        if digest != known.digest:
+            # Not from the last write of all: what was wanted before may be written once more in the same pass.
+            waits = known.changes >= _CHANGED_AT_ONCE
+            until = min(until, known.changed + self._changed_pause if waits else _NEVER)
         return Held(self._reason, known.problem, until) if now < min(until, known.told_until) else None
 
     def is_same(self, name: str, digest: str) -> bool:
         """Return whether this is what was written last."""
         known = self._known.get(name)
         return known is not None and known.digest == digest
+
+    def is_often(self, name: str, digest: str) -> bool:
+        """Return whether the next write of the same, if it comes soon, is one that is told."""
+        known = self._known.get(name)
+        return known is not None and known.digest == digest and known.count >= _PUT_RIGHT_AT_ONCE
 
     def strikes(self, name: str) -> int:
         """Return how often in a row a child was not kept as it was written."""
@@ -208,6 +222,9 @@ class ChildBrakes:
             self._forget_old(now)
             known = self._known[name] = _Kept(digest)
         again = known.count > 0 and known.digest == digest and now - known.last < _TEN_MINUTES
+        if known.digest != digest:
+            known.changes = known.changes + 1 if now - known.changed < _TEN_MINUTES else 1
+            known.changed = now
         known.count = 0 if problem else known.count + 1 if again else 1
         known.strikes = known.strikes + 1 if problem else 0
         known.digest, known.last, known.problem = digest, now, problem or often

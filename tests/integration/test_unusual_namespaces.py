@@ -1,7 +1,6 @@
 """Namespaces with a mesh, bounds on what containers ask for, or user ids of their own, at a real API server."""
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
@@ -9,10 +8,10 @@ import pytest
 from livekit_operator.metrics import Metrics
 from tests.fakes import manifests
 from tests.fakes.manifests import Manifest
+from tests.integration.admission import policy
 from tests.integration.api import Api, operator_client
 from tests.integration.operated import Operated, operated
 
-POLICIES = "/apis/admissionregistration.k8s.io/v1"
 SHARED: dict[str, Any] = {"replicas": 2, "redis": {"address": "redis.example.com:6379"}}
 PROXY_FIRST = """[JSONPatch{op: "add", path: "/spec/containers/0", value: Object.spec.containers{
     name: "linkerd-proxy", image: "proxy:1",
@@ -29,26 +28,6 @@ async def operator(api: Api, namespace: str) -> AsyncIterator[Operated]:
     """Return a namespace with an operator."""
     async with operated(api, namespace) as made:
         yield made
-
-
-@asynccontextmanager
-async def policy(api: Api, namespace: str, kind: str, spec: Manifest) -> AsyncIterator[None]:
-    """Have an admission policy for the pods of a namespace."""
-    name = f"{namespace}-{kind.lower()}"
-    rules = [{"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}]
-    selector = {"matchLabels": {"kubernetes.io/metadata.name": namespace}}
-    constraints = {"resourceRules": rules, "namespaceSelector": selector}
-    policies, bindings = f"{POLICIES}/{kind.lower()[:-1]}ies", f"{POLICIES}/{kind.lower()}bindings"
-    made = {"metadata": {"name": name}, "spec": {"matchConstraints": constraints, "failurePolicy": "Fail", **spec}}
-    (await api.request("POST", policies, made)).accepted()
-    actions = {"validationActions": ["Deny"]} if kind.startswith("Validating") else {}
-    bound = {"metadata": {"name": name}, "spec": {"policyName": name, **actions}}
-    (await api.request("POST", bindings, bound)).accepted()
-    try:
-        yield
-    finally:
-        for path in (bindings, policies):
-            await api.request("DELETE", f"{path}/{name}")
 
 
 async def in_force(operator: Operated, seen: Callable[[int, Manifest], bool]) -> None:

@@ -19,10 +19,8 @@ from livekit_operator.resources.metadata import digest
 
 # How often an apply that is not kept is followed by a replacement of whole lists.
 _TIMES_REPLACED = 2
-_OFTEN = (
-    "was changed or removed again and again after this operator had made it as it should be: see who writes to it in "
-    "its metadata.managedFields and Events, and have that leave it alone."
-)
+_OFTEN = "was changed or removed again and again after this operator had made it as it should be"
+_LOOK = "see who writes to it in its metadata.managedFields and Events, and have that leave it alone."
 
 
 async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: bool = False) -> Manifest:
@@ -34,7 +32,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     kind, key = desired["kind"], key_of(desired)
     cache = context.children.get(kind)  # None for kinds of other projects
     known = cache.get(key) if cache is not None else None
-    if known is None and new and (created := await _create(context, desired)):
+    if known is None and new and (created := await _create(context, owner, desired)):
         return created
     if known is None:
         # Not in the cache can also mean: there without our label.
@@ -57,16 +55,25 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
         if known is None or not brakes.is_same(name, wanted):
             raise Blocked(held.reason, held.message, retry_after=held.seconds(context.now()))
         return known
+    often = f"{kind} {key[1]} {_OFTEN}: {_LOOK}"
+    if brakes.is_often(name, wanted):
+        often = f"{kind} {key[1]} {_OFTEN}: {await _last_change(context, marked)}"
     # Whole lists are put in place of others' once; who changes what is being written would change that as well.
     applied = await _apply(context, marked, existing=known is not None and brakes.strikes(name) < _TIMES_REPLACED)
-    problem = ""
-    if (path := difference(applied, marked)) is not None:
-        problem = f"{kind} {key[1]} is not kept as this operator writes it: {_changed(applied, path)}"
-        ObjectLogger(kind, *key).warning("%s", problem)
-    brakes.written(name, wanted, context.now(), problem=problem, often=f"{kind} {key[1]} {_OFTEN}")
+    _note_written(context, owner, marked, applied, often)
     if cache is not None:
         cache.put(applied)
     return applied
+
+
+def _note_written(context: Context, owner: Resource, marked: Manifest, written: Manifest, often: str) -> None:
+    kind, key, problem = marked["kind"], key_of(marked), ""
+    if (path := difference(written, marked)) is not None:
+        problem = f"{kind} {key[1]} is not kept as this operator writes it: {_changed(written, path)}"
+        ObjectLogger(kind, *key).warning("%s", problem)
+    wanted = marked["metadata"]["annotations"][ANNOTATION_APPLIED]
+    brakes = context.brakes_of(owner).children
+    brakes.written(f"{kind} {key[1]}", wanted, context.now(), problem=problem, often=often)
 
 
 async def patch(context: Context, owner: Resource, kind: str, name: str, change: Manifest) -> Manifest | None:
@@ -81,14 +88,16 @@ async def patch(context: Context, owner: Resource, kind: str, name: str, change:
     written = await context.kubernetes.merge(kind, owner.metadata.namespace, name, change)
     path = difference(written, change)
     problem = "" if path is None else f"{kind} {name} is not kept as this operator writes it: {_changed(written, path)}"
-    brakes.written(what, wanted, now, problem=problem, often=f"{kind} {name} {_OFTEN}")
+    brakes.written(what, wanted, now, problem=problem, often=f"{kind} {name} {_OFTEN}: {_LOOK}")
     context.children[kind].put(written)
     return written
 
 
 def _fields_of(change: Manifest) -> str:
     return ",".join(
-        sorted(key for part in (*(change.get("metadata") or {}).values(), change) if isinstance(part, dict) for key in part)
+        sorted(
+            key for part in (*(change.get("metadata") or {}).values(), change) if isinstance(part, dict) for key in part
+        )
     )
 
 
@@ -99,12 +108,24 @@ def _changed(applied: Manifest, path: Path) -> str:
     return f"{field} was changed {by}. Have it leave {field} of this operator's objects alone."
 
 
-async def _create(context: Context, desired: Manifest) -> Manifest | None:
+async def _last_change(context: Context, marked: Manifest) -> str:
+    """Return who changed a child that is about to be put right, and what to do; caches know no managers of fields."""
+    found = await find(context, marked["kind"], *key_of(marked))
+    path = difference(found, marked) if found else None
+    if found is None or path is None or manager_of(found, path, FIELD_MANAGER) is None:
+        return _LOOK
+    return f"the last time {_changed(found, path)}"
+
+
+async def _create(context: Context, owner: Resource, desired: Manifest) -> Manifest | None:
     """Create a child; return None when an object of that name is there."""
+    marked = _marked(desired)
     try:
-        created = await context.kubernetes.create(_marked(desired))
+        created = await context.kubernetes.create(marked)
     except Conflict:
         return None
+    if not contains(created, marked):
+        _note_written(context, owner, marked, created, "")
     if (cache := context.children.get(desired["kind"])) is not None:
         cache.put(created)
     return created

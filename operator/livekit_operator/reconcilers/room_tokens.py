@@ -31,7 +31,8 @@ async def ensure_tokens(
     if kept is not None and same and (kept.tokens.due is None or context.now() < kept.tokens.due):
         return kept.tokens
     tokens = await _ensure_all(context, room, access, limits, agents, new=new)
-    if tokens.problem is None:
+    # A Secret that is not kept as it is written is written again later, without any change that would tell of it.
+    if tokens.problem is None and not context.brakes_of(room).children.told(context.now()):
         secrets = context.children["Secret"].owned_by(identity(room))
         context.kept_tokens[room.key] = KeptTokens(inputs, secrets, tokens)
     else:

@@ -1,6 +1,7 @@
 """When something may be made or written again."""
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 
@@ -148,13 +149,28 @@ def test_a_child_that_is_not_kept() -> None:
     assert brakes.told(now) == []
 
 
-def test_what_is_to_become_of_a_child_meanwhile_waits_half_a_minute_at_most() -> None:
+def test_what_is_to_become_of_a_child_meanwhile_is_written_at_once_and_then_waits_half_a_minute_at_most() -> None:
     brakes = ChildBrakes()
     for _ in range(5):
         brakes.written("Service a", "d", NOW, problem="changed")
-    held = brakes.held("Service a", "another", NOW)
+    for number in range(5):
+        assert brakes.held("Service a", f"another {number}", after(number)) is None
+        brakes.written("Service a", f"another {number}", after(number), problem="changed")
+    held = brakes.held("Service a", "one more", after(4))
     assert held is not None
-    assert held.until == after(30)
+    assert held.until == after(34)
+
+
+def test_what_is_to_become_of_a_child_is_not_held_up_by_what_was_wanted_before() -> None:
+    brakes, at = ChildBrakes(), list[int]()
+    for second in range(600):
+        for digest in ("as it was", f"as it is to be {len(at)}"):
+            if brakes.held("Secret a", digest, after(second)) is None:
+                brakes.written("Secret a", digest, after(second), problem="changed")
+                at += [second] if digest != "as it was" else []
+    assert at[:2] == [0, 1], "what was wanted before is a change as well"
+    assert all(later - sooner <= 60 for sooner, later in pairwise(at))
+    assert len(at) <= 24
 
 
 def test_a_child_that_is_put_right_now_and_then() -> None:

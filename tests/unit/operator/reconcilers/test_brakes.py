@@ -262,6 +262,35 @@ async def test_what_is_not_kept_is_told_and_then_put_right() -> None:
     assert labels["app.kubernetes.io/name"] == "redis"
 
 
+async def test_a_pool_whose_objects_a_policy_labels_is_ready_and_notes_what_it_has_to(world: World) -> None:
+    """The note that its version serves waited behind the write of what the Secret had been before."""
+    world.kubernetes.policies.append(relabel)
+    await everything(world)
+    await live(world, 30, step=1, kubelet=lambda: alive(world))
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+    assert degraded(world, "VoiceAgentPool", "front-desk")["reason"] == "ChildChanged"
+    (records,) = manifests.decoded(world.get("Secret", "front-desk-agent-versions")).values()
+    assert '"proven"' in records
+
+
+async def test_what_is_created_otherwise_is_told_at_once(world: World) -> None:
+    """A room is not looked at again for a while."""
+    await world.with_server()
+    world.kubernetes.policies.append(relabel)
+    world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await world.reconcile("MeetingRoom", "support-42")
+    told = degraded(world, "MeetingRoom", "support-42")
+    assert (told["status"], told["reason"]) == ("True", "ChildChanged")
+    assert "Secret support-42-alice is not kept" in told["message"]
+    assert world.ready("MeetingRoom", "support-42")[0] == "True"
+
+    world.kubernetes.policies.clear()
+    await live(world, 20)
+    assert all(c["type"] != "Degraded" for c in world.get("MeetingRoom", "support-42")["status"]["conditions"])
+    labels = world.get("Secret", "support-42-alice")["metadata"]["labels"]
+    assert labels["app.kubernetes.io/name"] != "changed-by-a-policy"
+
+
 async def test_what_a_person_changes_is_put_back_at_once(world: World) -> None:
     await world.with_server()
     for number in range(3):
@@ -276,14 +305,18 @@ async def test_what_another_controller_changes_again_and_again_is_left_for_a_whi
     world = World()
     await world.with_server()
 
+    theirs = {"manager": "their-controller", "operation": "Apply", "fieldsV1": {"f:spec": {"f:type": {}}}}
+
     def another() -> None:
-        world.kubernetes.edit("Service", NAMESPACE, "voice-livekit", {"spec": {"type": "Odd"}})
+        change = {"metadata": {"managedFields": [theirs]}, "spec": {"type": "Odd"}}
+        world.kubernetes.edit("Service", NAMESPACE, "voice-livekit", change)
 
     writes = await live(world, 5 * MINUTE, kubelet=another)
     assert writes["apply Service"] + writes["merge Service"] <= 12
     told = degraded(world, "LiveKitServer", "voice")
     assert (told["status"], told["reason"]) == ("True", "ChildChanged")
     assert "Service voice-livekit was changed or removed again and again" in told["message"]
+    assert "spec.type was changed by their-controller. Have it leave spec.type" in told["message"]
 
 
 async def test_children_that_are_removed_again_and_again() -> None:
