@@ -40,7 +40,8 @@ async def test_a_pool_that_is_allowed_no_more_loses_key_and_pods(api: Api, names
         async def is_told() -> bool:
             pool = await api.get("VoiceAgentPool", guests, "front-desk") or {}
             told = {c["type"]: (c["status"], c["reason"]) for c in pool["status"]["conditions"]}
-            return told == dict.fromkeys(("Ready", "Progressing", "AgentsAvailable"), ("False", "ServerNotAllowed"))
+            wanted = dict.fromkeys(("Ready", "Progressing", "AgentsAvailable"), ("False", "ServerNotAllowed"))
+            return told == {**wanted, "ProvidersAccepted": ("Unknown", "ServerNotAllowed")}
 
         await eventually_async(is_told, "conditions that say so", seconds=SECONDS)
         await operator.patch("LiveKitServer", "voice", {"spec": {"allowedPoolNamespaces": [guests]}})
