@@ -5,7 +5,7 @@ What goes well is never slowed. For each resource:
     pods that end soon after they were made    -> each place is filled again once at once, then after 10 s, 20 s … 5 min
     pods made, whatever became of former ones  -> 10 and 3 for each wanted one in a minute, 20 and 10 in ten minutes
     a child that is not kept as it is written  -> told, and written again after 10 s, 20 s … 5 min
-    a child that others keep putting back      -> put right at once five times, then the same
+    a child that others keep putting back      -> put right at once ten times, then the same
     writes of everything                       -> 120 and 12 for each child in a minute
     writes of its status                       -> 60 in a minute
 
@@ -29,7 +29,7 @@ _IN_VAIN = timedelta(seconds=60)
 _REMEMBERED = timedelta(minutes=30)
 _MINUTE, _TEN_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
 # So often the same child is put right at once.
-_PUT_RIGHT_AT_ONCE = 5
+_PUT_RIGHT_AT_ONCE = 10
 # What is to become of a child has changed while it is not kept as it is written: that is written at once, so often,
 _CHANGED_AT_ONCE = 5
 # and then not waited for too long.

@@ -188,7 +188,7 @@ async def test_another_manager_that_changes_a_field_again_and_again(api: Api, na
             return time.monotonic() > until
 
         await operator.until("some time", fought)
-        assert 5 <= written(operator)[f"{kind}/{name}"] <= 7
+        assert 10 <= written(operator)[f"{kind}/{name}"] <= 12
 
 
 @pytest.mark.timeout(90)

@@ -175,7 +175,7 @@ def test_what_is_to_become_of_a_child_is_not_held_up_by_what_was_wanted_before()
 
 def test_a_child_that_is_put_right_now_and_then() -> None:
     brakes, now = ChildBrakes(), NOW
-    for _ in range(5):
+    for _ in range(10):
         brakes.written("Service a", "d", now, often="again and again")
         now += timedelta(seconds=1)
         assert brakes.held("Service a", "d", now) is None
