@@ -70,11 +70,11 @@ class Story:
         return Rooms(manifest["status"]["externalUrl"], keys["apiKey"], keys["apiSecret"])
 
 
-def pytest_configure(config: pytest.Config) -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
     """Tell how far the stories are, from the process that reports."""
-    reporter = config.pluginmanager.get_plugin("terminalreporter")
-    if reporter is not None and not hasattr(config, "workerinput"):
-        config.pluginmanager.register(Progress(reporter.write_line), "stories")
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is not None and not hasattr(session.config, "workerinput"):
+        session.config.pluginmanager.register(Progress(reporter.write_line), "stories")
 
 
 @pytest.fixture(scope="session")
