@@ -23,8 +23,8 @@ from tests.harness.servers import (
 )
 from tests.harness.watching import Seen, Watched
 
-# Their servers have the same host ports.
-pytestmark = pytest.mark.xdist_group("server-ports")
+# How long sound stops is measured, which others on the same cores would lengthen.
+pytestmark = pytest.mark.alone
 
 DRAIN_SECONDS = 15
 # Of this story alone: others on the host network keep the usual ports.
