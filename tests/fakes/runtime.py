@@ -12,6 +12,7 @@ from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import utc_now
 from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.settings import Settings
+from tests.fakes.doors import FakeDoors
 from tests.fakes.server_load import FakeServerLoads
 
 
@@ -28,6 +29,7 @@ async def running(
     """Run the operator. Fails when a part of it ends by itself."""
     runtime = Runtime(kubernetes, worker, loads or FakeServerLoads(), connect, settings, metrics or Metrics())
     runtime.context.now = now
+    runtime.context.refuses = FakeDoors().refuses
     await runtime.start()
     try:
         yield runtime

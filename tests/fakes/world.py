@@ -18,6 +18,7 @@ from livekit_operator.settings import Settings
 from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 from tests.fakes import manifests
 from tests.fakes.clock import Clock
+from tests.fakes.doors import FakeDoors
 from tests.fakes.kubernetes import FakeKubernetes
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import NAMESPACE, Manifest
@@ -43,6 +44,7 @@ class World:
         self.livekit = FakeLiveKit(self.clock)
         self.worker = FakeWorker()
         self.loads = FakeServerLoads()
+        self.doors = FakeDoors()
         self.woken: set[tuple[str, Key]] = set()
         self.context = Context(
             self.kubernetes,
@@ -53,6 +55,7 @@ class World:
             Metrics(),
             lambda kind, key: self.woken.add((kind, key)),
             now=self.clock,
+            refuses=self.doors.refuses,
             resources={kind: ObjectCache() for kind in BY_KIND},
         )
         self.kubernetes.listeners.append(self._follow)

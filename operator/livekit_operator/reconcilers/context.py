@@ -1,6 +1,6 @@
 """What every reconciler is given: clients, caches and the servers known so far. No module globals."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -10,6 +10,7 @@ from livekit_operator.breaker import Breaker
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
+from livekit_operator.clients.tcp import refuses
 from livekit_operator.clients.worker import Worker
 from livekit_operator.conditions import holds
 from livekit_operator.constants import CONDITION_READY
@@ -249,6 +250,14 @@ class Checked:
 
 
 @dataclass(frozen=True)
+class Dialed:
+    """What came of connecting to where clients do: at which URL, and since when it refuses; None when it does not."""
+
+    url: str
+    refused_since: datetime | None
+
+
+@dataclass(frozen=True)
 class HangingPod:
     """What the kubelet said, when it was asked last, of a pod whose containers do not start; None for nothing."""
 
@@ -299,6 +308,8 @@ class Context:
     wake: Callable[[str, Key], None]
     """Makes a key of a kind ready to be reconciled."""
     now: Callable[[], datetime] = utc_now
+    refuses: Callable[[str, int], Awaitable[bool]] = refuses
+    """Tells whether connections to an address and a port are refused."""
     resources: dict[str, ObjectCache] = field(default_factory=dict)
     """Kind -> our own resources."""
     children: dict[str, ObjectCache] = field(default_factory=lambda: {kind: ObjectCache() for kind in CHILD_KINDS})
@@ -339,6 +350,8 @@ class Context:
     """LiveKitServer -> its uid and the generation for which objects of optional kinds were last looked for."""
     gateways: dict[Key, tuple[datetime, Blocked | None]] = field(default_factory=dict)
     """LiveKitServer -> when its Gateways were last looked at, and what was wrong with them."""
+    dialed: dict[Key, Dialed] = field(default_factory=dict)
+    """LiveKitServer -> whether what leads clients to it takes connections."""
     hanging: dict[str, HangingPod] = field(default_factory=dict)
     """uid of a pod that does not start -> what the kubelet says of it."""
     server_pods: dict[Key, "dict[str, PodMemory]"] = field(default_factory=dict)

@@ -17,7 +17,7 @@ from livekit_operator.constants import (
     CONDITION_READY,
     SERVER_FINALIZER,
 )
-from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, CutOff, KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.key_rotation import ApiKey, KeyState
 from livekit_operator.outside import MOST_COUNT
@@ -37,7 +37,7 @@ from livekit_operator.reconcilers.server_children import (
 )
 from livekit_operator.reconcilers.server_keys import ServerKeyring, ensure_keys
 from livekit_operator.reconcilers.server_pods import Look, Server
-from livekit_operator.reconcilers.server_reach import NO_URL, find_unreachable
+from livekit_operator.reconcilers.server_reach import NO_URL, Reach, find_reach
 from livekit_operator.reconcilers.server_redis import (
     find_hung,
     find_managed_trouble,
@@ -82,7 +82,7 @@ class Observation:
     surroundings: Surroundings
     look: Look
     decided: Plan
-    external_url: str | None
+    reach: Reach
     problems: list[Blocked]
     rooms: int | None = None
     participants: int | None = None
@@ -95,8 +95,6 @@ class Observation:
     """Whether all servers became ready only just now, which with Redis says little."""
     still_long: bool = False
     """Whether a server has run for a while and is not ready."""
-    unreached: Sequence[Blocked] = ()
-    """What keeps clients from servers that run well."""
 
     @property
     def staying(self) -> list[Server]:
@@ -148,15 +146,17 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     problems += surroundings.problems
     decided = _give_way(context, server, look, decided, surroundings)
     again = await _carry_out(context, server, look, decided, inputs, surroundings, problems)
+    reach = await find_reach(context, server, look, surroundings.signal_service)
     observed = Observation(
-        keys, surroundings, look, decided, _external_url(context, server, look, surroundings.signal_service), problems
-    )
-    observed = replace(
-        observed,
+        keys,
+        surroundings,
+        look,
+        decided,
+        reach,
+        problems,
         refused=refused,
         settling=is_settling(context, server, look),
         still_long=has_waited(context, look),
-        unreached=await find_unreachable(context, server, look, surroundings.signal_service),
     )
     observed = await observe(context, server, observed, keys.state)
     observed = replace(observed, hangs=(breaker := context.breakers.get(server.key)) is not None and breaker.open)
@@ -164,7 +164,8 @@ async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     if access := context.servers.get(server.key):
         poll = access.rooms.listing_seconds(poll)
     outcome = decide(server, observed, poll)
-    looks = [again, *(blocked.retry_after for blocked in problems)]
+    waits = [*problems, *reach.unreached, *([reach.awaited] if reach.awaited else [])]
+    looks = [again, *(blocked.retry_after for blocked in waits)]
     if sum(view.up for view in look.views) > 1 and build.is_shared(server):
         looks.append(_SHARED_POLL_SECONDS)
     silent = any(item.view.ready and item.load is None for item in look.servers)
@@ -182,7 +183,7 @@ async def observe(context: Context, server: LiveKitServer, observed: Observation
         access.missed = access.missed or context.now()
         context.bereaved.add(server.key)
     # Not only ready servers: one that drains still has rooms. Those that are gone must not seem to have them.
-    if observed.external_url is None or not any(view.ready or view.leaving for view in observed.look.views):
+    if observed.reach.url is None or not any(view.ready or view.leaving for view in observed.look.views):
         access.rooms.forget()
         return observed
     rooms = _told_already(context, access, observed)
@@ -231,7 +232,7 @@ def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) ->
         "updatedReplicas": sum(item.view.current and item.view.up for item in observed.staying),
         "drainingReplicas": sum(item.view.leaving for item in observed.look.servers),
         "internalUrl": server_network.internal_url(server),
-        "externalUrl": observed.external_url,
+        "externalUrl": observed.reach.url,
         "keysSecretName": build.keys_secret_name(server),
         "keys": observed.keys.status,
         "redis": server_config.redis_description(server),
@@ -268,14 +269,16 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.unlisted}.")
     if observed.unlisted:
         return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
-    missing = next((found for found in observed.unreached if found.reason in NO_URL), None)
-    if observed.external_url is None and missing:
+    missing = next((found for found in observed.reach.unreached if found.reason in NO_URL), None)
+    if observed.reach.url is None and missing:
         return Observed.not_ready(missing.reason, missing.message)
-    if observed.external_url is None:
+    if observed.reach.url is None:
         return Observed.not_ready("Progressing", "Waiting for an address that clients can use.")
+    if waits := observed.reach.awaited:
+        return Observed.not_ready(waits.reason, waits.message)
     if cut := next((problem for problem in observed.problems if isinstance(problem, CutOff)), None):
         return Observed.not_ready(cut.reason, cut.message)
-    return Observed.ready(f"The server answers at {observed.external_url}.")
+    return Observed.ready(f"The server answers at {observed.reach.url}.")
 
 
 def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
@@ -305,7 +308,9 @@ def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
 
 
 def _degraded(server: LiveKitServer, observed: Observation, ready: Observed) -> Observed:
-    problem = _first_problem(observed) or _redis_is_silent(server, observed) or next(iter(observed.unreached), None)
+    problem = (
+        _first_problem(observed) or _redis_is_silent(server, observed) or next(iter(observed.reach.unreached), None)
+    )
     if problem is not None:
         return Observed(CONDITION_DEGRADED, True, problem.reason, problem.message)
     if not ready.status and ready.reason not in UNDEGRADED_REASONS:
@@ -476,17 +481,6 @@ def _kept_slots(server: LiveKitServer) -> set[int]:
     return set(range(server.spec.replicas + 1))
 
 
-def _external_url(context: Context, server: LiveKitServer, look: Look, signal_service: Manifest) -> str | None:
-    serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
-    first = min(serving, key=lambda item: item.view.slot, default=None)
-    address = first.node_address if first else None
-    if first and server.spec.media.discover_external_ip:
-        # Its own address is a private one; whoever made the node may have said which one leads to it.
-        node = context.nodes.get(("", first.pod["spec"].get("nodeName") or ""))
-        address = (node or {}).get("public") or address
-    return server_network.external_url(server, node_address=address, signal_service=signal_service)
-
-
 async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     """Let the servers end with their rooms, then the resource; Kubernetes deletes the rest."""
     if SERVER_FINALIZER not in server.metadata.finalizers:
@@ -555,11 +549,12 @@ async def _forget(context: Context, key: Key) -> None:
     context.pruned.pop(key, None)
     context.checked.pop(key, None)
     context.gateways.pop(key, None)
+    context.dialed.pop(key, None)
 
 
 async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> ServerAccess:
     """Return the access to a server, a new one when keys or URLs changed, and wake who waits for it."""
-    internal, external = server_network.internal_url(server), observed.external_url or ""
+    internal, external = server_network.internal_url(server), observed.reach.url or ""
     wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, internal, external)
     access = context.servers.get(server.key)
     name = one_to_ask(observed.look.views, already=access is not None and access.url != internal)

@@ -47,6 +47,8 @@ class Observation:
     room_problem: Problem | None
     agents_problem: Problem | None
     people: Sequence[str]
+    server_problem: Problem | None
+    """Why the server is not ready, though it lists its rooms."""
 
 
 async def reconcile_room(context: Context, key: Key) -> float | None:
@@ -142,7 +144,9 @@ async def apply(
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
-    return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people)
+    # It may list rooms and not be ready: nobody can come in, or Redis takes nothing.
+    unready = server_problem(room, server)
+    return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people, unready)
 
 
 def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:
@@ -192,9 +196,10 @@ def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
 def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
     agent_problem = next((agent.problem for agent in observed.agents if agent.problem), observed.agents_problem)
     blocked = observed.tokens.problem
-    problem = observed.room_problem or ((blocked.reason, blocked.message) if blocked else agent_problem)
-    told = f"Room {observed.room.view.name} is open. {observed.tokens.note or ''}".strip()
-    ready = Observed.not_ready(*problem) if problem else Observed.ready(told)
+    told = (blocked.reason, blocked.message) if blocked else None
+    problem = observed.room_problem or told or observed.server_problem or agent_problem
+    is_open = f"Room {observed.room.view.name} is open. {observed.tokens.note or ''}".strip()
+    ready = Observed.not_ready(*problem) if problem else Observed.ready(is_open)
     conditions = [ready]
     if observed.agents or observed.agents_problem:
         joined = all(agent.decision.state == "Joined" for agent in observed.agents)

@@ -1,9 +1,14 @@
-"""Whether clients can reach what they are told, as far as a spec and its servers' nodes show."""
+"""Whether clients can reach what they are told, as far as a spec, its servers' nodes and a connection show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked
-from livekit_operator.reconcilers.context import Context
+from livekit_operator.reconcilers.context import Context, Dialed
 from livekit_operator.reconcilers.load_balancers import signal_without_address
 from livekit_operator.reconcilers.server_pods import Look, Server
 from livekit_operator.resources import server_network
@@ -11,10 +16,23 @@ from livekit_operator.resources import server_network
 # Why there is no URL for clients.
 NO_URL = ("ExternalUrlMissing", "NoExternalAddress")
 _MOST_NODES = 5
+# kube-proxy and load balancers lead to a pod some moments after it is ready.
+_LEADS_WITHIN = timedelta(seconds=30)
+_DIAL_AGAIN_SECONDS = 0.5
 
 
-async def find_unreachable(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> list[Blocked]:
-    """Return what keeps clients from servers that run well; `service` is that of the signalling."""
+@dataclass(frozen=True)
+class Reach:
+    """How clients reach the servers: their URL, None while there is none, and what keeps them away."""
+
+    url: str | None
+    unreached: Sequence[Blocked] = ()
+    awaited: Blocked | None = None
+    """What does not lead to servers yet that have just become ready."""
+
+
+async def _find_unreachable(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> list[Blocked]:
+    """Return what keeps clients from servers that run well, by spec and nodes."""
     problems = []
     if waits := await signal_without_address(context, server, service):
         problems.append(waits)
@@ -37,3 +55,54 @@ async def find_unreachable(context: Context, server: LiveKitServer, look: Look, 
 
 def _node(item: Server) -> str:
     return str(item.pod["spec"].get("nodeName") or "")
+
+
+async def find_reach(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> Reach:
+    """Return what leads clients to the servers; `service` is that of the signalling."""
+    serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
+    first = min(serving, key=lambda item: item.view.slot, default=None)
+    address = first.node_address if first else None
+    public = None
+    if first and server.spec.media.discover_external_ip:
+        # Its own address is a private one; whoever made the node may have said which one leads to it.
+        public = (context.nodes.get(("", _node(first))) or {}).get("public")
+    url = server_network.external_url(server, node_address=public or address, signal_service=service)
+    unreached = await _find_unreachable(context, server, look, service)
+    refused = await _find_refusal(context, server, url if serving else None, address)
+    if refused and refused.reason != "Progressing":
+        return Reach(url, [*unreached, refused])
+    return Reach(url, unreached, awaited=refused)
+
+
+async def _find_refusal(context: Context, server: LiveKitServer, url: str | None, node: str | None) -> Blocked | None:
+    """Return that what leads clients to servers that answer refuses them, None when it does not or cannot be told.
+
+    Only where the cluster itself leads there: what answers for a URL of somebody's own may be out of reach from here.
+    A refusal that lasts may be that of a firewall for the operator alone, so it is told and not taken for the truth.
+    """
+    leads = server_network.signal_service_type(server)
+    own = server.spec.signal
+    if url is None or leads == "ClusterIP" or own.external_url or own.ingress or own.gateway:
+        context.dialed.pop(server.key, None)
+        return None
+    known = context.dialed.get(server.key)
+    if known is None or known.url != url:
+        known = Dialed(url, context.now())
+    if known.refused_since is None:
+        return None  # it was led there once
+    place = urlsplit(url)
+    # A node's public address need not lead back into the cluster.
+    address = node if leads == "NodePort" and node else place.hostname or ""
+    refused = await context.refuses(address, place.port or server_network.signal_service_port(server))
+    context.dialed[server.key] = known if refused else Dialed(url, None)
+    if not refused:
+        return None
+    if context.now() - known.refused_since < _LEADS_WITHIN:
+        message = f"Waiting until {url} leads to the servers, which answer in the cluster: it refuses connections."
+        return Blocked("Progressing", message, retry_after=_DIAL_AGAIN_SECONDS)
+    who = "kube-proxy on that node" if leads == "NodePort" else "the load balancer's health checks and listeners"
+    message = (
+        f"{url} refuses connections of the operator, though the servers answer in the cluster. See {who}, or what "
+        f"keeps the operator from connecting; or set spec.signal.externalUrl to what clients use."
+    )
+    return Blocked("ExternalUrlRefused", message, retry_after=_LEADS_WITHIN.total_seconds())

@@ -216,7 +216,7 @@ STUCK = named(
         pytest.param(
             "MeetingRoom",
             {"LiveKitServer": [UNREADY_SERVER], "VoiceAgentPool": [FRONT_DESK]},
-            "LiveKitServer does not tell",
+            "LiveKitServer is not ready",
             id="a room's server is not ready",
         ),
         pytest.param(
