@@ -16,6 +16,9 @@ FIELD_MANAGER: Final = "livekit-operator"
 ROOM_FINALIZER: Final = f"{GROUP}/room"
 # A LiveKitServer that is deleted stays until its calls have ended.
 SERVER_FINALIZER: Final = f"{GROUP}/server"
+# What the API server puts on a resource that is deleted with `--cascade=orphan`, until the garbage collector has taken
+# the owner off its children (k8s.io/apimachinery/pkg/apis/meta/v1 FinalizerOrphanDependents).
+ORPHAN_FINALIZER: Final = "orphan"
 # On a LiveKitServer that is being deleted: do not wait for its calls.
 ANNOTATION_FORCE_DELETE: Final = f"{GROUP}/force-delete"
 

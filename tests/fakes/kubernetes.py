@@ -14,7 +14,7 @@ from typing import Any
 
 from livekit_operator.clients.kubernetes import Page, WatchEvent, WatchExpired
 from livekit_operator.conditions import timestamp
-from livekit_operator.constants import API_VERSION
+from livekit_operator.constants import API_VERSION, ORPHAN_FINALIZER
 from livekit_operator.errors import Conflict, KubernetesError, NotFound
 from tests.fakes.clock import Clock
 
@@ -91,6 +91,25 @@ class FakeKubernetes:
     def ask_to_delete(self, kind: str, namespace: str, name: str) -> None:
         """Delete an object as a user does: one with finalizers only gets its deletionTimestamp."""
         self._delete(self._find(kind, namespace, name))
+
+    def ask_to_orphan(self, kind: str, namespace: str, name: str) -> None:
+        """Delete an object as `kubectl delete --cascade=orphan` does: it stays until `orphan_children`."""
+        finalizers = self._find(kind, namespace, name)["metadata"].get("finalizers") or []
+        self.edit(kind, namespace, name, {"metadata": {"finalizers": [*finalizers, ORPHAN_FINALIZER]}})
+        self._delete(self._find(kind, namespace, name))
+
+    def orphan_children(self, kind: str, namespace: str, name: str) -> list[tuple[str, str]]:
+        """Take the owner off its children as the garbage collector does; return their kinds and names."""
+        metadata, left = self._find(kind, namespace, name)["metadata"], []
+        for child in list(self.objects.values()):
+            owners = child["metadata"].get("ownerReferences") or []
+            others = [owner for owner in owners if owner["uid"] != metadata["uid"]]
+            if len(others) < len(owners):
+                self.edit(*_key(child), {"metadata": {"ownerReferences": others}})
+                left.append((child["kind"], child["metadata"]["name"]))
+        finalizers = [finalizer for finalizer in metadata["finalizers"] if finalizer != ORPHAN_FINALIZER]
+        self.edit(kind, namespace, name, {"metadata": {"finalizers": finalizers}})
+        return left
 
     def peek(self, kind: str, namespace: str, name: str) -> Manifest | None:
         """Return an object, or None."""

@@ -10,6 +10,7 @@ from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import UNDECLARED_ROOM, Context
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
+from livekit_operator.reconcilers.ownership import note_orphaning
 from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
 from livekit_operator.reconcilers.undeclared_rooms import reconcile_undeclared_room
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
@@ -317,6 +318,7 @@ class World:
                 self.context.users.remove(kind, key)
             elif cache.put(manifest):
                 self.context.users.put(kind, manifest)
+            note_orphaning(self.context, kind, key, cache.get(key))
         elif kind == "Node":
             if event.type == "DELETED":
                 self.context.nodes.remove(key)

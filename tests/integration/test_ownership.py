@@ -127,8 +127,10 @@ RUNNING = {
 }
 
 
-async def leave(api: Api, namespace: str, kind: str, name: str, way: str) -> dict[tuple[str, str], str]:
-    """Delete a resource whose operator is away, but not its children; return the uids of those."""
+async def leave(
+    api: Api, namespace: str, kind: str, name: str, way: str, *, away: bool = True
+) -> dict[tuple[str, str], str]:
+    """Delete a resource whose operator may be away, but not its children; return the uids of those."""
     owner = await api.get(kind, namespace, name)
     assert owner is not None
     left = {}
@@ -143,7 +145,8 @@ async def leave(api: Api, namespace: str, kind: str, name: str, way: str) -> dic
                 # The garbage collector does not know what that is, and lets it be.
                 dead = [{**r, "uid": "dead", "apiVersion": UNSERVED} for r in references]
                 await api.patch(child_kind, namespace, key[1], {"metadata": {"ownerReferences": dead}})
-    await api.patch(kind, namespace, name, {"metadata": {"finalizers": None}})
+    if away:
+        await api.patch(kind, namespace, name, {"metadata": {"finalizers": None}})
     options = {"propagationPolicy": "Orphan" if way == "orphaned" else "Background"}
     (await api.request("DELETE", RESOURCES[kind].path(namespace, name), options)).accepted()
     return left
@@ -231,6 +234,34 @@ async def test_what_a_room_left_is_taken_over_with_its_tokens(api: Api, namespac
         await operator.reason("MeetingRoom", "support-42")
         await taken_over(operator, owner, left)
         assert decoded(await operator.get("Secret", "support-42-alice"))["token"] == token
+
+
+async def test_what_is_orphaned_under_the_operator_goes_on_and_is_taken_over(api: Api, namespace: str) -> None:
+    async with operated(api, namespace) as operator:
+        await operator.with_server()
+        await operator.with_pool()
+        room = manifests.room(tokens=ALICE, adopt=True)
+        await operator.create(room)
+        await operator.reason("MeetingRoom", "support-42")
+        operator.livekit.join("support-42", "bob")
+        keys, sid = (
+            decoded(await operator.get("Secret", "voice-livekit-keys")),
+            operator.livekit.rooms["support-42"].sid,
+        )
+        operator.kubernetes.writes.clear()
+        left = {}
+        for made in (manifests.server(), manifests.pool(), room):
+            kind, name = made["kind"], made["metadata"]["name"]
+            left[name] = await leave(api, namespace, kind, name, "orphaned", away=False)
+            await operator.gone(kind, name)
+        for made in (manifests.server(), manifests.pool(), room):
+            owner = await operator.create(made)
+            await operator.reason(made["kind"], made["metadata"]["name"])
+            await taken_over(operator, owner, left[made["metadata"]["name"]])
+        assert not [what for what in operator.kubernetes.writes if what.startswith(("delete", "create Pod"))]
+        assert decoded(await operator.get("Secret", "voice-livekit-keys")) == keys
+        told = (await operator.get("MeetingRoom", "support-42"))["status"]
+        assert (told["sid"], told["participants"]) == (sid, 1)
 
 
 async def test_keys_that_nothing_vouches_for_are_left_alone(api: Api, namespace: str) -> None:

@@ -318,6 +318,8 @@ class Context:
     """LiveKitServers whose keys and URL are known."""
     breakers: dict[Key, Breaker] = field(default_factory=dict)
     """LiveKitServer -> whether its rooms may ask it, or wait because it hangs."""
+    orphaning: dict[tuple[str, Key], str] = field(default_factory=dict)
+    """Kind and key of resources that are deleted with `--cascade=orphan` -> their uid."""
     unanswered: dict[Key, datetime] = field(default_factory=dict)
     """MeetingRoom -> since when no node of its server answers for it."""
     events: EventSeries = field(default_factory=EventSeries)

@@ -28,6 +28,7 @@ from livekit_operator.reconcilers.finalizers import add_finalizer, remove_finali
 from livekit_operator.reconcilers.guarded import Guarded
 from livekit_operator.reconcilers.host_ports import port_conflict
 from livekit_operator.reconcilers.load_balancers import PATIENCE
+from livekit_operator.reconcilers.ownership import is_orphaning
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.server_children import (
     Surroundings,
@@ -482,8 +483,14 @@ def _kept_slots(server: LiveKitServer) -> set[int]:
 
 
 async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
-    """Let the servers end with their rooms, then the resource; Kubernetes deletes the rest."""
+    """Let the servers end with their rooms, then the resource; Kubernetes deletes the rest.
+
+    With `--cascade=orphan` they go on, and so do their calls.
+    """
     if SERVER_FINALIZER not in server.metadata.finalizers:
+        return None
+    if is_orphaning(context, server):
+        await remove_finalizer(context, server, SERVER_FINALIZER)
         return None
     forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
     await server_check.end_check(context, server)

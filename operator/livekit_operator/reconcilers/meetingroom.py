@@ -15,6 +15,7 @@ from livekit_operator.outside import said
 from livekit_operator.reconcilers import children, room_lifecycle, status
 from livekit_operator.reconcilers.context import Context, ServerAccess, Tokens
 from livekit_operator.reconcilers.finalizers import remove_finalizer
+from livekit_operator.reconcilers.ownership import is_orphaning
 from livekit_operator.reconcilers.reconcile import reconcile
 from livekit_operator.reconcilers.references import find_access, find_server, server_problem, target
 from livekit_operator.reconcilers.room_agents import AgentObservation, agent_names, ensure_agents
@@ -230,8 +231,14 @@ def _holder(context: Context, room: MeetingRoom, *, everywhere: bool = False) ->
 
 
 async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
-    """Delete the room on the server, then let the resource go; Kubernetes deletes its Secrets."""
+    """Delete the room on the server, then let the resource go; Kubernetes deletes its Secrets.
+
+    With `--cascade=orphan` the room stays, with who is in it.
+    """
     if ROOM_FINALIZER not in room.metadata.finalizers:
+        return None
+    if is_orphaning(context, room):
+        await remove_finalizer(context, room, ROOM_FINALIZER)
         return None
     server = context.resources["LiveKitServer"].get(target(room, room.spec.server_ref))
     if server is not None and (problem := await _delete_room(context, room)):

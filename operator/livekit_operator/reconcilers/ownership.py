@@ -15,9 +15,10 @@ from livekit_operator.constants import (
     LABEL_INSTANCE,
     LABEL_MANAGED_BY,
     LABEL_NAME,
+    ORPHAN_FINALIZER,
 )
-from livekit_operator.engine.cache import Manifest, Owner, key_of, owner_of
-from livekit_operator.errors import NotFound, NotOwned
+from livekit_operator.engine.cache import Key, Manifest, Owner, key_of, owner_of
+from livekit_operator.errors import Conflict, NotFound, NotOwned
 from livekit_operator.reconcilers import status
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.resources.metadata import labels as labels_of
@@ -42,6 +43,22 @@ def identity_of(kind: str, manifest: Manifest) -> Owner:
 def is_owned(owner: Resource, manifest: Manifest) -> bool:
     """Return whether this very owner, not a former one of the same name, controls the object."""
     return owner_of(manifest) == identity(owner)
+
+
+def note_orphaning(context: Context, kind: str, key: Key, known: Manifest | None) -> None:
+    """Remember, until it is gone, that a resource is deleted with `--cascade=orphan`, from a version of it as it comes.
+
+    The garbage collector may be done, and its finalizer gone, before the next pass looks at the resource.
+    """
+    if known is None:
+        context.orphaning.pop((kind, key), None)
+    elif "deletionTimestamp" in known["metadata"] and ORPHAN_FINALIZER in (known["metadata"].get("finalizers") or ()):
+        context.orphaning[kind, key] = known["metadata"]["uid"]
+
+
+def is_orphaning(context: Context, owner: Resource) -> bool:
+    """Return whether a resource is deleted with `--cascade=orphan`: what it made is to go on as it is."""
+    return context.orphaning.get((type(owner).__name__, owner.key)) == owner.metadata.uid
 
 
 def why_foreign(owner: Resource, desired: Manifest, known: Manifest) -> str | None:
@@ -74,8 +91,14 @@ async def adopt(context: Context, owner: Resource, desired: Manifest, known: Man
 
 
 async def take_over(context: Context, owner: Resource, kind: str, known: Manifest) -> Manifest:
-    """Make a resource the controller of this very version of an object; raises Conflict when it changed meanwhile."""
+    """Make a resource the controller of this very version of an object.
+
+    Raises Conflict when it changed meanwhile, and when the resource is being deleted: what it has left already would go
+    with it.
+    """
     metadata = known["metadata"]
+    if _is_leaving(context, owner):
+        raise Conflict(409, "Conflict", f"{type(owner).__name__} {owner.metadata.name} is being deleted")
     others = [reference for reference in metadata.get("ownerReferences") or () if not reference.get("controller")]
     patch: dict[str, Any] = {
         "uid": metadata["uid"],
@@ -90,11 +113,19 @@ async def take_over(context: Context, owner: Resource, kind: str, known: Manifes
     return written
 
 
+def _is_leaving(context: Context, owner: Resource) -> bool:
+    """Return whether a resource is being deleted or gone, as a pass that has begun before may not know."""
+    now = context.resources[type(owner).__name__].get(owner.key)
+    return now is None or now["metadata"].get("uid") != owner.metadata.uid or "deletionTimestamp" in now["metadata"]
+
+
 async def adopt_pods(context: Context, owner: Resource, component: str, is_named: Callable[[Manifest], bool]) -> None:
     """Take over the pods of a component that a former owner left; with them go their calls.
 
-    `is_named` tells whether a pod has a name that the operator would give it.
+    `is_named` tells whether a pod has a name that the operator would give it. Who is being deleted takes over none.
     """
+    if owner.metadata.deletion_timestamp:
+        return
     desired = {"kind": "Pod", "metadata": {"labels": labels_of(owner, component)}}
     for pod in context.children["Pod"].left_by(identity(owner)):
         if is_named(pod) and why_foreign(owner, desired, pod) is None:

@@ -28,6 +28,7 @@ from livekit_operator.reconcilers.context import CHILD_KINDS, UNDECLARED_ROOM, C
 from livekit_operator.reconcilers.kept import ChildKeeper, Keeper, Room, Strangers, memory_bytes
 from livekit_operator.reconcilers.livekitserver import reconcile_server
 from livekit_operator.reconcilers.meetingroom import reconcile_room
+from livekit_operator.reconcilers.ownership import note_orphaning
 from livekit_operator.reconcilers.undeclared_rooms import reconcile_undeclared_room
 from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
 from livekit_operator.settings import Settings
@@ -191,6 +192,7 @@ class Runtime:
     def _resource_changed(self, kind: str, manifest: Manifest) -> None:
         key, ident = key_of(manifest), (kind, key_of(manifest))
         known = self.context.resources[kind].get(key)
+        note_orphaning(self.context, kind, key, known)
         if kind == "LiveKitServer":
             self.context.host_servers.see(key, known)
         if known is None:

@@ -4,6 +4,10 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.engine.cache import key_of
+from livekit_operator.errors import Conflict
+from livekit_operator.reconcilers.ownership import adopt_pods
 from livekit_operator.views import RoomSettings
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, Manifest, decoded
@@ -108,6 +112,76 @@ async def test_a_rooms_tokens_stay_as_they_are(world: World, way: str) -> None:
     assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
     assert decoded(world.get("Secret", "support-42-alice"))["token"] == token
     assert owners(world, left) == {made["metadata"]["uid"]}
+
+
+FIRST = "the operator", "the garbage collector", "the garbage collector before the operator is back"
+
+
+async def orphan(world: World, kind: str, name: str, first: str) -> list[tuple[str, str]]:
+    """Delete a resource with `--cascade=orphan`; return kinds and names of what it leaves."""
+    world.kubernetes.ask_to_orphan(kind, NAMESPACE, name)
+    if first == FIRST[0]:
+        await world.round()
+    left = world.kubernetes.orphan_children(kind, NAMESPACE, name)
+    if first == FIRST[2]:
+        world.context.orphaning.clear()  # nothing tells of it any more
+    await world.round()
+    assert world.kubernetes.peek(kind, NAMESPACE, name) is None
+    return left
+
+
+@pytest.mark.parametrize("first", FIRST)
+async def test_a_server_that_is_orphaned_goes_on_with_its_calls(world: World, first: str) -> None:
+    await world.with_server()
+    keys = decoded(world.get("Secret", "voice-livekit-keys"))
+    world.livekit.start_room(RoomSettings("call", 10, 300, 20, ""))
+    world.livekit.join("call", "alice")
+    await world.settle()
+    (serving,) = world.server_pods()
+    world.forget()
+    left = await orphan(world, "LiveKitServer", "voice", first)
+    assert {what.split("/")[0] for what in world.written()} <= {"merge LiveKitServer"}
+    made = world.kubernetes.put(manifests.server())
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    assert decoded(world.get("Secret", "voice-livekit-keys")) == keys
+    assert [pod["metadata"]["uid"] for pod in world.server_pods()] == [serving["metadata"]["uid"]]
+    assert owners(world, left) == {made["metadata"]["uid"]}
+    assert list(world.livekit.rooms) == ["call"]
+
+
+@pytest.mark.parametrize("first", FIRST[:2])
+async def test_a_room_that_is_orphaned_stays_with_who_is_in_it(world: World, first: str) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await world.settle()
+    world.livekit.join("support-42", "alice")
+    await world.settle()
+    token, sid = decoded(world.get("Secret", "support-42-alice"))["token"], world.livekit.rooms["support-42"].sid
+    left = await orphan(world, "MeetingRoom", "support-42", first)
+    world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await world.settle()
+    assert world.ready("MeetingRoom", "support-42") == ("False", "RoomExists"), "it may be somebody else's by now"
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, "support-42", {"spec": {"adopt": True}})
+    await world.settle()
+    made = world.get("MeetingRoom", "support-42")
+    assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
+    assert owners(world, left) == {made["metadata"]["uid"]}
+    assert decoded(world.get("Secret", "support-42-alice"))["token"] == token
+    assert (made["status"]["sid"], made["status"]["participants"]) == (sid, 1)
+
+
+async def test_who_is_being_deleted_takes_nothing_over(world: World) -> None:
+    await world.with_server()
+    await world.with_pool()
+    pool = VoiceAgentPool.model_validate(world.get("VoiceAgentPool", "front-desk"))
+    (serving,) = world.agent_pods()
+    world.kubernetes.ask_to_orphan("VoiceAgentPool", NAMESPACE, "front-desk")
+    world.kubernetes.edit("Pod", *key_of(serving), {"metadata": {"ownerReferences": None}})
+    # A pass that began before knows nothing of the deletion; the pod would be deleted with the pool.
+    with pytest.raises(Conflict):
+        await adopt_pods(world.context, pool, "agent", lambda _: True)
+    assert "ownerReferences" not in world.get("Pod", serving["metadata"]["name"])["metadata"]
 
 
 def keys_secret(**metadata: Any) -> Manifest:

@@ -101,6 +101,17 @@ async def test_a_child_that_goes_is_made_again(operator: Operator) -> None:
         await operator.there(kind, name)
 
 
+async def test_a_room_is_known_to_be_orphaned_though_the_garbage_collector_was_faster(operator: Operator) -> None:
+    await operator.with_server()
+    operator.world.kubernetes.put(manifests.room())
+    await operator.ready("MeetingRoom", "support-42")
+    operator.world.kubernetes.ask_to_orphan("MeetingRoom", NAMESPACE, "support-42")
+    operator.world.kubernetes.orphan_children("MeetingRoom", NAMESPACE, "support-42")
+    await eventually(lambda: operator.world.kubernetes.names("MeetingRoom") == [], "the resource to go")
+    assert list(operator.world.livekit.rooms) == ["support-42"]
+    assert operator.runtime.context.orphaning == {}
+
+
 async def test_a_child_changed_by_hand_is_put_back(operator: Operator) -> None:
     await operator.with_server()
     before = operator.world.get("Service", "voice-livekit")["spec"]
