@@ -1,16 +1,18 @@
-"""kubectl as a person uses it, from asyncio."""
+"""kubectl as a person uses it, from asyncio; what is only read is asked of the API server itself."""
 
 import asyncio
 import base64
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from tests.cluster import tools
+from tests.harness.reading import ReadError, reader
 from tests.harness.target import Target
 
+T = TypeVar("T")
 Manifest = dict[str, Any]
 
 
@@ -54,15 +56,11 @@ class Kubectl:
 
     async def get(self, kind: str, name: str) -> Manifest:
         """Return one object; raises CommandError when there is none."""
-        found: Manifest = json.loads(await self("get", kind, name, "--output", "json"))
-        return found
+        return await _read(reader(self.target).get(kind, self.namespace, name))
 
     async def find(self, kinds: str, selector: str = "") -> list[Manifest]:
         """Return the objects of some kinds."""
-        options = ("--selector", selector) if selector else ()
-        answer = json.loads(await self("get", kinds, *options, "--output", "json"))
-        items: list[Manifest] = answer["items"]
-        return items
+        return await _read(reader(self.target).find(kinds, self.namespace, selector))
 
     async def secret(self, name: str) -> dict[str, str]:
         """Return the decoded values of a Secret."""
@@ -95,6 +93,13 @@ async def until(what: str, condition: Callable[[], Any], *, seconds: float = 60.
             failure = f": {error}"
         await asyncio.sleep(every)
     raise TimeoutError(f"waited {seconds:.0f} s for {what}{failure}")
+
+
+async def _read(reading: Awaitable[T]) -> T:
+    try:
+        return await reading
+    except ReadError as error:
+        raise CommandError(str(error)) from None
 
 
 def _list(manifests: tuple[Manifest, ...]) -> str:
