@@ -113,3 +113,7 @@ CONDITION_ROOM_PREFIX: Final = "RoomPrefixAccepted"
 CONDITION_AGENTS_AVAILABLE: Final = "AgentsAvailable"
 # The same of a room.
 CONDITION_AGENTS_READY: Final = "AgentsReady"
+
+# A provider's endpoint, without query and fragment: paths are put behind it. `\s` is spelled out, which means more to
+# Python than to the API server.
+BASE_URL_PATTERN = r"^(https?|wss?)://([-._A-Za-z0-9]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?(/[^\x00-\x20\x7f?#]*)?$"

@@ -7,7 +7,7 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 from pydantic.alias_generators import to_camel
 
-from livekit_operator.constants import OPERATOR_HTTP_PORT, OPERATOR_LIVENESS_PORT
+from livekit_operator.constants import BASE_URL_PATTERN, OPERATOR_HTTP_PORT, OPERATOR_LIVENESS_PORT
 
 _DENIED_ANNOTATIONS = (
     # Configuration of ingress controllers, word for word: they run whatever stands there.
@@ -67,6 +67,9 @@ class Allowed(BaseModel):
     """`<namespace>/<name>` of token Secrets whose names do not begin with the room's."""
 
 
+BaseUrl = Annotated[str, Field(pattern=BASE_URL_PATTERN)]
+
+
 class Settings(BaseModel):
     """Settings; each comes from the environment variable named in upper case with the prefix `LIVEKIT_OPERATOR_`."""
 
@@ -82,7 +85,7 @@ class Settings(BaseModel):
     """Namespace that the operator runs in, for NetworkPolicies that let it in."""
     webhook_url: str | None = None
     """Root under which LiveKit servers reach this operator's webhooks; None switches webhooks off."""
-    provider_base_urls: dict[str, str] = Field(default_factory=dict)
+    provider_base_urls: dict[str, BaseUrl] = Field(default_factory=dict)
     """Default base URL of each provider, for pools that name none: a gateway, a proxy, a stand-in (JSON object)."""
     omit_ids: bool = False
     """Whether pods that ask for no user id get none: a cluster such as OpenShift then chooses it."""
@@ -111,7 +114,7 @@ def load_settings(environment: Mapping[str, str] = os.environ) -> Settings:
         if environment.get(PREFIX + name.upper())
     }
     if isinstance(urls := given.get("provider_base_urls"), str):
-        given["provider_base_urls"] = TypeAdapter(dict[str, str]).validate_json(urls)
+        given["provider_base_urls"] = TypeAdapter(dict[str, BaseUrl]).validate_json(urls)
     if isinstance(allowed := given.get("allowed"), str):
         given["allowed"] = Allowed.model_validate_json(allowed)
     return Settings.model_validate(given)

@@ -294,6 +294,8 @@ WRONG = [
      "spec.agent.env", "either in proxy or in env"),
     ("provider with a password", POOL, {"spec.agent.llm.baseUrl": "https://u:p@x/v1"}, "spec.agent.llm.baseUrl",
      "match"),
+    ("provider with a query", POOL, {"spec.agent.tts.baseUrl": "https://x/v1?key=1"}, "spec.agent.tts.baseUrl",
+     "match"),
     ("metrics on the worker's port", POOL, {"spec.metricsPort": 8081}, "spec.metricsPort", "must differ from"),
     ("prefix of another namespace's rooms", POOL, {"spec.roomPrefix": "team-b/voice-"}, "spec.roomPrefix", "match"),
     ("prefix of every room", POOL, {"spec.roomPrefix": ""}, "spec.roomPrefix", "should be at least 1"),

@@ -7,6 +7,7 @@ from pydantic import ConfigDict, Field
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import Image, SecretKeyRef
 from livekit_operator.api.pods import PodPart
+from livekit_operator.constants import BASE_URL_PATTERN
 
 # Variables that every agent gets from the operator. LIVEKIT_WORKER_TOKEN would have the library take itself for one in
 # LiveKit's cloud and forget its limits (livekit-agents worker.py).
@@ -49,19 +50,15 @@ ProxyUrl = Annotated[
 ]
 
 
-# Spelled out: `\s` means more to Python than to the API server.
-_BASE_URL_PATTERN = r"^(https?|wss?)://[^\x00-\x20/?#@]+([/?#]|$)"
+BaseUrl = Annotated[str, Field(max_length=2048, pattern=BASE_URL_PATTERN)]
 
 
 class Provider(ApiModel):
     """A service that the agent speaks to."""
 
     api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
-    base_url: str | None = Field(
-        default=None,
-        description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out.",
-        max_length=2048,
-        pattern=_BASE_URL_PATTERN,
+    base_url: BaseUrl | None = Field(
+        default=None, description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out."
     )
 
 

@@ -62,6 +62,7 @@ def test_an_empty_variable_is_none() -> None:
         pytest.param({"WORKERS": "many"}, "workers", id="not a number"),
         pytest.param({"SERVER_POLL_SECONDS": "0"}, "server_poll_seconds", id="asked without a pause"),
         pytest.param({"PROVIDER_BASE_URLS": "http://gateway"}, "Invalid JSON", id="not JSON"),
+        pytest.param({"PROVIDER_BASE_URLS": '{"openai": "http://gateway/v1?a=b"}'}, "match", id="a URL with a query"),
         pytest.param({"PROVIDER_BASE_URLS": "[]"}, "dict", id="not an object"),
     ],
 )
