@@ -12,7 +12,6 @@ from pydantic.fields import FieldInfo
 
 from livekit_operator.api.agent import (
     AgentSpec,
-    BaseUrl,
     LanguageModel,
     SpeechToText,
     TextToSpeech,
@@ -22,6 +21,7 @@ from livekit_operator.api.agent import (
 from livekit_operator.api.base import ApiModel
 from livekit_operator.api.voiceagentpool import VoiceAgentPoolSpec
 from livekit_operator.clients.worker import parse_status
+from livekit_operator.constants import BASE_URL_PATTERN
 from livekit_operator.outside import MOST_COUNT
 from livekit_operator.resources import pool_versions
 from tests.unit.operator.resources import models
@@ -34,14 +34,13 @@ from voice_agent.runner.status import WorkerStatus
 SECONDS = st.integers(*(int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2000, 2199)))
 MOMENTS = SECONDS.map(lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}")
 # Characters that an API server stores; a surrogate is none.
-TEXT = st.text(st.characters(exclude_categories=("Cs",)), min_size=1, max_size=50)
+TEXT = st.text(st.characters(codec="utf-8"), min_size=1, max_size=50)
 OWN_IMAGE = {"image": "mine:1", "command": ["python", "agent.py"]}
 
 
 def urls() -> st.SearchStrategy[str]:
     """Return all URLs that the door lets in, but for addresses of IPv6 that are none."""
-    pattern = next(found for one in BaseUrl.__metadata__[0].metadata if (found := getattr(one, "pattern", None)))
-    named = st.from_regex(pattern).filter(lambda url: "://[" not in url and not url.endswith("\n"))
+    named = st.from_regex(BASE_URL_PATTERN).filter(lambda url: "://[" not in url and not url.endswith("\n"))
     return named | st.ip_addresses(v=6).map(lambda address: f"wss://[{address}]:8443/v1")
 
 
