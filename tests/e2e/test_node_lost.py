@@ -1,4 +1,8 @@
-"""A node dies under three servers: new rooms come about on the others, its own are made anew, nobody else hears it."""
+"""A node dies.
+
+Under three servers new rooms come about on the others, its own are made anew, and nobody else hears it. Under the
+operator another one runs on another node after a minute or so, and does what was asked for meanwhile.
+"""
 
 import asyncio
 import json
@@ -15,7 +19,9 @@ from livekit import api
 from tests.cluster import nodes
 from tests.cluster.machine import Node
 from tests.e2e.conftest import Story
+from tests.e2e.servers import on
 from tests.harness.kubectl import Manifest, run, until
+from tests.harness.operator import OPERATOR, running_pod
 from tests.harness.redis import PASSWORD_KEY, Redis, run_plain
 from tests.harness.resources import SERVER, room
 from tests.harness.servers import (
@@ -41,6 +47,9 @@ pytestmark = pytest.mark.alone
 # After that whoever comes is led to others. Two programs that meet in a room take their time on a busy machine.
 UNSERVED_SECONDS = 15.0
 NEW_ROOM_SECONDS = 30.0
+# This cluster calls a node lost that was silent for 30 s, and looks every 5 s. The operator's pod stays for 30 s more
+# (lostNodeSeconds of the chart). The rest is for another one to start, on a busy machine, and for the room.
+OPERATOR_SECONDS = 90.0
 # A server answers within milliseconds; who asks a lost one asks again.
 ANSWER_SECONDS = 2
 # Two programs start for it.
@@ -92,6 +101,23 @@ async def test_a_lost_node_costs_its_own_rooms_a_moment_and_nobody_else_anything
     assert max(side.longest_gap_ms() for side in heard) < LONGEST_GAP_MS
 
 
+@pytest.mark.timeout(400)
+async def test_a_lost_node_takes_the_operator_away_for_little_more_than_a_minute(story: Story) -> None:
+    lost = await _operators_node(story)
+    kept = next(name for node in await story.kubectl.find("nodes") if (name := node["metadata"]["name"]) != lost)
+    await story.kubectl.apply(server(1, redis=None, **on(kept)))
+    await story.ready("livekitserver", SERVER)
+    async with _without(lost) as gone_at:
+        await story.kubectl.apply(room("meanwhile", "alice"))
+        await story.ready("meetingroom", "meanwhile", seconds=2 * OPERATOR_SECONDS)
+        away = time.monotonic() - gone_at
+        print(f"a room that was made without an operator was ready {away:.1f} s after the loss")
+        assert await _operators_node(story) == kept
+        assert await story.kubectl.secret("meanwhile-alice")
+    await until("the former operator's pod to go", lambda: _has_one_operator(story))
+    assert away < OPERATOR_SECONDS
+
+
 def _as_it_is(name: str) -> Manifest:
     """Return a resource that wants a room as `make_room` makes it: an empty one of other settings would be made anew.
 
@@ -103,8 +129,11 @@ def _as_it_is(name: str) -> Manifest:
 
 
 async def _operators_node(story: Story) -> str:
-    (pod,) = await story.platform.operator.find("pods", "app.kubernetes.io/name=livekit-operator")
-    return str(pod["spec"]["nodeName"])
+    return str((await running_pod(story.platform.operator))["spec"]["nodeName"])
+
+
+async def _has_one_operator(story: Story) -> bool:
+    return len(await story.platform.operator.find("pods", OPERATOR)) == 1
 
 
 async def _redis_on(story: Story, node: str) -> Redis:
