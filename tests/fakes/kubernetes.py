@@ -220,13 +220,18 @@ class FakeKubernetes:
         return copy.deepcopy(self._store(self._admitted(created)))
 
     async def apply(self, manifest: Manifest) -> Manifest:
-        """Put an object in place of the one there, with defaults and what the API server itself keeps."""
+        """Put an object in place of the one there, with defaults and what the API server itself keeps.
+
+        Raises Conflict when it names another resource version; one of an object that is gone does not count.
+        """
         kind, metadata = manifest["kind"], manifest["metadata"]
         self._begin("apply", kind)
         self._record("apply", kind, metadata["namespace"], metadata["name"])
         current = self.objects.get((kind, metadata["namespace"], metadata["name"]))
         if current is None:
             return copy.deepcopy(self._store(self._admitted(copy.deepcopy(manifest))))
+        if metadata.get("resourceVersion") not in (None, current["metadata"]["resourceVersion"]):
+            raise Conflict(409, "Conflict", "the object has been modified")
         kept = {key: current["metadata"][key] for key in _SERVER_KEYS if key in current["metadata"]}
         changed = _with_defaults(copy.deepcopy(manifest))
         changed["metadata"] = {**changed["metadata"], **kept}

@@ -59,7 +59,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     if brakes.is_often(name, wanted):
         often = f"{kind} {key[1]} {_OFTEN}: {await _last_change(context, marked)}"
     # Whole lists are put in place of others' once; who changes what is being written would change that as well.
-    applied = await _apply(context, marked, existing=known is not None and brakes.strikes(name) < _TIMES_REPLACED)
+    applied = await _apply(context, marked, known, replaceable=brakes.strikes(name) < _TIMES_REPLACED)
     _note_written(context, owner, marked, applied, often)
     if cache is not None:
         cache.put(applied)
@@ -161,19 +161,33 @@ async def find(context: Context, kind: str, namespace: str, name: str) -> Manife
         return None
 
 
-async def _apply(context: Context, marked: Manifest, *, existing: bool) -> Manifest:
+async def _apply(context: Context, marked: Manifest, known: Manifest | None, *, replaceable: bool) -> Manifest:
+    """Apply a child to what is known of it; raises Conflict where that is out of date.
+
+    The owner may have been deleted with `--cascade=orphan` meanwhile: the child would be its again, and go with it.
+    """
+    replaceable = replaceable and known is not None
     try:
-        applied = await context.kubernetes.apply(marked)
+        applied = await context.kubernetes.apply(_at(marked, known))
     except KubernetesError as error:
-        if not existing or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
+        if known is None or not replaceable or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
             raise
+        applied = known
     else:
-        if not existing or contains(applied, marked):
+        if not replaceable or contains(applied, marked):
             return applied
-    return await _replace(context, marked)
+    return await _replace(context, marked, applied)
 
 
-async def _replace(context: Context, marked: Manifest) -> Manifest:
+def _at(change: Manifest, known: Manifest | None) -> Manifest:
+    """Return a change that is made to this version of an object and to no later one."""
+    if known is None:
+        return change
+    version = known["metadata"]["resourceVersion"]
+    return {**change, "metadata": {**change.get("metadata", {}), "resourceVersion": version}}
+
+
+async def _replace(context: Context, marked: Manifest, known: Manifest) -> Manifest:
     """Put whole lists in place of those that somebody edited.
 
     Server-side apply leaves what others added to a list; and a changed key of an item, such as a port's number, makes
@@ -181,12 +195,12 @@ async def _replace(context: Context, marked: Manifest) -> Manifest:
     """
     kind, key = marked["kind"], key_of(marked)
     body = {name: value for name, value in marked.items() if name not in ("apiVersion", "kind", "metadata")}
-    written = await context.kubernetes.merge(kind, *key, body)
+    written = await context.kubernetes.merge(kind, *key, _at(body, known))
     # As a manager beside our own applies, this patch would keep what a later apply removes: its record goes.
     managers = written["metadata"].get("managedFields") or ()
     kept = [m for m in managers if (m["manager"], m["operation"]) != (FIELD_MANAGER, "Update")]
-    await context.kubernetes.merge(kind, *key, {"metadata": {"managedFields": kept}})
-    return await context.kubernetes.apply(marked)
+    written = await context.kubernetes.merge(kind, *key, _at({"metadata": {"managedFields": kept}}, written))
+    return await context.kubernetes.apply(_at(marked, written))
 
 
 def _marked(desired: Manifest) -> Manifest:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.errors import NotOwned
+from livekit_operator.errors import Conflict, NotOwned
 from livekit_operator.reconcilers.children import ensure
 from livekit_operator.reconcilers.comparing import contains
 from livekit_operator.reconcilers.ownership import is_owned
@@ -102,3 +102,15 @@ async def test_somebody_elses_object_is_left_alone_by_a_new_owner_too() -> None:
     with pytest.raises(NotOwned):
         await ensure(world.context, owner, opaque_secret(owner, COMPONENT_ROOM, "s", {"a": "b"}), new=True)
     assert world.get("Secret", "s") == foreign
+
+
+async def test_a_child_that_was_orphaned_since_is_not_its_owners_again() -> None:
+    world, owner = World(), models.room()
+    desired = opaque_secret(owner, COMPONENT_ROOM, "support-42-alice", {"token": "t"})
+    await ensure(world.context, owner, desired)
+    world.kubernetes.listeners.clear()  # the watch is late
+    orphaned = {"metadata": {"ownerReferences": None}}
+    world.kubernetes.edit("Secret", owner.metadata.namespace, "support-42-alice", orphaned)
+    with pytest.raises(Conflict):
+        await ensure(world.context, owner, opaque_secret(owner, COMPONENT_ROOM, "support-42-alice", {"token": "later"}))
+    assert "ownerReferences" not in world.get("Secret", "support-42-alice")["metadata"]
