@@ -298,9 +298,12 @@ async def ensure_redis(context: Context, server: LiveKitServer) -> None:
         password = secrets.token_urlsafe(24)
     account = server_network.build_service_account(server)  # Redis' pod has it too
     image, omit_ids = context.settings.redis_image, context.settings.omit_ids
+    known = context.children["Deployment"].get((server.metadata.namespace, managed_redis.redis_name(server)))
+    wanted = managed_redis.build_managed_redis(server, password, image, omit_ids=omit_ids)
     try:
-        for manifest in (account, *managed_redis.build_managed_redis(server, password, image, omit_ids=omit_ids)):
-            await children.ensure(context, server, manifest)
+        for manifest in (account, *wanted):
+            runs = manifest["kind"] == "Deployment"
+            await children.ensure(context, server, managed_redis.keep_running(manifest, known) if runs else manifest)
     except KubernetesError as error:
         raise refusal(error) from error
 

@@ -7,7 +7,9 @@ Secret, in the form that Redis reads, and nowhere else: not in arguments, the en
 from typing import Any
 
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.constants import ANNOTATION_INPUTS, LABEL_COMPONENT
+from livekit_operator.constants import ANNOTATION_APPLIED, ANNOTATION_INPUTS, LABEL_COMPONENT
+from livekit_operator.containers import container
+from livekit_operator.resources import redis_departure
 from livekit_operator.resources.livekitserver import child_name
 from livekit_operator.resources.metadata import (
     COMPONENT_REDIS,
@@ -29,6 +31,9 @@ PORT = 6379
 _CONFIG_FOLDER = "/etc/redis"
 _DATA_FOLDER = "/data"
 _SECRET_FILE_MODE = 0o440
+# Kubernetes looks at a namespace that is being deleted again after half of the longest of its pods' times, so this one
+# is hardly longer than a pod has when nothing is said of it.
+_AFTER_SERVERS_SECONDS = 30
 
 
 def redis_name(server: LiveKitServer) -> str:
@@ -87,6 +92,8 @@ def _build_deployment(server: LiveKitServer, image: str, secret: Manifest, omit_
     spec: dict[str, Any] = {
         "serviceAccountName": child_name(server),
         **unprivileged_pod(server.spec.pod_template.run_as_user, omit_ids=omit_ids),
+        # As long as its servers may drain, and a while to end after them.
+        "terminationGracePeriodSeconds": server.spec.drain_timeout_seconds + _AFTER_SERVERS_SECONDS,
         "containers": [_container(resources, image)],
         "volumes": [
             {
@@ -136,6 +143,7 @@ def _container(resources: dict[str, Any], image: str) -> dict[str, Any]:
         "ports": [{"name": "redis", "containerPort": PORT, "protocol": "TCP"}],
         "readinessProbe": {**probe, "periodSeconds": 1, "timeoutSeconds": 2},
         "livenessProbe": {**probe, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 3},
+        "lifecycle": redis_departure.hook(f"{_CONFIG_FOLDER}/{CONFIG_FILE}", PORT),
         "resources": resources,
         "securityContext": unprivileged_container(),
         "volumeMounts": [
@@ -143,6 +151,27 @@ def _container(resources: dict[str, Any], image: str) -> dict[str, Any]:
             {"name": "data", "mountPath": _DATA_FOLDER},
         ],
     }
+
+
+def keep_running(desired: Manifest, known: Manifest | None) -> Manifest:
+    """Return the Deployment to apply where one is `known`: how Redis leaves is alone no reason to start another.
+
+    What was applied is known by its digest. One with another drain timeout, or of an operator that knew no hook, stays
+    as it is until something else changes.
+    """
+    if known is None:
+        return desired
+    runs = known["spec"]["template"]["spec"]
+    hook = container({"spec": runs}, CONTAINER).get("lifecycle")
+    template = desired["spec"]["template"]
+    spec = {name: value for name, value in template["spec"].items() if name != "terminationGracePeriodSeconds"}
+    main = {name: value for name, value in container(template, CONTAINER).items() if name != "lifecycle"}
+    if hook is not None:
+        spec["terminationGracePeriodSeconds"] = runs.get("terminationGracePeriodSeconds")
+        main["lifecycle"] = hook
+    kept = {**desired, "spec": {**desired["spec"], "template": {**template, "spec": {**spec, "containers": [main]}}}}
+    applied = (known["metadata"].get("annotations") or {}).get(ANNOTATION_APPLIED)
+    return kept if digest(kept) == applied else desired
 
 
 def _build_service(server: LiveKitServer) -> Manifest:

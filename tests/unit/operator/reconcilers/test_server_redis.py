@@ -72,6 +72,23 @@ async def test_a_server_that_moves_to_anothers_redis_stays_where_it_is(world: Wo
     assert world.condition("LiveKitServer", "green", "Degraded") == ("True", "RedisShared")
 
 
+async def test_a_managed_redis_is_not_restarted_for_another_drain_timeout(world: World) -> None:
+    world.kubernetes.put(manifests.server(redis={"managed": {}}))
+    await world.settle()
+    before = world.get("Deployment", "voice-redis")["spec"]
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"drainTimeoutSeconds": 5}})
+    await world.settle()
+    assert world.get("Deployment", "voice-redis")["spec"] == before
+    resources = {"limits": {"memory": "64Mi"}}
+    world.kubernetes.edit(
+        "LiveKitServer", NAMESPACE, "voice", {"spec": {"redis": {"managed": {"resources": resources}}}}
+    )
+    await world.settle()
+    pod = world.get("Deployment", "voice-redis")["spec"]["template"]["spec"]
+    assert pod["containers"][0]["resources"] == resources
+    assert pod["terminationGracePeriodSeconds"] < before["template"]["spec"]["terminationGracePeriodSeconds"]
+
+
 def redis_pod(**status: Any) -> Manifest:
     """Return a pod as a ReplicaSet of the managed Redis makes it."""
     labels = {

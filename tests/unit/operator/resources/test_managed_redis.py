@@ -1,11 +1,14 @@
 """The small Redis: found by its server, let in by password, kept from everybody else."""
 
+import copy
 import json
 from typing import Any
 
 import pytest
 
+from livekit_operator.constants import ANNOTATION_APPLIED
 from livekit_operator.resources import managed_redis as build
+from livekit_operator.resources.metadata import digest
 from tests.fakes.manifests import decoded
 from tests.unit.operator.resources import models
 
@@ -151,3 +154,75 @@ def test_redis_runs_where_servers_may() -> None:
     spec = pod_template(podTemplate={"tolerations": [taint], "nodeSelector": {"pool": "media"}})["spec"]
     assert (spec["tolerations"], spec["nodeSelector"]) == ([taint], {"pool": "media"})
     assert not {"tolerations", "nodeSelector"} & pod_template()["spec"].keys(), "an older one is not replaced"
+
+
+@pytest.mark.parametrize(("drain", "seconds"), [(0, 30), (1, 31), (3600, 3630)])
+def test_redis_may_stay_for_as_long_as_its_servers_drain(drain: int, seconds: int) -> None:
+    assert pod_template(drainTimeoutSeconds=drain)["spec"]["terminationGracePeriodSeconds"] == seconds
+
+
+def deployment(image: str = IMAGE, **spec: Any) -> dict[str, Any]:
+    server = models.server(redis={"managed": {}}, **spec)
+    made = build.build_managed_redis(server, PASSWORD, image)
+    return next(manifest for manifest in made if manifest["kind"] == "Deployment")
+
+
+def applied(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a Deployment as the API server has it after an operator applied it."""
+    made = copy.deepcopy(manifest)
+    made["metadata"]["annotations"] = {ANNOTATION_APPLIED: digest(manifest)}
+    spec = made["spec"]["template"]["spec"]
+    spec.setdefault("terminationGracePeriodSeconds", 30)
+    spec["containers"][0]["terminationMessagePath"] = "/dev/termination-log"
+    return made
+
+
+def without_hook(manifest: dict[str, Any]) -> dict[str, Any]:
+    """Return a Deployment as operators made it that knew no hook."""
+    made = copy.deepcopy(manifest)
+    del made["spec"]["template"]["spec"]["terminationGracePeriodSeconds"]
+    del made["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
+    return made
+
+
+OTHER_HOOK = {"preStop": {"exec": {"command": ["sh", "-c", "sleep 1"]}}}
+
+
+def with_hook(manifest: dict[str, Any], hook: dict[str, Any]) -> dict[str, Any]:
+    made = copy.deepcopy(manifest)
+    made["spec"]["template"]["spec"]["containers"][0]["lifecycle"] = hook
+    return made
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param(deployment(), id="the same"),
+        pytest.param(deployment(drainTimeoutSeconds=5), id="another drain timeout"),
+        pytest.param(without_hook(deployment()), id="an operator that knew no hook"),
+        pytest.param(with_hook(deployment(), OTHER_HOOK), id="an operator with another hook"),
+    ],
+)
+def test_a_redis_that_would_only_leave_otherwise_is_not_replaced(known: dict[str, Any]) -> None:
+    assert build.keep_running(deployment(), applied(known)) == known
+
+
+def edited() -> dict[str, Any]:
+    """Return a Deployment whose hook somebody took out."""
+    made = applied(deployment())
+    del made["spec"]["template"]["spec"]["containers"][0]["lifecycle"]
+    return made
+
+
+@pytest.mark.parametrize(
+    "known",
+    [
+        pytest.param(None, id="none"),
+        pytest.param(applied(without_hook(deployment("redis:7.0"))), id="another image, without a hook"),
+        pytest.param(applied(deployment("redis:7.0", drainTimeoutSeconds=5)), id="another image and drain timeout"),
+        pytest.param(edited(), id="changed by somebody"),
+        pytest.param({**deployment(), "metadata": {}}, id="not applied"),
+    ],
+)
+def test_a_redis_that_has_to_be_replaced_leaves_as_it_should_from_then_on(known: dict[str, Any] | None) -> None:
+    assert build.keep_running(deployment(), known) == deployment()
