@@ -1,13 +1,19 @@
 """A namespace that is deleted as a whole goes, with servers and rooms in it, whatever goes first."""
 
+import re
 import time
 
 import pytest
 
 from tests.e2e.conftest import Story
-from tests.e2e.servers import ROOM, meeting, node_ports, server
+from tests.e2e.servers import ROOM, meeting, node_ports, parties, server
+from tests.harness.kubectl import until
 from tests.harness.resources import SERVER
+from tests.media import Talk
 
+_REDIS = "app.kubernetes.io/component=redis"
+# How often Redis' pod asks twice a second, which is longer than it waits where nobody leaves.
+_LONG = 40
 # An hour, as where nothing is said of it.
 _DRAINS = {"drainTimeoutSeconds": 3600}
 
@@ -32,3 +38,39 @@ async def test_an_empty_server_waits_for_nothing_however_long_it_may_drain(story
     await story.reason("livekitserver", SERVER, "NamespaceTerminating")
     await story.kubectl("wait", "namespace", story.kubectl.namespace, "--for", "delete", "--timeout", "60s")
     print(f"gone after {time.monotonic() - began:.1f} s")
+
+
+@pytest.mark.timeout(240)
+async def test_redis_stays_with_a_call_in_a_namespace_that_is_deleted(story: Story) -> None:
+    await story.kubectl.apply(server(**node_ports(redis={"managed": {}}, **_DRAINS)), meeting())
+    await story.ready("livekitserver", SERVER)
+    async with Talk(*await parties(story)) as talk:
+        await talk.both_hear()
+        await story.kubectl("delete", "namespace", story.kubectl.namespace, "--wait=false")
+        await story.reason("livekitserver", SERVER, "NamespaceTerminating")
+        await until("Redis to wait on", lambda: _has_asked(story, _LONG), seconds=90, every=1)
+        await talk.both_hear()
+        heard = await talk.look()
+        assert [side.disconnected for side in heard] == [(), ()]
+        assert [pod["status"]["phase"] for pod in await story.kubectl.find("pods", _REDIS)] == ["Running"]
+    left = time.monotonic()
+    await until("all pods to be gone", lambda: _no_pods(story), seconds=40)
+    print(f"pods gone {time.monotonic() - left:.1f} s after the call")
+    # Kubernetes looks again after half an hour, unless something of the namespace changes.
+    await story.kubectl("annotate", "namespace", story.kubectl.namespace, "look=again")
+    await story.kubectl("wait", "namespace", story.kubectl.namespace, "--for", "delete", "--timeout", "60s")
+
+
+# What the hook of Redis does, once more: the password is in no argument.
+_STATISTICS = "{ sed -n 's/^requirepass/auth/p' /etc/redis/redis.conf; echo info commandstats; } | redis-cli"
+
+
+async def _has_asked(story: Story, times: int) -> bool:
+    """Return whether Redis' pod has asked itself so often who is there."""
+    said = await story.kubectl("exec", f"deployment/{SERVER}-redis", "--", "sh", "-c", _STATISTICS)
+    found = re.search(r"^cmdstat_eval:calls=([0-9]+)", said, re.MULTILINE)
+    return found is not None and int(found[1]) > times
+
+
+async def _no_pods(story: Story) -> bool:
+    return not await story.kubectl.find("pods")

@@ -18,8 +18,8 @@ from livekit_operator.constants import (
     SERVER_FINALIZER,
 )
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, CutOff, KubernetesError, ServerRefused, ServerUnreachable
-from livekit_operator.key_rotation import ApiKey, KeyState
+from livekit_operator.errors import Blocked, CutOff, NamespaceTerminating, ServerRefused, ServerUnreachable
+from livekit_operator.key_rotation import KeyState
 from livekit_operator.outside import MOST_COUNT
 from livekit_operator.reconcilers import server_check, server_pods
 from livekit_operator.reconcilers.braking import allow_pods
@@ -36,7 +36,7 @@ from livekit_operator.reconcilers.server_children import (
     ensure_surroundings,
     read_inputs,
 )
-from livekit_operator.reconcilers.server_keys import ServerKeyring, ensure_keys
+from livekit_operator.reconcilers.server_keys import ServerKeyring, ensure_keys, key_to_ask_with
 from livekit_operator.reconcilers.server_pods import Look, Server
 from livekit_operator.reconcilers.server_reach import NO_URL, Reach, find_reach
 from livekit_operator.reconcilers.server_redis import (
@@ -47,7 +47,8 @@ from livekit_operator.reconcilers.server_redis import (
     has_waited,
     is_settling,
 )
-from livekit_operator.reconcilers.status import Outcome
+from livekit_operator.reconcilers.server_remains import count_remains
+from livekit_operator.reconcilers.status import Outcome, terminating
 from livekit_operator.resources import livekitserver as build
 from livekit_operator.resources import server_config, server_network
 from livekit_operator.resources.foreign_status import CERTIFICATE_MISSING
@@ -118,6 +119,13 @@ async def reconcile_server(context: Context, key: Key) -> float | None:
 async def _pass(context: Context, server: LiveKitServer) -> Outcome | None:
     if server.metadata.deletion_timestamp:
         return await _finalize(context, server)
+    try:
+        return await _keep(context, server)
+    except NamespaceTerminating:
+        return terminating(server, await count_remains(context, server))
+
+
+async def _keep(context: Context, server: LiveKitServer) -> Outcome | None:
     await add_finalizer(context, server, SERVER_FINALIZER)
     keys = await ensure_keys(context, server)
     problems = [keys.problem] if keys.problem else []
@@ -494,7 +502,7 @@ async def _finalize(context: Context, server: LiveKitServer) -> Outcome | None:
         return None
     forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
     await server_check.end_check(context, server)
-    key = await _key_to_ask_with(context, server)
+    key = await key_to_ask_with(context, server)
     look = await server_pods.look(context, server, None, key)
     if all(_is_overdue(context, item) or _is_lost(context, item) for item in look.servers):
         await remove_finalizer(context, server, SERVER_FINALIZER)
@@ -535,15 +543,6 @@ def _is_lost(context: Context, item: Server) -> bool:
     """Return whether neither a leaving server answers nor its node: nobody is left to say that it has ended."""
     node = context.nodes.get(("", item.pod["spec"].get("nodeName") or ""))
     return item.view.leaving and item.load is None and node is not None and not node["ready"]
-
-
-async def _key_to_ask_with(context: Context, server: LiveKitServer) -> ApiKey | None:
-    """Return a key that servers accept, None when there is none any more: then they are not asked who is there."""
-    try:
-        return (await ensure_keys(context, server)).state.in_use
-    except (Blocked, KubernetesError):
-        uid, remembered = context.key_states.get(server.key, ("", None))
-        return remembered.in_use if remembered and uid == server.metadata.uid else None
 
 
 async def _forget(context: Context, key: Key) -> None:

@@ -122,13 +122,18 @@ def _counts(observed: Observation, memory: PoolMemory) -> dict[str, int]:
 def halted(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, blocked: Blocked) -> Outcome:
     """Return the outcome of a pass that could not go on: what serves is still counted, and offered to rooms."""
     memory.problem = (blocked.reason, blocked.message)
-    fields = _counts(observed, memory)
-    fields["updatedReplicas"] = min(fields["replicas"], pool.status.get("updatedReplicas") or 0)
+    fields = count_remains(pool, observed, memory)
     outcome = status.halted(pool, blocked.reason, blocked.message, fields=fields, again=blocked.retry_after)
     if not fields["freeSessions"]:
         return outcome
     there = [condition for condition in outcome.conditions if condition.type != CONDITION_AGENTS_AVAILABLE]
     return replace(outcome, conditions=[*there, _available(None, fields["freeSessions"])])
+
+
+def count_remains(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory) -> dict[str, int]:
+    """Return the fields of the status that count pods, of a pass that could not go on."""
+    fields = _counts(observed, memory)
+    return {**fields, "updatedReplicas": min(fields["replicas"], pool.status.get("updatedReplicas") or 0)}
 
 
 def _available(problem: Problem | None, free: int) -> Observed:

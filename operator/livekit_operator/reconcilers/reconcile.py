@@ -14,11 +14,6 @@ from livekit_operator.reconcilers.understanding import NotUnderstood, parse, rea
 
 R = TypeVar("R", bound=Resource)
 
-_TERMINATING = (
-    "The namespace is being deleted: nothing new can be made in it, and what is there goes when its calls have ended. "
-    "Nothing is to be done."
-)
-_TERMINATING_RETRY_SECONDS = 10.0
 # A server that does not answer is asked again after this many seconds; its own watch usually comes first.
 _UNREACHABLE_RETRY_SECONDS = 5.0
 
@@ -60,8 +55,7 @@ async def reconcile(
         message = f"The LiveKit server refused: {error.code}: {error}."
         outcome = status.halted(resource, "ServerRefused", message, again=_UNREACHABLE_RETRY_SECONDS)
     except NamespaceTerminating:
-        # The resource itself goes last: after its pods, and after the calls on these.
-        outcome = status.halted(resource, "NamespaceTerminating", _TERMINATING, again=_TERMINATING_RETRY_SECONDS)
+        outcome = status.terminating(resource)
     except KubernetesError as error:
         if error.refused:
             refused = status.halted(resource, "KubernetesRefused", f"The API server refused: {error}.")

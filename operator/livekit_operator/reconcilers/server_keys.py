@@ -18,7 +18,7 @@ from livekit_operator.constants import (
     MIN_API_SECRET_LENGTH,
 )
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, NotOwned
+from livekit_operator.errors import Blocked, KubernetesError, NotOwned
 from livekit_operator.key_rotation import ApiKey, KeyState, Users, dropped_at, next_state, phase
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import CHILD_KINDS, Context
@@ -197,3 +197,12 @@ def _pods_of_pools(context: Context, server: LiveKitServer) -> Iterable[Manifest
 def _annotation(pod: Manifest) -> str | None:
     value: str | None = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_KEYS)
     return value
+
+
+async def key_to_ask_with(context: Context, server: LiveKitServer) -> ApiKey | None:
+    """Return a key that servers accept, None when there is none any more: then they are not asked who is there."""
+    try:
+        return (await ensure_keys(context, server)).state.in_use
+    except (Blocked, KubernetesError):
+        uid, remembered = context.key_states.get(server.key, ("", None))
+        return remembered.in_use if remembered and uid == server.metadata.uid else None

@@ -28,6 +28,11 @@ from livekit_operator.reconcilers.event_series import Series, Told
 
 _STATUS = "status"
 _OFTEN = "Something else writes this status as well: see the managers of status in metadata.managedFields."
+_TERMINATING = (
+    "The namespace is being deleted: nothing new can be made in it, and what is there goes when its calls have ended. "
+    "Nothing is to be done."
+)
+_TERMINATING_RETRY_SECONDS = 10.0
 # Conditions that a kind always has, beside `Ready`.
 _STANDING = {
     "LiveKitServer": (CONDITION_PROGRESSING, CONDITION_DEGRADED),
@@ -67,6 +72,14 @@ def halted(
     if isinstance(resource, MeetingRoom) and (spec is None or spec.agents):
         standing.append(CONDITION_AGENTS_READY)
     return Outcome(conditions.halted(old, standing, reason, message), {**kept, **fields} if fields else None, again)
+
+
+def terminating(resource: Resource, fields: dict[str, Any] | None = None) -> Outcome:
+    """Return the outcome of a pass in a namespace that is being deleted; `fields` count what is left.
+
+    The resource itself goes last: after its pods, and after the calls on these.
+    """
+    return halted(resource, "NamespaceTerminating", _TERMINATING, fields=fields, again=_TERMINATING_RETRY_SECONDS)
 
 
 async def write(context: Context, resource: Resource, outcome: Outcome) -> float | None:

@@ -10,7 +10,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import Autoscaling, Schedule, VoiceAgentPool
 from livekit_operator.autoscaling import Demand, Desired, desired_replicas, minimum_now
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked, KubernetesError, ServerNotAllowed
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerNotAllowed
 from livekit_operator.permits import REASON as NOT_ALLOWED
 from livekit_operator.permits import pod_refusal
 from livekit_operator.pool_memory import Free, PoolMemory
@@ -89,6 +89,8 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
     except Blocked as blocked:
         blocked.retry_after = min(poll, blocked.retry_after or poll)
         return pool_status.halted(pool, observed, memory, blocked)
+    except NamespaceTerminating:
+        return status.terminating(pool, pool_status.count_remains(pool, observed, memory))
     _offer(pool, observed, memory, standing.rollout)
     served = any(version.served or version.proven for version in standing.versions) or bool(observed.serving)
     memory.unborn = not served and standing.desired.replicas > 0

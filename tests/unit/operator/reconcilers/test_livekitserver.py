@@ -457,6 +457,31 @@ async def test_a_server_whose_keys_went_with_its_namespace_goes_too(world: World
     assert world.kubernetes.peek("LiveKitServer", NAMESPACE, "voice") is None
 
 
+@pytest.mark.parametrize("kind", ["Pod", "Service", "Secret"])
+async def test_what_is_left_of_a_server_is_counted_while_its_namespace_ends(world: World, kind: str) -> None:
+    await world.with_server()
+    for verb in ("create", "apply"):
+        world.kubernetes.fail(verb, kind, NamespaceTerminating(403, "Forbidden", "m"))
+    for gone in {"Service": "voice-livekit", "Secret": "voice-livekit-keys"}.items():
+        if gone[0] == kind:
+            world.kubernetes.vanish(kind, NAMESPACE, gone[1])
+    world.context.key_states.clear()  # the operator has started anew
+
+    def told() -> list[int]:
+        status = world.get("LiveKitServer", "voice")["status"]
+        return [status[name] for name in ("replicas", "readyReplicas", "updatedReplicas", "drainingReplicas")]
+
+    world.kubernetes.ask_to_delete("Pod", NAMESPACE, "voice-livekit-0")
+    await world.reconcile("LiveKitServer", "voice")
+    assert world.ready("LiveKitServer", "voice") == ("False", "NamespaceTerminating")
+    assert told() == [0, 0, 0, 1]
+    assert [line["state"] for line in world.get("LiveKitServer", "voice")["status"]["servers"]] == ["Draining"]
+    world.kubernetes.vanish("Pod", NAMESPACE, "voice-livekit-0")
+    await world.reconcile("LiveKitServer", "voice")
+    assert told() == [0, 0, 0, 0]
+    assert not {"rooms", "participants"} & world.get("LiveKitServer", "voice")["status"].keys()
+
+
 async def test_without_a_webhook_url_the_server_is_told_of_none(world: World) -> None:
     quiet = World(Settings(agent_image="agent:1"))
     quiet.kubernetes.put(manifests.server())

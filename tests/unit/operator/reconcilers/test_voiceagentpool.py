@@ -183,6 +183,19 @@ async def test_a_namespace_that_is_being_deleted_is_left_in_peace(world: World) 
     assert len(await world.writes_of_another_round()) <= 1, "it tries, and says nothing new"
 
 
+async def test_what_is_left_of_a_pool_is_counted_while_its_namespace_ends(world: World) -> None:
+    await world.with_server()
+    await world.with_pool()
+    world.kubernetes.fail("create", "Pod", NamespaceTerminating(403, "Forbidden", "m"))
+    [pod] = world.agent_pods()
+    world.kubernetes.ask_to_delete("Pod", NAMESPACE, pod["metadata"]["name"])
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "NamespaceTerminating")
+    status = world.get("VoiceAgentPool", "front-desk")["status"]
+    told = [status[name] for name in ("replicas", "readyReplicas", "updatedReplicas", "drainingReplicas")]
+    assert told == [0, 0, 0, 1]
+
+
 async def test_an_agent_that_does_not_start_is_quoted(world: World) -> None:
     await world.with_server()
     world.kubernetes.put(manifests.providers_secret())
