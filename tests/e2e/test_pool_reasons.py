@@ -10,6 +10,7 @@ import pytest
 from tests.e2e import agents
 from tests.e2e.agents import POOL, Switchboard, switchboard
 from tests.e2e.conftest import Story
+from tests.harness import servers
 from tests.harness.install import TEST_KEYS, provider_secret
 from tests.harness.kubectl import CommandError, Manifest, until
 from tests.harness.resources import quickstart
@@ -30,6 +31,8 @@ CODE = agents.code_map(
     never_joins=NEVER_JOINS,
 )
 HEALING_SECONDS = 60
+# RFC 5737: nobody is there.
+NOWHERE = "203.0.113.250"
 
 
 @pytest.mark.timeout(240)
@@ -108,6 +111,19 @@ async def test_dispatch_pending(story: Story) -> None:
     async with _waiting(story, agents.pool(story, agent=agents.agent(story, file="never_joins"))) as board:
         await _told(story, "DispatchPending", "has not come", "kubectl logs")
         await agents.change(story, {"agent": agents.agent(story)})
+        await _healed(story, board, seconds=120)
+
+
+@pytest.mark.timeout(240)
+async def test_agent_not_connected(story: Story) -> None:
+    media = {"exposure": "NodePort", "nodeIp": NOWHERE, "iceLite": True}
+    await story.kubectl.apply(agents.room(ROOM, dispatch="OnCreate"))
+    await agents.serve(story, agents.pool(story), code=CODE, server_spec={"media": media})
+    await _told(story, "AgentNotConnected", "spec.media.nodeIp", "spec.media.iceLite")
+    status = (await story.kubectl.get("meetingroom", ROOM))["status"]
+    assert status["agentsJoined"] == 0
+    await servers.change(story.kubectl, media={"nodeIp": None})
+    async with switchboard(story) as board:
         await _healed(story, board, seconds=120)
 
 

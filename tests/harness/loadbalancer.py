@@ -13,9 +13,11 @@ import asyncio
 import codecs
 import contextlib
 import json
+import secrets
 import time
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Iterable, Sequence
+from datetime import UTC, datetime
 from ipaddress import IPv4Address
 from types import TracebackType
 from typing import Any, Self
@@ -38,17 +40,27 @@ class LoadBalancer:
     """Watches one namespace, assigns addresses and keeps their routes, until it is left."""
 
     def __init__(
-        self, kubectl: Kubectl, *, hold: bool = False, delay: float = 0.0, hostname: str | None = None
+        self,
+        kubectl: Kubectl,
+        *,
+        hold: bool = False,
+        delay: float = 0.0,
+        hostname: str | None = None,
+        most: int = len(POOL),
+        mixed: bool = True,
     ) -> None:
         """Take a namespace; `hold` assigns nothing until `release()`, `delay` only after so many seconds.
 
-        With `hostname` Services get that name instead of an address, as some clouds do; it leads nowhere.
+        With `hostname` Services get that name instead of an address, as some clouds do; it leads nowhere. There are
+        `most` addresses at once, and unless `mixed` none for a Service of two protocols; an Event says who gets none.
         """
         if not kubectl.target.local:
             raise TargetError("Another cluster has a load balancer of its own, or none.")
         self._kubectl = kubectl
         self._delay = delay
         self._hostname = hostname
+        self._most = most
+        self._mixed = mixed
         self._released = asyncio.Event()
         if not hold:
             self._released.set()
@@ -56,6 +68,7 @@ class LoadBalancer:
         self._services: dict[str, Manifest] = {}
         self._slices: dict[str, Manifest] = {}
         self._seen: dict[str, float] = {}
+        self._refused: set[tuple[str, str]] = set()
         self._assigned: dict[str, str] = {}
         self._routes: dict[str, Node] = {}
         self._nodes = nodes.known()
@@ -124,9 +137,35 @@ class LoadBalancer:
         if name not in self._assigned:
             if not self._released.is_set() or now < self._seen[name] + self._delay:
                 return
+            if refusal := why_refused(service, free=self._most - len(self._assigned), mixed=self._mixed):
+                await self._refuse(service, *refusal)
+                return
             await self._assign(name)
         if self._hostname is None:
             await self._lead(self._assigned[name], service)
+
+    async def _refuse(self, service: Manifest, reason: str, message: str) -> None:
+        """Tell once in an Event why a Service gets no address."""
+        name, uid = service["metadata"]["name"], service["metadata"]["uid"]
+        if (uid, reason) in self._refused:
+            return
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        about = {"apiVersion": "v1", "kind": "Service", "namespace": self._kubectl.namespace, "name": name, "uid": uid}
+        event = {
+            "apiVersion": "v1",
+            "kind": "Event",
+            "metadata": {"name": f"{name}.{secrets.token_hex(8)}"},
+            "type": "Warning",
+            "reason": reason,
+            "message": message,
+            "involvedObject": about,
+            "source": {"component": "load-balancer"},
+            "firstTimestamp": now,
+            "lastTimestamp": now,
+            "count": 1,
+        }
+        await self._kubectl.apply(event)
+        self._refused.add((uid, reason))
 
     async def _assign(self, name: str) -> None:
         if self._hostname is not None:
@@ -230,6 +269,22 @@ def choose_node(service: Manifest, slices: Iterable[Manifest], candidates: Seque
 
 def _is_ready(endpoint: Manifest) -> bool:
     return bool((endpoint.get("conditions") or {}).get("ready"))
+
+
+def why_refused(service: Manifest, *, free: int, mixed: bool) -> tuple[str, str] | None:
+    """Return the reason and message of the Event by which a cloud gives a Service no address, None when it gives one.
+
+    Sources: k8s.io/cloud-provider controllers/service/controller.go with cloud-provider-gcp; metallb internal/allocator
+    """
+    protocols = {port.get("protocol", "TCP") for port in service["spec"]["ports"]}
+    if len(protocols) > 1 and not mixed:
+        words = "failed to ensure load balancer: mixed protocol is not supported for LoadBalancer"
+        return "SyncLoadBalancerFailed", f"Error syncing load balancer: {words}"
+    if free <= 0:
+        metadata = service["metadata"]
+        name = f"{metadata['namespace']}/{metadata['name']}"
+        return "AllocationFailed", f'Failed to allocate IP for "{name}": no available IPs'
+    return None
 
 
 def is_balanced(service: Manifest) -> bool:

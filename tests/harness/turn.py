@@ -64,14 +64,17 @@ class Allocation:
     permitted: Mapping[str, bool]
 
 
-async def ice_servers(url: str, token: str) -> tuple[IceServer, ...]:
-    """Join as a client does, and return the servers named in the answer; raises TurnError when there is none."""
+async def ice_servers(url: str, token: str, *, trust: ssl.SSLContext | None = None) -> tuple[IceServer, ...]:
+    """Join as a client does, and return the servers named in the answer; raises TurnError when there is none.
+
+    With `wss://` only certificates that `trust` knows are taken, public authorities' when it is None.
+    """
     address = f"{url.replace('ws', 'http', 1)}/rtc"
     async with aiohttp.ClientSession() as session:
         # Not in the URL, where the SDK has it: URLs are logged.
         headers = {"Authorization": f"Bearer {token}"}
         parameters = {"protocol": str(_PROTOCOL), "auto_subscribe": "0"}
-        async with session.ws_connect(address, headers=headers, params=parameters) as connection:
+        async with session.ws_connect(address, headers=headers, params=parameters, ssl=trust or True) as connection:
             message = await connection.receive_bytes(timeout=_SECONDS)
     answer = SignalResponse.FromString(message)
     if not answer.HasField("join"):

@@ -21,9 +21,9 @@ from livekit_operator.errors import Blocked
 from livekit_operator.resources import server_config, server_network, server_versions
 from tests.cluster import tools
 from tests.fakes import manifests
+from tests.harness.stun import stun_server
 from tests.integration.api import Api
 from tests.integration.server_specs import anything, specs
-from tests.integration.stun import stun_server
 
 NODE_PORT = 30123
 EXTERNAL_ADDRESS = "203.0.113.7"

@@ -239,7 +239,11 @@ class ServerReplica(ApiModel):
 
     name: str = Field(description="Name of its pod.")
     node: str | None = Field(default=None, description="Node it runs on.")
-    address: str | None = Field(default=None, description="Address that its media is reached at.")
+    address: str | None = Field(
+        default=None,
+        description="Address that its media is reached at; with `media.discoverExternalIp` its node's `ExternalIP`, "
+        "left out where the node has none.",
+    )
     state: Literal["Pending", "Starting", "Serving", "Standby", "Unreachable", "Draining", "Failed"] = Field(
         description="`Standby` is ready and waits until the rooms of the one it replaces are empty; `Draining` takes "
         "no new rooms and leaves when its own are empty."

@@ -208,8 +208,8 @@ class Media(ApiModel):
     node_ip: IpAddress | None = Field(
         default=None,
         description="Address that is advertised to clients instead of the one found, for an address that leads to the "
-        "server in a way the cluster does not know. Every server advertises it: several nodes with a public address "
-        "each need `discoverExternalIp`.",
+        "server in a way the cluster does not know. A URL of a node has it too. Every server advertises it: several "
+        "nodes with a public address each need `discoverExternalIp`.",
     )
     discover_external_ip: bool = Field(
         default=False,

@@ -68,6 +68,8 @@ class Server:
     view: ServerPod
     load: ServerLoad | None = None
     trouble: Blocked | None = None
+    public: str | None = None
+    """The public IP address of its node, where whoever made the node says one."""
 
     @property
     def address(self) -> str | None:
@@ -88,6 +90,13 @@ class Server:
         """Return the IP address of its node."""
         found: str | None = (self.pod.get("status") or {}).get("hostIP")
         return found
+
+    @property
+    def media_address(self) -> str | None:
+        """Return the IP address that it tells clients, None where only it knows which one it has found."""
+        if _variable(self.pod, "NODE_IP") is None:
+            return self.public
+        return advertised(self.pod) or self.node_address
 
 
 @dataclass(frozen=True)
@@ -256,11 +265,10 @@ def describe(item: Server, decided: Plan) -> dict[str, Any]:
     waits = view.name in decided.waits_for
     if waits and decided.deadline:
         leaves_by = timestamp(decided.deadline)
-    address = advertised(item.pod) or item.node_address
     line = {
         "name": view.name,
         "node": item.pod["spec"].get("nodeName"),
-        "address": address,
+        "address": item.media_address,
         "state": _state(item),
         "rooms": load.rooms if load else None,
         "participants": load.participants if load else None,
@@ -272,13 +280,12 @@ def describe(item: Server, decided: Plan) -> dict[str, Any]:
 
 def advertised(pod: Manifest) -> str | None:
     """Return the address that a server was told to advertise, None when it is its node's or one it finds itself."""
-    return _variable(pod, "NODE_IP")
+    return (_variable(pod, "NODE_IP") or {}).get("value")
 
 
-def _variable(pod: Manifest, name: str) -> str | None:
+def _variable(pod: Manifest, name: str) -> Manifest | None:
     variables = container(pod, CONTAINER).get("env") or ()
-    found: str | None = next((v.get("value") for v in variables if v["name"] == name), None)
-    return found
+    return next((v for v in variables if v["name"] == name), None)
 
 
 def _state(item: Server) -> str:
@@ -343,7 +350,7 @@ async def _look_at(
         participants=load.participants if load else None,
         hurried=metadata.get("deletionGracePeriodSeconds", FORCED_GRACE_SECONDS + 1) <= FORCED_GRACE_SECONDS,
     )
-    return Server(pod, view, load, trouble)
+    return Server(pod, view, load, trouble, (node or {}).get("public") or None)
 
 
 async def _is_current(

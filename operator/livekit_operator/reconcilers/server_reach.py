@@ -62,11 +62,9 @@ async def find_reach(context: Context, server: LiveKitServer, look: Look, servic
     serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
     first = min(serving, key=lambda item: item.view.slot, default=None)
     address = first.node_address if first else None
-    public = None
-    if first and server.spec.media.discover_external_ip:
-        # Its own address is a private one; whoever made the node may have said which one leads to it.
-        public = (context.nodes.get(("", _node(first))) or {}).get("public")
-    url = server_network.external_url(server, node_address=public or address, signal_service=service)
+    # Its own address may be a private one; whoever made the node may have said which one leads to it.
+    public = first.public if first and server.spec.media.discover_external_ip else server.spec.media.node_ip
+    url = server_network.external_url(server, node_address=address and (public or address), signal_service=service)
     unreached = await _find_unreachable(context, server, look, service)
     refused = await _find_refusal(context, server, url if serving else None, address)
     if refused and refused.reason != "Progressing":

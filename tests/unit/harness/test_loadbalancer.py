@@ -6,9 +6,26 @@ import pytest
 
 from tests.cluster.machine import Node
 from tests.harness.kubectl import Manifest
-from tests.harness.loadbalancer import choose_node, documents
+from tests.harness.loadbalancer import choose_node, documents, why_refused
 
 NODES = [Node(1), Node(2)]
+
+
+@pytest.mark.parametrize(
+    ("protocols", "free", "mixed", "words"),
+    [
+        (["UDP", "TCP"], 1, True, None),
+        (["UDP", "TCP"], 1, False, "mixed protocol is not supported"),
+        (["UDP", "UDP"], 1, False, None),
+        (["TCP"], 0, True, "no available IPs"),
+    ],
+)
+def test_who_gets_no_address_is_told_why(protocols: list[str], free: int, mixed: bool, words: str | None) -> None:
+    ports = [{"port": 7000 + number, "protocol": protocol} for number, protocol in enumerate(protocols)]
+    manifest = {"metadata": {"namespace": "team", "name": "voice"}, "spec": {"ports": ports}}
+    refused = why_refused(manifest, free=free, mixed=mixed)
+    assert (refused is None) == (words is None)
+    assert refused is None or (words or "") in refused[1]
 
 
 def service(policy: str) -> Manifest:

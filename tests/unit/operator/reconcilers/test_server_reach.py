@@ -47,6 +47,7 @@ async def test_a_node_behind_a_nat_is_told_by_its_public_address(world: World) -
     (port,) = world.get("Service", "voice-livekit")["spec"]["ports"]
     url = f"ws://203.0.113.11:{port['nodePort']}"
     assert world.get("LiveKitServer", "voice")["status"]["externalUrl"] == url
+    assert world.get("LiveKitServer", "voice")["status"]["servers"][0]["address"] == "203.0.113.11"
     (pod,) = world.server_pods()
     (container,) = pod["spec"]["containers"]
     assert "NODE_IP" not in [variable["name"] for variable in container["env"]], "it would be the private one"
@@ -124,3 +125,19 @@ async def test_a_room_is_as_ready_as_its_server(world: World) -> None:
     world.doors.refusing.discard(place)
     await world.settle()
     assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
+
+
+async def test_an_address_that_only_the_server_knows_is_not_told(world: World) -> None:
+    world.kubernetes.put(manifests.server(media={"exposure": "NodePort", "discoverExternalIp": True}))
+    await settled(world, "voice")
+    assert "address" not in world.get("LiveKitServer", "voice")["status"]["servers"][0], "its node's is a private one"
+
+
+async def test_the_address_that_is_given_leads_to_the_signalling_too(world: World) -> None:
+    given: dict[str, Any] = {"exposure": "NodePort", "nodeIp": "203.0.113.11"}
+    world.kubernetes.put(manifests.server(media=given, signal={"externalUrl": None}))
+    await settled(world, "voice")
+    (port,) = world.get("Service", "voice-livekit")["spec"]["ports"]
+    status = world.get("LiveKitServer", "voice")["status"]
+    assert status["externalUrl"] == f"ws://203.0.113.11:{port['nodePort']}"
+    assert status["servers"][0]["address"] == "203.0.113.11"
