@@ -15,6 +15,7 @@ from tempfile import NamedTemporaryFile
 import pytest
 
 from livekit_operator.reconcilers.load_balancers import PATIENCE
+from tests.e2e import agents
 from tests.e2e.conftest import Story
 from tests.e2e.servers import (
     ROOM,
@@ -98,8 +99,7 @@ async def test_with_one_address_the_empty_server_gives_it_to_its_successor(story
         (before,) = await server_pods(story)
         await change(story.kubectl, logging={"level": "warn"})
         waits = await _service(story, f"{SERVER}-livekit-1")
-        message = await condition(story, SERVER, "Degraded", "NoExternalAddress", seconds=WORDS_SECONDS)
-        assert "no available IPs" in message
+        assert f"{SERVER}-livekit-1" in await _told(story, "no available IPs", "Degraded")
         await condition(story, SERVER, "Progressing", "UpToDate", seconds=PATIENCE.total_seconds() + 60)
         (after,) = await server_pods(story)
         assert after["metadata"]["uid"] != before["metadata"]["uid"]
@@ -150,15 +150,11 @@ async def test_a_balancer_that_ends_tls_leads_to_the_port_of_the_service(story: 
             assert await ice_servers(here, secret["token"], trust=trust)
 
 
-async def _told(story: Story, words: str) -> str:
-    """Wait until a server is not ready for want of an address, in the cloud's words, and return the message."""
-
-    async def look() -> str:
-        message = await story.reason("livekitserver", SERVER, "NoExternalAddress")
-        return message if words in message else ""
-
-    told: str = await until(f"the words {words!r} to be quoted", look, seconds=WORDS_SECONDS)
-    return told
+async def _told(story: Story, words: str, kind: str = "Ready") -> str:
+    """Wait until a server says in the cloud's words that an address is missing, and return the message."""
+    return await agents.condition(
+        story, "livekitserver", SERVER, kind, "NoExternalAddress", words=(words,), seconds=WORDS_SECONDS
+    )
 
 
 async def _service(story: Story, name: str) -> Manifest:

@@ -1,12 +1,14 @@
 """Nodes behind a 1:1 NAT: each server tells the public address of its own node, by which people hear each other."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.e2e.conftest import Story
-from tests.e2e.servers import NODES, condition, meeting, parties, server_pods, talk_ways
+from tests.e2e.servers import NODES, PEOPLE, ROOM, condition, meeting, server_pods, talk_ways
 from tests.harness.internet import internet
 from tests.harness.resources import SERVER
-from tests.harness.servers import change, key_in_use, make_room, node_ids, own_url, server
+from tests.harness.servers import change, key_in_use, own_url, party, server, spread_rooms
 
 # The nodes' public addresses are in their status.
 pytestmark = pytest.mark.xdist_group("public-addresses")
@@ -38,14 +40,14 @@ async def test_each_server_tells_the_public_address_of_its_own_node(story: Story
         assert told == outside.public
         assert await condition(story, SERVER, "Degraded", "AsExpected")
 
-        pods = {pod["spec"]["nodeName"]: pod["metadata"]["name"] for pod in await server_pods(story)}
-        ids, key = await node_ids(story.kubectl), await key_in_use(story.kubectl)
-        for node, pod in pods.items():
-            # It is on this server before the operator asks for it.
-            await make_room(await own_url(story.kubectl, pod), key, f"on-{node}", ids[pod])
-            await story.kubectl.apply(meeting(name=f"on-{node}"))
-            people = await parties(story, f"on-{node}", network=outside.path)
-            # Public too, or nobody there would reach it.
-            assert people[0].secret.url == manifest["status"]["externalUrl"]
-            for way in await talk_ways(people):
-                assert (way.protocol, way.remote_address) == ("udp", outside.public[node])
+        await story.kubectl.apply(meeting())
+        await story.ready("meetingroom", ROOM)
+        url = (await story.kubectl.secret(f"{ROOM}-{PEOPLE[0]}"))["url"]
+        assert url.startswith(tuple(f"ws://{address}:" for address in outside.public.values()))
+        pods, key = await server_pods(story), await key_in_use(story.kubectl)
+        inside = await own_url(story.kubectl, pods[0]["metadata"]["name"])
+        rooms = await spread_rooms(story.kubectl, inside, key, [pod["metadata"]["name"] for pod in pods])
+        for pod, room in zip(pods, rooms, strict=True):
+            first, second = (replace(party(url, room, who, key), namespace=outside.path) for who in PEOPLE)
+            for way in await talk_ways((first, second)):
+                assert (way.protocol, way.remote_address) == ("udp", outside.public[pod["spec"]["nodeName"]])
