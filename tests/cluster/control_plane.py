@@ -1,5 +1,9 @@
 """The control plane: etcd, API server, controllers and scheduler, in the machine's own network namespace."""
 
+from dataclasses import dataclass
+from ipaddress import IPv4Address
+from pathlib import Path
+
 from tests.cluster import addresses, certificates, cgroups, kubeconfigs, layout, processes, progress, tools, waiting
 from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError
@@ -9,6 +13,17 @@ from tests.cluster.processes import Program
 # do, and Kubernetes' own defaults (50 s and 300 s) are for networks that stutter.
 _NODE_GRACE_SECONDS = 30
 _EVICTION_SECONDS = 30
+
+
+@dataclass(frozen=True)
+class ApiServerFiles:
+    """What an API server reads: PEM files."""
+
+    certificate: Path
+    key: Path
+    authority: Path
+    accounts_key: Path
+    accounts_public_key: Path
 
 
 def start() -> None:
@@ -96,51 +111,68 @@ def _program(name: str, *arguments: str) -> Program:
     )
 
 
+def etcd_arguments(folder: Path, client_port: int, peer_port: int) -> tuple[str, ...]:
+    """The command line of an etcd with its data in a folder; loopback only, so that no pod reaches it."""
+    client, peer = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
+    return (
+        "/usr/bin/etcd",
+        "--name=local",
+        f"--data-dir={folder}",
+        f"--listen-client-urls={client}",
+        f"--advertise-client-urls={client}",
+        f"--listen-peer-urls={peer}",
+        f"--initial-advertise-peer-urls={peer}",
+        f"--initial-cluster=local={peer}",
+        # What a power cut would lose is thrown away anyway.
+        "--unsafe-no-fsync",
+    )
+
+
+def api_server_arguments(etcd_port: int, address: IPv4Address, port: int, pki: ApiServerFiles) -> tuple[str, ...]:
+    """The flags of an API server without nodes: where it listens, whom it knows and what it lets in."""
+    return (
+        f"--etcd-servers=http://127.0.0.1:{etcd_port}",
+        f"--bind-address={address}",
+        f"--advertise-address={address}",
+        f"--secure-port={port}",
+        f"--tls-cert-file={pki.certificate}",
+        f"--tls-private-key-file={pki.key}",
+        f"--client-ca-file={pki.authority}",
+        f"--service-account-issuer=https://kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}",
+        f"--service-account-key-file={pki.accounts_public_key}",
+        f"--service-account-signing-key-file={pki.accounts_key}",
+        f"--service-cluster-ip-range={addresses.SERVICES}",
+        "--authorization-mode=Node,RBAC",
+        "--enable-admission-plugins=NodeRestriction",
+        "--allow-privileged",
+    )
+
+
 def _etcd() -> Program:
-    client = f"http://127.0.0.1:{addresses.ETCD_CLIENT_PORT}"
-    peer = f"http://127.0.0.1:{addresses.ETCD_PEER_PORT}"
     return Program(
         name="etcd",
-        argv=(
-            "/usr/bin/etcd",
-            "--name=local",
-            f"--data-dir={layout.DATA / 'etcd'}",
-            # Loopback only, so that no pod reaches it.
-            f"--listen-client-urls={client}",
-            f"--advertise-client-urls={client}",
-            f"--listen-peer-urls={peer}",
-            f"--initial-advertise-peer-urls={peer}",
-            f"--initial-cluster=local={peer}",
-            # What a power cut would lose is thrown away anyway.
-            "--unsafe-no-fsync",
-        ),
+        argv=etcd_arguments(layout.DATA / "etcd", addresses.ETCD_CLIENT_PORT, addresses.ETCD_PEER_PORT),
         cgroup_procs=cgroups.procs_files(cgroups.CONTROL_PLANE),
     )
 
 
 def _api_server() -> Program:
     server, client = certificates.API_SERVER, certificates.API_SERVER_TO_KUBELETS
+    files = ApiServerFiles(
+        certificate=server.certificate,
+        key=server.key,
+        authority=certificates.CA,
+        accounts_key=certificates.SERVICE_ACCOUNT_KEY,
+        accounts_public_key=certificates.SERVICE_ACCOUNT_PUBLIC_KEY,
+    )
     return _program(
         "kube-apiserver",
-        f"--etcd-servers=http://127.0.0.1:{addresses.ETCD_CLIENT_PORT}",
-        f"--bind-address={addresses.HOST}",
-        f"--advertise-address={addresses.HOST}",
-        f"--secure-port={addresses.API_SERVER_PORT}",
-        f"--tls-cert-file={server.certificate}",
-        f"--tls-private-key-file={server.key}",
-        f"--client-ca-file={certificates.CA}",
+        *api_server_arguments(addresses.ETCD_CLIENT_PORT, addresses.HOST, addresses.API_SERVER_PORT, files),
         f"--kubelet-certificate-authority={certificates.CA}",
         f"--kubelet-client-certificate={client.certificate}",
         f"--kubelet-client-key={client.key}",
         # The machine resolves no node's name.
         "--kubelet-preferred-address-types=InternalIP",
-        f"--service-account-issuer=https://kubernetes.default.svc.{addresses.CLUSTER_DOMAIN}",
-        f"--service-account-key-file={certificates.SERVICE_ACCOUNT_PUBLIC_KEY}",
-        f"--service-account-signing-key-file={certificates.SERVICE_ACCOUNT_KEY}",
-        f"--service-cluster-ip-range={addresses.SERVICES}",
-        "--authorization-mode=Node,RBAC",
-        "--enable-admission-plugins=NodeRestriction",
-        "--allow-privileged",
         # Webhooks are called at their pods: the machine's way to service addresses leads through one node.
         "--enable-aggregator-routing",
         f"--default-not-ready-toleration-seconds={_EVICTION_SECONDS}",

@@ -12,27 +12,28 @@ CONTEXT = "livekit-operator-local"
 
 
 def build(identity: certificates.Identity) -> dict[str, Any]:
-    """The kubeconfig of one client."""
-    user = identity.common_name
+    """The kubeconfig of one client of the local cluster."""
+    return document(
+        addresses.api_server_url(),
+        identity.common_name,
+        certificates.CA.read_bytes(),
+        identity.certificate.read_bytes(),
+        identity.key.read_bytes(),
+    )
+
+
+def document(server: str, user: str, authority: bytes, certificate: bytes, key: bytes) -> dict[str, Any]:
+    """A kubeconfig with one cluster, one user and one context, of an API server's URL and PEM texts."""
     return {
         "apiVersion": "v1",
         "kind": "Config",
         "clusters": [
-            {
-                "name": CONTEXT,
-                "cluster": {
-                    "server": addresses.api_server_url(),
-                    "certificate-authority-data": _base64(certificates.CA),
-                },
-            }
+            {"name": CONTEXT, "cluster": {"server": server, "certificate-authority-data": _base64(authority)}}
         ],
         "users": [
             {
                 "name": user,
-                "user": {
-                    "client-certificate-data": _base64(identity.certificate),
-                    "client-key-data": _base64(identity.key),
-                },
+                "user": {"client-certificate-data": _base64(certificate), "client-key-data": _base64(key)},
             }
         ],
         "contexts": [{"name": CONTEXT, "context": {"cluster": CONTEXT, "user": user}}],
@@ -61,5 +62,5 @@ def _write(path: Path, identity: certificates.Identity) -> Path:
     return path
 
 
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
+def _base64(content: bytes) -> str:
+    return base64.b64encode(content).decode()
