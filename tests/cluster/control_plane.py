@@ -9,6 +9,7 @@ from tests.cluster.commands import run
 from tests.cluster.errors import ClusterError
 from tests.cluster.processes import Program
 
+ETCD = "/usr/bin/etcd"
 # Half a minute until a silent node counts as lost, and again until its pods are moved: node loss is something tests
 # do, and Kubernetes' own defaults (50 s and 300 s) are for networks that stutter.
 _NODE_GRACE_SECONDS = 30
@@ -115,7 +116,7 @@ def etcd_arguments(folder: Path, client_port: int, peer_port: int) -> tuple[str,
     """The command line of an etcd with its data in a folder; loopback only, so that no pod reaches it."""
     client, peer = f"http://127.0.0.1:{client_port}", f"http://127.0.0.1:{peer_port}"
     return (
-        "/usr/bin/etcd",
+        ETCD,
         "--name=local",
         f"--data-dir={folder}",
         f"--listen-client-urls={client}",

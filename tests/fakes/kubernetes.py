@@ -174,10 +174,13 @@ class FakeKubernetes:
         self._begin("list", kind)
         return str(self._version)
 
-    def restore(self, objects: dict[ObjectKey, Manifest], version: int) -> None:
-        """Put the store back to an earlier state, as from a backup of etcd; watches end."""
+    def restore(self, objects: dict[ObjectKey, Manifest], version: int, error: Exception | None = None) -> None:
+        """Put the store back to an earlier state, as from a backup of etcd; watches end.
+
+        The version is the backup's, or a later one: of what was written since, or as `etcdutl --bump-revision` has it.
+        """
         self.objects, self._version = copy.deepcopy(objects), version
-        self.end_watches(KubernetesError(0, "ServerDisconnectedError", "watch"))
+        self.end_watches(error or KubernetesError(0, "ServerDisconnectedError", "watch"))
 
     @property
     def version(self) -> int:

@@ -10,6 +10,7 @@ async with control_plane(folder) as plane:
 
 import asyncio
 import shutil
+import signal
 import socket
 import ssl
 import time
@@ -23,7 +24,7 @@ import yaml
 
 from tests.cluster import kubeconfigs, packages, tools
 from tests.cluster.certificates import make_authority, make_certificate
-from tests.cluster.control_plane import ApiServerFiles, api_server_arguments, etcd_arguments
+from tests.cluster.control_plane import ETCD, ApiServerFiles, api_server_arguments, etcd_arguments
 from tests.cluster.errors import log_tail
 from tests.harness.target import Target
 
@@ -33,7 +34,8 @@ _MASTERS = "system:masters"
 # What tests need of them: a namespace has an account, what a resource owns goes with it, a namespace goes.
 CONTROLLERS = ("serviceaccount-controller", "garbage-collector-controller", "namespace-controller")
 _READY_SECONDS = 90.0
-_END_SECONDS = 20.0
+# Base64: a key that is none of the API server's.
+_KEY = "bm9ib2R5"
 
 
 class ControlPlane:
@@ -59,7 +61,7 @@ class ControlPlane:
         return self._folder / "etcd"
 
     @property
-    def _api_server_files(self) -> ApiServerFiles:
+    def _files(self) -> ApiServerFiles:
         server, key, authority, accounts, public = (
             self._folder / name for name in ("server.crt", "server.key", "ca.crt", "accounts.key", "accounts.crt")
         )
@@ -67,121 +69,137 @@ class ControlPlane:
 
     def prepare(self) -> None:
         """Have the programs, and write certificates and the kubeconfig; raises ClusterError."""
-        if not Path("/usr/bin/etcd").exists():
+        if not Path(ETCD).exists():
             packages.ensure()
-        tools.path("kube-apiserver")
-        authority = make_authority("ca")
-        server = make_certificate(authority, "kube-apiserver", addresses=[_ADDRESS], names=["localhost"])
+        tools.ensure(tools.KUBERNETES)
+        authority, accounts, files = make_authority("ca"), make_authority("accounts"), self._files
+        server = make_certificate(authority, "kube-apiserver", addresses=[_ADDRESS])
         admin = make_certificate(authority, _ADMIN, organization=_MASTERS)
-        accounts = make_authority("accounts")
-        for name, content in (
-            ("ca.crt", authority.certificate_pem),
-            ("server.crt", server.certificate_pem),
-            ("server.key", server.key_pem),
-            ("accounts.key", accounts.key_pem),
-            ("accounts.crt", accounts.certificate_pem),
-        ):
-            self._write(name, content)
-        document = kubeconfigs.document(
-            self.url, _ADMIN, authority.certificate_pem, admin.certificate_pem, admin.key_pem
-        )
-        self._write(self.target.kubeconfig.name, yaml.safe_dump(document).encode())
+        trusted = authority.certificate_pem
+        document = kubeconfigs.document(self.url, _ADMIN, trusted, admin.certificate_pem, admin.key_pem)
+        _write(files.authority, trusted)
+        _write(files.certificate, server.certificate_pem)
+        _write(files.key, server.key_pem)
+        _write(files.accounts_public_key, accounts.certificate_pem)
+        _write(files.accounts_key, accounts.key_pem)
+        _write(self.target.kubeconfig, yaml.safe_dump(document).encode())
 
     def commands(self) -> dict[str, tuple[str, ...]]:
         """Return the command line of each program, in the order in which they start."""
-        api_server = (
-            str(tools.path("kube-apiserver")),
-            *api_server_arguments(self._etcd_port, _ADDRESS, self._port, self._api_server_files),
-            # No pod asks for the Service `kubernetes`, and loopback is no address for one.
-            "--endpoint-reconciler-type=none",
-        )
-        controllers = (
-            str(tools.path("kube-controller-manager")),
-            f"--kubeconfig={self.target.kubeconfig}",
-            f"--authentication-kubeconfig={self.target.kubeconfig}",
-            f"--authorization-kubeconfig={self.target.kubeconfig}",
-            f"--bind-address={_ADDRESS}",
-            f"--secure-port={self._controllers_port}",
-            "--leader-elect=false",
-            f"--controllers={','.join(self._controllers)}",
-        )
+        kubeconfig = self.target.kubeconfig
         return {
             "etcd": etcd_arguments(self._data, self._etcd_port, self._peer_port),
-            "kube-apiserver": api_server,
-            "kube-controller-manager": controllers,
+            "kube-apiserver": (
+                str(tools.path("kube-apiserver")),
+                *api_server_arguments(self._etcd_port, _ADDRESS, self._port, self._files),
+                # No pod asks for the Service `kubernetes`, and loopback is no address for one.
+                "--endpoint-reconciler-type=none",
+            ),
+            "kube-controller-manager": (
+                str(tools.path("kube-controller-manager")),
+                f"--kubeconfig={kubeconfig}",
+                f"--authentication-kubeconfig={kubeconfig}",
+                f"--authorization-kubeconfig={kubeconfig}",
+                f"--bind-address={_ADDRESS}",
+                f"--secure-port={self._controllers_port}",
+                "--leader-elect=false",
+                f"--controllers={','.join(self._controllers)}",
+            ),
         }
 
     async def start(self) -> None:
         """Start every program, and return when the API server is ready; fails with the end of its log."""
-        for name, command in self.commands().items():
-            if name == "kube-controller-manager":
-                await self._until_ready()
-            with self._log(name).open("ab") as log:
-                self._running[name] = await asyncio.create_subprocess_exec(
-                    *command, stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
-                )
+        for name in self.commands():
+            await self._start(name)
 
-    async def stop(self, *, grace: bool = True) -> None:
-        """End every program, without grace as a crash does."""
+    async def crash(self) -> None:
+        """End every program without grace. Fails when one had ended by itself."""
         while self._running:
             name, process = self._running.popitem()
-            if process.returncode is not None:
-                raise AssertionError(f"{name} had ended by itself{log_tail(self._log(name))}")
-            if grace:
-                process.terminate()
-            else:
-                process.kill()
-            await asyncio.wait_for(process.wait(), _END_SECONDS)
+            assert process.returncode is None, f"{name} had ended by itself{log_tail(self._log(name))}"
+            process.kill()
+            await process.wait()
 
-    def kill(self) -> None:
-        """End what still runs without waiting for it."""
+    async def kill(self) -> None:
+        """End whatever still runs."""
         for process in self._running.values():
             if process.returncode is None:
                 process.kill()
+                await process.wait()
 
     def save(self, name: str) -> None:
-        """Keep a copy of etcd's data; nothing may run."""
-        assert not self._running
-        shutil.copytree(self._data, self._folder / name)
+        """Keep a copy of etcd's data as it is this very moment, as a crash would leave it."""
+        process = self._running["etcd"]
+        process.send_signal(signal.SIGSTOP)
+        try:
+            shutil.copytree(self._data, self._folder / name)
+        finally:
+            process.send_signal(signal.SIGCONT)
 
-    def restore(self, name: str) -> None:
-        """Put a copy of etcd's data in the place of what is there now; nothing may run."""
-        assert not self._running
+    async def restore(self, name: str, *, revision: int = 0) -> None:
+        """Put a copy of etcd's data in the place of what is there; nothing may run.
+
+        With a revision numbers go on from there and none from before is known, as `etcdutl snapshot restore` has it
+        with `--bump-revision` and `--mark-compacted`.
+        """
+        assert not self._running, "nothing may run"
         shutil.rmtree(self._data)
         shutil.copytree(self._folder / name, self._data)
+        if revision:
+            await self._start("etcd")
+            await self.write_until(revision)
+            await self._ask_etcd("compaction", revision=revision)
+            await self.crash()
 
-    async def _until_ready(self) -> None:
-        name = "kube-apiserver"
-        # Anybody may ask: the ClusterRole system:public-info-viewer says so.
-        context = ssl.create_default_context(cafile=self._api_server_files.authority)
+    async def revision(self) -> int:
+        """Return etcd's newest revision, which is what resource versions are."""
+        return await self._ask_etcd("range", key=_KEY)
+
+    async def write_until(self, revision: int) -> None:
+        """Write what is nobody's until etcd is at a revision."""
+        while await self._ask_etcd("put", key=_KEY, value=_KEY) < revision:
+            pass
+
+    async def _ask_etcd(self, verb: str, **request: str | int) -> int:
+        """Send a request to etcd's JSON gateway, and return the revision that it answers from."""
+        url = f"http://{_ADDRESS}:{self._etcd_port}/v3/kv/{verb}"
+        async with aiohttp.request("POST", url, json=request, raise_for_status=True) as answer:
+            return int((await answer.json())["header"]["revision"])
+
+    async def _start(self, name: str) -> None:
+        with self._log(name).open("ab") as log:
+            self._running[name] = process = await asyncio.create_subprocess_exec(
+                *self.commands()[name], stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
+            )
+        url = {"etcd": f"http://{_ADDRESS}:{self._etcd_port}/health", "kube-apiserver": f"{self.url}/readyz"}.get(name)
+        # Anybody may ask the API server this: the ClusterRole system:public-info-viewer says so.
+        context = ssl.create_default_context(cafile=self._files.authority)
         deadline = time.monotonic() + _READY_SECONDS
-        async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context)) as session:
-            while not await _is_ready(session, f"{self.url}/readyz"):
-                for started, process in self._running.items():
-                    assert process.returncode is None, f"{started} has ended{log_tail(self._log(started))}"
-                late = time.monotonic() > deadline
-                assert not late, f"{name} not ready within {_READY_SECONDS:.0f} s{log_tail(self._log(name))}"
-                await asyncio.sleep(0.1)
+        while url and not await _is_ready(url, context):
+            assert process.returncode is None, f"{name} has ended{log_tail(self._log(name))}"
+            late = time.monotonic() > deadline
+            assert not late, f"{name} not ready within {_READY_SECONDS:.0f} s{log_tail(self._log(name))}"
+            await asyncio.sleep(0.1)
 
     def _log(self, name: str) -> Path:
         return self._folder / f"{name}.log"
 
-    def _write(self, name: str, content: bytes) -> None:
-        file = self._folder / name
-        file.touch(mode=0o600)
-        file.write_bytes(content)
 
-
-async def _is_ready(session: aiohttp.ClientSession, url: str) -> bool:
+async def _is_ready(url: str, context: ssl.SSLContext) -> bool:
     try:
-        async with session.get(url) as answer:
+        async with aiohttp.request("GET", url, ssl=context) as answer:
             return answer.status == 200
     except aiohttp.ClientError:
         return False
 
 
+def _write(file: Path, content: bytes) -> None:
+    file.touch(mode=0o600)
+    file.write_bytes(content)
+
+
 def free_ports(count: int) -> list[int]:
-    """Return ports that nobody listens on now."""
+    """Return ports of this machine that nobody listens on now."""
     sockets = [socket.create_server((str(_ADDRESS), 0)) for _ in range(count)]
     try:
         return [made.getsockname()[1] for made in sockets]
@@ -198,6 +216,6 @@ async def control_plane(folder: Path) -> AsyncIterator[ControlPlane]:
     try:
         await plane.start()
         yield plane
-        await plane.stop(grace=False)
+        await plane.crash()
     finally:
-        plane.kill()
+        await plane.kill()

@@ -75,19 +75,24 @@ async def delete_namespace(api: Api, name: str) -> None:
     (await api.request("DELETE", f"/api/v1/namespaces/{name}")).accepted()
 
 
+async def install_crds(api: Api) -> None:
+    """Have this checkout's CRDs served."""
+    crds = [yaml.safe_load(path.read_text()) for path in sorted((REPOSITORY / "crds").glob("*.yaml"))]
+    for crd in crds:
+        # Helm's name, so that an installed chart goes on owning its fields.
+        (await api.apply(f"{CRDS}/{crd['metadata']['name']}", crd, "helm")).accepted()
+    for crd in crds:
+        name = crd["metadata"]["name"]
+        await eventually_async(partial(_established, api, name), f"{name} established", seconds=30)
+
+
 async def _prepare(target: Target) -> dict[str, int]:
     """Install the CRDs; return which Deployments of operators have how many replicas."""
     api = Api(await configuration(target))
     try:
         ready = await _until_ready(api)
         assert ready, f"no cluster: {api.configuration.host} is not ready; bring it up with `make cluster`"
-        for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
-            crd = yaml.safe_load(path.read_text())
-            # Helm's name, so that an installed chart goes on owning its fields.
-            (await api.apply(f"{CRDS}/{crd['metadata']['name']}", crd, "helm")).accepted()
-        for path in sorted((REPOSITORY / "crds").glob("*.yaml")):
-            name = yaml.safe_load(path.read_text())["metadata"]["name"]
-            await eventually_async(partial(_established, api, name), f"{name} established", seconds=30)
+        await install_crds(api)
         found = (await api.request("GET", OPERATORS)).accepted()["items"]
         running = {_path(item): int(item["spec"]["replicas"]) for item in found if item["spec"]["replicas"]}
         assert target.local or not running, f"another operator runs in this cluster and would interfere: {running}"

@@ -168,3 +168,16 @@ class ObjectCache:
     def doubt(self, keys: set[Key] | None = None) -> None:
         """Let the next version of objects, all when none are named, replace the known one, whatever its number."""
         self._doubted |= self._objects.keys() if keys is None else keys & self._objects.keys()
+
+    def doubt_against(self, listed: Manifest, version: str) -> None:
+        """Doubt what is known of an object when a listing of a version has an older one, or another one.
+
+        The store was put back to an earlier state then, perhaps under later numbers. What is newer than the listing was
+        written since.
+        """
+        known = self._objects.get(key_of(listed))
+        if known is None or newer(known, {"metadata": {"resourceVersion": version}}):
+            return
+        same = known["metadata"].get("uid") == listed["metadata"].get("uid")
+        if newer(known, listed) or not (same or newer(listed, known)):
+            self._doubted.add(key_of(listed))

@@ -36,13 +36,16 @@ class Reflector:
         on_change: Callable[[Manifest], None],
         selector: str | None = None,
         *,
+        on_missed: Callable[[Manifest], None] = lambda _: None,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
+        """`on_missed` hears of what changed while nobody watched: then no field need tell of it, nor the generation."""
         self._kubernetes = kubernetes
         self.kind = kind
         self._cache = cache
         self._on_change = on_change
         self._selector = selector
+        self._on_missed = on_missed
         self._retry_seconds = retry_seconds
         self._failures = 0
         self._version = ""
@@ -72,10 +75,14 @@ class Reflector:
                 listed, version = set(), page.version
                 self._look_back(version)
             for manifest in page.items:
-                listed.add(key_of(manifest))
-                self._take_over(manifest)
+                key = key_of(manifest)
+                listed.add(key)
+                self._cache.doubt_against(manifest, version)
+                known = key in self._cache
+                if self._take_over(manifest) and known:
+                    self._hear(self._on_missed, manifest)
         for manifest in self._cache.retain(listed, version):
-            self._tell(manifest)
+            self._hear(self._on_change, manifest)
         self._version = version
         self._seen(version)
 
@@ -85,7 +92,7 @@ class Reflector:
             began = asyncio.get_running_loop().time()
             try:
                 if self._version and self._cut_off:
-                    self._look_back(await self._kubernetes.newest(self.kind))
+                    await self._find_place()
                 self._cut_off = True
                 if not self._version:
                     await self.sync()
@@ -133,42 +140,58 @@ class Reflector:
             else:
                 self._take_over(event.object)
 
+    async def _find_place(self) -> None:
+        """Give up the place that the watch had unless the API server answers at once, and has not gone back.
+
+        While it answers nobody its store may be put back, and written to until it is as far as it was.
+        """
+        version, self._version = self._version, ""
+        if not self._look_back(await self._kubernetes.newest(self.kind)):
+            self._version = version
+
     def _seen(self, version: str) -> None:
         if version.isdigit():
             self._newest = max(self._newest, int(version))
 
-    def _look_back(self, version: str) -> None:
+    def _look_back(self, version: str) -> bool:
         """Doubt all that is known when the API server's newest version is older than one seen before.
 
-        Its store was put back to an earlier state then, and a watch from a version of the future tells nothing.
+        Its store was put back to an earlier state then, and a watch from a version of the future tells nothing: it is
+        taken, and kept silent until there are later versions (k8s.io/apiserver storage/cacher).
         """
-        if version.isdigit() and int(version) < self._newest:
-            logger.warning(
-                "the API server went back from version %d of %s to %s, as when its store is restored: "
-                "everything is listed anew and taken for true",
-                self._newest,
-                self.kind,
-                version,
-            )
-            self._cache.doubt()
-            self._version, self._newest = "", int(version)
+        if not version.isdigit() or int(version) >= self._newest:
+            return False
+        logger.warning(
+            "the API server went back from version %d of %s to %s, as when its store is restored: "
+            "everything is listed anew and taken for true",
+            self._newest,
+            self.kind,
+            version,
+        )
+        self._cache.doubt()
+        self._newest = int(version)
+        return True
 
-    def _take_over(self, manifest: Manifest) -> None:
+    def _take_over(self, manifest: Manifest) -> bool:
+        """Return whether an object was news."""
         try:
-            if self._cache.put(manifest):
-                self._on_change(manifest)
+            news = self._cache.put(manifest)
         except Exception:
             logger.exception("%s %s: its change is not understood", self.kind, "/".join(key_of(manifest)))
+            return False
+        if news:
+            self._hear(self._on_change, manifest)
+        return news
 
     def _take_away(self, manifest: Manifest) -> None:
         try:
             self._cache.remove(key_of(manifest), manifest["metadata"].get("uid"))
         except Exception:
             logger.exception("%s %s: its end is not understood", self.kind, "/".join(key_of(manifest)))
-        self._tell(manifest)
+        self._hear(self._on_change, manifest)
 
-    def _tell(self, manifest: Manifest) -> None:
+    def _hear(self, listener: Callable[[Manifest], None], manifest: Manifest) -> None:
         try:
-            self._on_change(manifest)
+            listener(manifest)
         except Exception:
             logger.exception("%s %s: its change is not understood", self.kind, "/".join(key_of(manifest)))

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from livekit_operator.api.common import Resource
+from livekit_operator.api.livekitserver import LiveKitServerSpec
 from livekit_operator.brakes import Brakes
 from livekit_operator.breaker import Breaker
 from livekit_operator.clients.kubernetes import Kubernetes
@@ -348,8 +349,8 @@ class Context:
     """LiveKitServer -> the last check of its configuration."""
     bereaved: set[Key] = field(default_factory=set)
     """LiveKitServers that lost one of their servers, and whose rooms could not be listed since."""
-    pruned: dict[Key, tuple[str, int]] = field(default_factory=dict)
-    """LiveKitServer -> its uid and the generation for which objects of optional kinds were last looked for."""
+    pruned: dict[Key, tuple[str, LiveKitServerSpec]] = field(default_factory=dict)
+    """LiveKitServer -> its uid and the spec for which objects of optional kinds were last looked for."""
     gateways: dict[Key, tuple[datetime, Blocked | None]] = field(default_factory=dict)
     """LiveKitServer -> when its Gateways were last looked at, and what was wrong with them."""
     dialed: dict[Key, Dialed] = field(default_factory=dict)

@@ -1,5 +1,7 @@
 """The servers on the host network as they come and go."""
 
+from typing import Any
+
 from pydantic import ValidationError
 
 from livekit_operator.api.livekitserver import LiveKitServer
@@ -14,15 +16,14 @@ class KnownHostServers:
 
     def __init__(self) -> None:
         self.servers = HostServers()
-        self._read: dict[Key, tuple[str, int]] = {}
+        self._read: dict[Key, tuple[str, Any]] = {}
 
     def see(self, key: Key, manifest: Manifest | None) -> None:
         """Take over a LiveKitServer, None when it is gone."""
         if manifest is None:
             self._forget(key)
             return
-        metadata = manifest["metadata"]
-        read = (str(metadata.get("uid")), int(metadata.get("generation") or 0))
+        read = (str(manifest["metadata"].get("uid")), manifest.get("spec"))
         if self._read.get(key) == read:
             return
         self._forget(key)

@@ -25,7 +25,8 @@ async def ensure_tokens(
 
     Nothing is gone through while spec, keys and Secrets are those of the last look and no token is due.
     """
-    inputs = (room.metadata.uid, room.metadata.generation, access.keys, limits, agents)
+    # Not its generation: after the API server's store was put back another spec may have the same one.
+    inputs = (room.metadata.uid, hash(room.spec.model_dump_json()), access.keys, limits, agents)
     kept, secrets = context.kept_tokens.get(room.key), context.children["Secret"].owned_by(identity(room))
     same = kept is not None and kept.inputs == inputs and _are_the_same(kept.secrets, secrets)
     if kept is not None and same and (kept.tokens.due is None or context.now() < kept.tokens.due):

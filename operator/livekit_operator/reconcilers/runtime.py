@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from livekit_operator.agent_problems import PERSONAL_REASONS
@@ -86,7 +87,9 @@ class Runtime:
         self._controllers = {kind: self._controller(kind) for kind in _RECONCILERS}
         self._resources = [
             # The caches of resources tell of changes themselves: others must also hear of a status that we wrote.
-            Reflector(kubernetes, kind, self.context.resources[kind], lambda _: None)
+            Reflector(
+                kubernetes, kind, self.context.resources[kind], lambda _: None, on_missed=partial(self._missed, kind)
+            )
             for kind in BY_KIND
         ]
         self._children = [
@@ -212,10 +215,22 @@ class Runtime:
             else:
                 self._wake(kind, key)
         if _turned(self._public, ident, _public_facts(kind, known)):
-            if kind == "LiveKitServer":
-                self.context.wake_users(key)
-            elif kind == "VoiceAgentPool":
-                self.context.wake_rooms_of_pool(key)
+            self._wake_others(kind, key)
+
+    def _missed(self, kind: str, manifest: Manifest) -> None:
+        """Have a resource looked at, and those that refer to it, whatever it was like before.
+
+        After the store was put back a status may be an old one, and nothing else differ.
+        """
+        key = key_of(manifest)
+        self._wake(kind, key)
+        self._wake_others(kind, key)
+
+    def _wake_others(self, kind: str, key: Key) -> None:
+        if kind == "LiveKitServer":
+            self.context.wake_users(key)
+        elif kind == "VoiceAgentPool":
+            self.context.wake_rooms_of_pool(key)
 
     async def _look_at_strangers(self, kind: str, key: Key, left: list[tuple[str, Key]]) -> None:
         """Take in what names a resource that has just come, as a former one left it, and only then look at that."""
@@ -276,7 +291,9 @@ def _own_facts(manifest: Manifest | None) -> Any:
     metadata = manifest["metadata"]
     # A claim comes from a pass and is none of its inputs.
     annotations = {name: text for name, text in (metadata.get("annotations") or {}).items() if name != ANNOTATION_CLAIM}
-    return metadata["uid"], metadata.get("generation"), metadata.get("deletionTimestamp"), annotations
+    # After the store was put back another spec may have the same generation.
+    spec = metadata.get("generation"), manifest.get("spec")
+    return metadata["uid"], spec, metadata.get("deletionTimestamp"), annotations
 
 
 def _public_facts(kind: str, manifest: Manifest | None) -> Any:
@@ -288,7 +305,7 @@ def _public_facts(kind: str, manifest: Manifest | None) -> Any:
     if kind == "LiveKitServer":
         metadata = manifest["metadata"]
         # The spec says whom it allows, and its limits and presets what it takes.
-        return ready, metadata.get("generation"), status.get("externalUrl"), metadata.get("deletionTimestamp")
+        return ready, manifest.get("spec"), status.get("externalUrl"), metadata.get("deletionTimestamp")
     if kind == "VoiceAgentPool":
         spec = manifest.get("spec") or {}
         whom = spec.get("serverRef"), spec.get("allowedNamespaces")

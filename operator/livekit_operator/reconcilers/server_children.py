@@ -329,7 +329,7 @@ def _is_used(context: Context, server: LiveKitServer, manifest: Manifest) -> boo
 
 async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[tuple[str, Key]]) -> None:
     """Delete optional objects that an earlier spec wanted; for want of a cache only after the spec changed."""
-    looked = (server.metadata.uid, server.metadata.generation)
+    looked = (server.metadata.uid, server.spec)
     if context.pruned.get(server.key) == looked:
         return
     names = [

@@ -98,8 +98,7 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> float
             old_conditions, outcome.conditions, generation=resource.metadata.generation, now=context.now()
         ),
     }
-    patch = merge_patch(old, new)
-    if not patch:
+    if old == new:
         return None
     brakes, now = context.brakes_of(resource), context.now()
     written_as = _digest(new)
@@ -108,13 +107,19 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> float
     if wait := brakes.statuses.wait(STATUS_WRITES_A_MINUTE, now):
         return wait
     kind = type(resource).__name__
-    brakes.statuses.add()
+    # Whole: the API server may hold another one than the cache knows, after its store was put back to an earlier state.
+    patch = whole_patch(old, new)
     try:
+        brakes.statuses.add()
         written = await context.kubernetes.merge(kind, *resource.key, {"status": patch}, subresource="status")
+        if lost := merge_patch(written.get("status") or {}, new):
+            # What it held beyond that is not in the patch.
+            brakes.statuses.add()
+            written = await context.kubernetes.merge(kind, *resource.key, {"status": lost}, subresource="status")
+            lost = merge_patch(written.get("status") or {}, new)
     except NotFound:
         context.resources[kind].remove(resource.key, resource.metadata.uid)  # deleted, whatever the watch missed
         return None
-    lost = merge_patch(written.get("status") or {}, new)
     brakes.status.written(_STATUS, written_as, now, problem=_not_kept(lost) if lost else "", often=_OFTEN)
     context.resources[kind].put(written)
     for told in transitions(old_conditions, outcome.conditions):
@@ -145,6 +150,15 @@ def merge_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
             patch[key] = merge_patch(before, after)
         else:
             patch[key] = after
+    return patch
+
+
+def whole_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the merge patch that makes `new` of `old`, and says all of it: also what is no other than before."""
+    patch: dict[str, Any] = dict.fromkeys(old.keys() - new.keys())
+    for key, after in new.items():
+        before = old.get(key)
+        patch[key] = whole_patch(before, after) if isinstance(before, dict) and isinstance(after, dict) else after
     return patch
 
 

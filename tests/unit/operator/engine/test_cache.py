@@ -137,6 +137,27 @@ def test_what_is_doubted_gives_way_to_any_version_once() -> None:
     assert sorted(names(list(cache))) == ["back", "made-meanwhile", "written"]
 
 
+@pytest.mark.parametrize(
+    ("known", "listed", "taken"),
+    [
+        pytest.param(manifest("a", 9), manifest("a", 8), True, id="an older version"),
+        pytest.param(manifest("a", 10), manifest("a", 8), True, id="an older version than the listing's own"),
+        pytest.param(manifest("a", 9), manifest("a", 9, uid="other"), True, id="another object of that version"),
+        pytest.param(manifest("a", 9), manifest("a", 9), False, id="the same"),
+        pytest.param(manifest("a", 11), manifest("a", 8), False, id="a write since the listing"),
+        pytest.param(manifest("a", 11), manifest("a", 12), True, id="a later page"),
+        pytest.param(manifest("b", 9), manifest("a", 8), True, id="unknown"),
+    ],
+)
+def test_a_listing_is_right_about_all_that_is_not_newer(
+    known: dict[str, Any], listed: dict[str, Any], taken: bool
+) -> None:
+    cache = ObjectCache()
+    cache.put(known)
+    cache.doubt_against(listed, "10")
+    assert cache.put(listed) is taken
+
+
 def test_what_is_not_to_be_kept_is_not() -> None:
     cache = ObjectCache(keep=lambda m: m if m["metadata"]["uid"] == "ours" else None)
     assert not cache.put(manifest("a", 1, uid="theirs"))

@@ -1,5 +1,6 @@
 """The running operator: who is woken by what, and that nothing is done for nothing."""
 
+import copy
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -218,6 +219,31 @@ async def test_what_was_deleted_while_nobody_watched_is_found() -> None:
         world.kubernetes.end_watches(WatchExpired("too old"), "MeetingRoom")
         world.kubernetes.objects.pop(("MeetingRoom", NAMESPACE, "ghost"))  # no watch tells of it
         await eventually(lambda: len(runtime.context.resources["MeetingRoom"]) == 0)
+
+
+async def test_a_status_that_was_put_back_is_written_again(operator: Operator) -> None:
+    kubernetes = operator.world.kubernetes
+    await operator.with_server()
+    kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await operator.ready("MeetingRoom", "support-42")
+    backup = copy.deepcopy(kubernetes.objects)
+    backup["MeetingRoom", NAMESPACE, "support-42"]["status"]["participants"] = 5
+    backup["MeetingRoom", NAMESPACE, "support-42"]["metadata"]["resourceVersion"] = "90"
+    kubernetes.restore(backup, kubernetes.version + 1000, WatchExpired("compacted"))
+    await eventually(lambda: operator.world.get("MeetingRoom", "support-42")["status"]["participants"] == 0)
+
+
+async def test_another_spec_of_the_same_generation_is_followed(operator: Operator) -> None:
+    kubernetes = operator.world.kubernetes
+    await operator.with_server()
+    kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
+    await operator.ready("MeetingRoom", "support-42")
+    put_back = copy.deepcopy(kubernetes.objects)
+    put_back["MeetingRoom", NAMESPACE, "support-42"]["spec"]["tokens"] = [{"identity": "bob"}]
+    put_back["MeetingRoom", NAMESPACE, "support-42"]["metadata"]["resourceVersion"] = str(kubernetes.version + 1)
+    kubernetes.restore(put_back, kubernetes.version + 1000, WatchExpired("compacted"))
+    await operator.there("Secret", "support-42-bob")
+    await eventually(lambda: kubernetes.peek("Secret", NAMESPACE, "support-42-alice") is None)
 
 
 async def test_what_is_due_is_done_when_the_clock_was_moved() -> None:
