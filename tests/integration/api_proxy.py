@@ -28,7 +28,9 @@ class ApiProxy:
         self._released = asyncio.Event()
         self._closed = False
         self.held: list[str] = []
-        """What waits now: paths with their queries."""
+        """Paths of what waits now."""
+        self.refused: list[str] = []
+        """Paths of what came while it was closed."""
         self.configuration = Configuration()
 
     def hold(self, which: Callable[[web.BaseRequest], bool]) -> None:
@@ -56,10 +58,11 @@ class ApiProxy:
         assert transport is not None
         self._passing.add(transport)
         try:
-            if self._is_held(request):
-                await self._wait(request.path_qs)
+            if not self._closed and self._is_held(request):
+                await self._wait(request.path)
             if not self._closed:
                 return await self._pass_on(request)
+            self.refused.append(request.path)
         except aiohttp.ClientError:  # nobody on the other side either
             pass
         finally:
@@ -77,7 +80,8 @@ class ApiProxy:
     async def _pass_on(self, request: web.BaseRequest) -> web.StreamResponse:
         url = URL(self._admin.host + request.raw_path, encoded=True)
         headers = {name: request.headers[name] for name in _HEADERS if name in request.headers}
-        async with self._session.request(request.method, url, headers=headers, data=await request.read()) as answer:
+        body = await request.read() if request.body_exists else None
+        async with self._session.request(request.method, url, headers=headers, data=body) as answer:
             named = {name: answer.headers[name] for name in _HEADERS if name in answer.headers}
             response = web.StreamResponse(status=answer.status, headers=named)
             await response.prepare(request)

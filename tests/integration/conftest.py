@@ -115,8 +115,8 @@ async def _until_ready(api: Api) -> bool:
 
 
 async def _established(api: Api, name: str) -> bool:
-    conditions = (await api.request("GET", f"{CRDS}/{name}")).accepted()["status"]["conditions"]
-    return any(c["type"] == "Established" and c["status"] == "True" for c in conditions)
+    status = (await api.request("GET", f"{CRDS}/{name}")).accepted().get("status") or {}
+    return any(c["type"] == "Established" and c["status"] == "True" for c in status.get("conditions") or ())
 
 
 async def _scale(target: Target, replicas: dict[str, int]) -> None:

@@ -11,12 +11,13 @@ from livekit_operator.constants import LABEL_MANAGED_BY, MANAGED_BY
 from livekit_operator.engine.cache import key_of
 from tests.fakes import manifests
 from tests.fakes.waiting import eventually, eventually_async
-from tests.harness.control_plane import ControlPlane, control_plane
+from tests.harness.control_plane import ControlPlane
 from tests.harness.invariants import OWN_KINDS, all_violations
-from tests.integration.api import Api, Manifest, configuration
+from tests.integration.api import Api, Manifest
 from tests.integration.api_proxy import ApiProxy, api_proxy
-from tests.integration.conftest import create_namespace, install_crds
+from tests.integration.conftest import create_namespace
 from tests.integration.operated import Operated, operated
+from tests.integration.own_cluster import own_cluster
 
 NAMESPACE = "team"
 ALICE, BOB, CAROL = ({"identity": name} for name in ("alice", "bob", "carol"))
@@ -105,16 +106,15 @@ def _is_child(manifest: Manifest) -> bool:
 
 @pytest.fixture
 async def stage(tmp_path: Path) -> AsyncIterator[Stage]:
-    async with control_plane(tmp_path) as plane:
-        api = Api(await configuration(plane.target))
-        await install_crds(api)
+    async with own_cluster(tmp_path) as (plane, api):
         await create_namespace(api, NAMESPACE)
         async with api_proxy(api.configuration) as proxy:
             operators = Api(proxy.configuration)
-            async with operated(operators, NAMESPACE) as operator:
-                yield Stage(plane, proxy, replace(operator, api=api))
-            await operators.close()
-        await api.close()
+            try:
+                async with operated(operators, NAMESPACE) as operator:
+                    yield Stage(plane, proxy, replace(operator, api=api))
+            finally:
+                await operators.close()
 
 
 async def as_it_was(operator: Operated) -> None:

@@ -1,6 +1,7 @@
 """kopf's decorators: the process begins, answers probes and ends."""
 
 import contextlib
+import itertools
 from typing import Any
 
 import kopf
@@ -14,6 +15,18 @@ from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.runtime import Runtime
 from livekit_operator.settings import load_settings
 
+_RETRY_SECONDS = 2.0
+
+
+def configure(settings: kopf.OperatorSettings) -> None:
+    """Have kopf run the process, and nothing else."""
+    # Events are ours to write, on transitions only; kopf would write one for every log line about an object.
+    settings.posting.enabled = False
+    # The watches are the runtime's: kopf need not know which kinds the cluster serves.
+    settings.scanning.disabled = True
+    # kopf looks once at what the API server serves, and would end the process when that fails nine times.
+    settings.networking.error_backoffs = itertools.repeat(_RETRY_SECONDS)
+
 
 @kopf.on.startup(backoff=1.0)
 async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> None:
@@ -21,10 +34,7 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
 
     kopf answers the liveness probe only when this is over, so nothing here waits for the API server.
     """
-    # Events are ours to write, on transitions only; kopf would write one for every log line about an object.
-    settings.posting.enabled = False
-    # The watches are the runtime's: kopf need not know which kinds the cluster serves.
-    settings.scanning.disabled = True
+    configure(settings)
     operator_settings = load_settings()
     metrics = Metrics()
     async with contextlib.AsyncExitStack() as opened:
