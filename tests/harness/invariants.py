@@ -122,6 +122,23 @@ def _form(told: Told) -> Iterator[str]:
         yield "Ready is Unknown"
 
 
+def _up_to_date(told: Told, what: str, wanted: int | None) -> Iterator[str]:
+    """Say what contradicts that a resource goes nowhere; `wanted` is how many there should be, None when not known."""
+    if not told.says("Progressing", "False"):
+        return
+    if told.reason("Progressing") != "UpToDate":
+        if told.says("Ready", "True"):
+            yield "it goes nowhere for a reason, and is ready"
+        return
+    counts = {field: told.count(field) for field in ("replicas", "readyReplicas", "updatedReplicas")}
+    if len(set(counts.values())) > 1:
+        yield f"every {what} is as wanted, and these differ: {counts}"
+    if wanted is not None and wanted not in counts.values():
+        yield f"every {what} is as wanted, and {wanted} are wanted: {counts}"
+    if told.count("drainingReplicas"):
+        yield f"every {what} is as wanted, and some are leaving"
+
+
 # --- LiveKitServer ----------------------------------------------------------------------------------------------------
 
 
@@ -148,19 +165,7 @@ def _server_counts(told: Told) -> Iterator[str]:
 
 
 def _server_up_to_date(told: Told) -> Iterator[str]:
-    if not told.says("Progressing", "False"):
-        return
-    if told.reason("Progressing") != "UpToDate":
-        if told.says("Ready", "True"):
-            yield "it goes nowhere for a reason, and is ready"
-        return
-    counts = {field: told.count(field) for field in ("replicas", "readyReplicas", "updatedReplicas")}
-    if len(set(counts.values())) > 1:
-        yield f"every server is as wanted, and these differ: {counts}"
-    if told.count("drainingReplicas"):
-        yield "every server is as wanted, and some are leaving"
-    if told.current and told.spec.get("replicas", 1) != told.count("replicas"):
-        yield f"every server is as wanted, and {told.spec.get('replicas', 1)} are"
+    return _up_to_date(told, "server", told.spec.get("replicas", 1) if told.current else None)
 
 
 def _server_pods(told: Told, world: World) -> Iterator[str]:
@@ -217,17 +222,7 @@ def _pool_available(told: Told) -> Iterator[str]:
 
 
 def _pool_up_to_date(told: Told) -> Iterator[str]:
-    if not told.says("Progressing", "False"):
-        return
-    if told.reason("Progressing") != "UpToDate":
-        if told.says("Ready", "True"):
-            yield "it goes nowhere for a reason, and is ready"
-        return
-    counts = {field: told.count(field) for field in ("replicas", "readyReplicas", "updatedReplicas")}
-    if set(counts.values()) != {told.count("desiredReplicas")}:
-        yield f"every pod is as wanted, and {told.count('desiredReplicas')} are wanted: {counts}"
-    if told.count("drainingReplicas"):
-        yield "every pod is as wanted, and some are leaving"
+    return _up_to_date(told, "pod", told.count("desiredReplicas"))
 
 
 def _pool_providers(told: Told) -> Iterator[str]:

@@ -110,7 +110,7 @@ STARTING: dict[str, Any] = {
         pytest.param("LiveKitServer", {"drainingReplicas": 1}, "some are leaving", id="up to date and leaving"),
         pytest.param("LiveKitServer", {"updatedReplicas": 0}, "these differ", id="up to date and older"),
         pytest.param("LiveKitServer", {"readyReplicas": 2}, "more than replicas", id="counts"),
-        pytest.param("LiveKitServer", {"spec": {"replicas": 3}}, "and 3 are", id="fewer than wanted"),
+        pytest.param("LiveKitServer", {"spec": {"replicas": 3}}, "and 3 are wanted", id="fewer than wanted"),
         pytest.param(
             "VoiceAgentPool",
             {**EMPTY, **STARTING, "Ready": "False KubernetesRefused"},
