@@ -339,7 +339,9 @@ class FakeKubernetes:
         metadata = manifest["metadata"]
         if not metadata.get("finalizers") and (manifest["kind"] != "Pod" or grace_seconds == 0):
             self._erase(manifest)
-        elif "deletionTimestamp" not in metadata or (grace_seconds or 1e9) < metadata["deletionGracePeriodSeconds"]:
+        elif "deletionTimestamp" not in metadata or (grace_seconds or 1e9) < metadata.get(
+            "deletionGracePeriodSeconds", 0
+        ):
             leaving = copy.deepcopy(manifest)
             given = (manifest.get("spec") or {}).get("terminationGracePeriodSeconds", 30)
             grace = grace_seconds if grace_seconds is not None else given
