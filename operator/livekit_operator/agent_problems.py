@@ -22,6 +22,11 @@ CONNECT_HINT = (
     "in the way, and spec.media.iceLite leaves clients no other one"
 )
 
+ASKED_AGAIN = (
+    "It is asked for again by itself. If that repeats, see `kubectl logs` of the pool's pods for what they do with the "
+    "call."
+)
+
 
 @dataclass(frozen=True)
 class AgentFacts:
@@ -160,10 +165,7 @@ def _all_workers_full(facts: AgentFacts) -> str | None:
 def _dispatch_pending(facts: AgentFacts) -> str | None:
     if facts.dispatch_age is None:
         return None
-    return (
-        "An agent was asked for more than once and has not come; it is asked for again by itself. "
-        "If that repeats, see `kubectl logs` of the pool's pods for what they do with the call."
-    )
+    return f"An agent was asked for more than once and has not come. {ASKED_AGAIN}"
 
 
 _CHECKS: tuple[tuple[str, Callable[[AgentFacts], str | None]], ...] = (

@@ -123,7 +123,7 @@ def _zone(name: str) -> ZoneInfo:
     try:
         return ZoneInfo(name)
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:  # OSError: the name of a folder, or far too long
-        raise ValueError(f"spec.autoscaling.schedules: there is no time zone {name!r}.") from error
+        raise ValueError(f"spec.autoscaling.schedules: there is no time zone {name!r}: choose another one.") from error
 
 
 def _limited(spec: VoiceAgentPoolSpec, demand: Demand, needed: int, maximum: int) -> str:

@@ -188,4 +188,5 @@ def _matches(text: str, patterns: Sequence[str]) -> bool:
 
 
 def _refused(path: str, what: str, value: str) -> str:
-    return f"{path}: {what[:253]} is not allowed; the chart's value allowed.{value} says what is."
+    told = f"the chart's value allowed.{value} says what is: choose that, or change it."
+    return f"{path}: {what[:253]} is not allowed; {told}"

@@ -63,7 +63,10 @@ def choose(rollout: RolloutSpec, wanted: str, known: Sequence[Version]) -> Rollo
     if pinned in by_revision:
         return Rollout(pinned)
     if pinned is not None:
-        message = f"spec.rollout.rollbackTo: status.versions has no revision {pinned}; nothing is rolled back."
+        message = (
+            f"spec.rollout.rollbackTo: status.versions has no revision {pinned}; nothing is rolled back. Name one of "
+            f"these, or remove it."
+        )
         problem = ("RevisionNotFound", message)
     version = by_revision.get(wanted)
     fallback = _fallback(known, wanted)

@@ -63,6 +63,7 @@ _WHY_A_SECRET_IS_MISSING = ("CertManagerMissing", CERTIFICATE_MISSING)
 _ON_ITS_WAY = ("Progressing",)
 # What a server that runs can go on with, but no other one may be started beside.
 _STARTS_NOTHING = ("PortConflict", "RedisShared")
+_LOOK_AT_SERVERS = "See its log and its node, and delete its pod if it hangs."
 _DELETION_POLL_SECONDS = 2.0
 _LOST_MARGIN = timedelta(seconds=60)
 # How soon servers that share rooms are looked at again: clients are led to a lost one until it is missed.
@@ -266,7 +267,7 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
             return Observed.not_ready(silence.reason, silence.message)
         silent = any(item.view.unreachable for item in observed.staying)
         if observed.unlisted and silent and _last_reason(server) in ("Ready", "ServerUnreachable"):
-            return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
+            return _unanswering(observed)
         kept = _kept(server) if observed.settling else None
         return kept or Observed.not_ready("Progressing", "Waiting for a server to answer.")
     if observed.refused:
@@ -277,7 +278,7 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         # A pod is ready a moment before its Service leads to it.
         return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.unlisted}.")
     if observed.unlisted:
-        return Observed.not_ready("ServerUnreachable", f"The server runs but does not answer: {observed.unlisted}.")
+        return _unanswering(observed)
     missing = next((found for found in observed.reach.unreached if found.reason in NO_URL), None)
     if observed.reach.url is None and missing:
         return Observed.not_ready(missing.reason, missing.message)
@@ -288,6 +289,11 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
     if cut := next((problem for problem in observed.problems if isinstance(problem, CutOff)), None):
         return Observed.not_ready(cut.reason, cut.message)
     return Observed.ready(f"The server answers at {observed.reach.url}.")
+
+
+def _unanswering(observed: Observation) -> Observed:
+    message = f"The server runs but does not answer: {observed.unlisted}. {_LOOK_AT_SERVERS}"
+    return Observed.not_ready("ServerUnreachable", message)
 
 
 def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
@@ -328,13 +334,12 @@ def _degraded(server: LiveKitServer, observed: Observation, ready: Observed) -> 
         return kept
     lost = [item.view.name for item in observed.staying if item.view.unreachable]
     if lost:
-        message = f"These servers do not answer and get no new clients: {', '.join(lost)}."
+        message = f"These servers do not answer and get no new clients: {', '.join(lost)}. {_LOOK_AT_SERVERS}"
         return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
     if observed.hangs:
         message = (
             f"The server lists its rooms, but {FAILURES} requests for them in a row ran out of time or were answered "
-            f"with nonsense: they wait, and one at a time finds out whether it answers again. See its log, and delete "
-            f"its pod if it hangs."
+            f"with nonsense: they wait, and one at a time finds out whether it answers again. {_LOOK_AT_SERVERS}"
         )
         return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
     if not ready.status:
@@ -372,8 +377,8 @@ def _redis_is_silent(server: LiveKitServer, observed: Observation) -> Blocked | 
         return None
     message = (
         "The servers run and are not ready: what they send themselves by Redis does not come back. Either Redis does "
-        "not answer, or its user may not use every channel (ACL SETUSER … &*). A server that has nobody is replaced "
-        "after three minutes of it."
+        "not answer, or its user may not use every channel (ACL SETUSER … &*): check both. A server that has nobody is "
+        "replaced after three minutes of it."
     )
     return Blocked("RedisUnreachable", message)
 

@@ -10,6 +10,7 @@ from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.hanging_pods import last_warning
 from livekit_operator.resources import server_network
 
+_NO_WORDS = "check that this cluster has a controller for load balancers."
 # How long a cloud may take before anything is made of it.
 PATIENCE = timedelta(seconds=60)
 _MIXED = " A cloud that takes no Service with both UDP and TCP needs spec.media.loadBalancer.iceTcp: false."
@@ -21,7 +22,7 @@ async def missing_address(context: Context, server: LiveKitServer, service: Mani
     words = await last_warning(context, service)
     protocols = {port.get("protocol") for port in service["spec"].get("ports") or ()}
     hint = _MIXED if words and len(protocols) > 1 and server_network.has_ice_tcp(server) else ""
-    why = f"{words.rstrip('. ')}." if words else "is there a load balancer?"
+    why = f"{words.rstrip('. ')}. See `kubectl describe service {name}`." if words else _NO_WORDS
     message = (
         f"Service {name} has no address yet: {why}{hint} Each Service of type LoadBalancer has one of its own: the "
         f"signalling's, unless spec.signal.service.type is ClusterIP, and each server's."

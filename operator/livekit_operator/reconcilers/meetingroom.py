@@ -35,6 +35,7 @@ _EMPTIED_SECONDS = 1.0
 _ROOM_PATIENCE = timedelta(seconds=15)
 _ROOM_RETRY_SECONDS = 1.0
 _MOST_IDENTITIES = 20
+_MAY_BE_LEFT = "The room may still be there: delete it by DeleteRoom, or `lk room delete`."
 CONDITION_SETTINGS = "SettingsApplied"
 
 
@@ -103,7 +104,10 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
         raise
     holder = _holder(context, room)
     if holder != room.key:
-        message = f"MeetingRoom {'/'.join(holder)} has room {build.room_name(room)} already."
+        message = (
+            f"MeetingRoom {'/'.join(holder)} has room {build.room_name(room)} already: choose another roomName, or "
+            f"delete that one."
+        )
         raise Blocked("NameConflict", message, retry_after=_NAME_RETRY_SECONDS)
     access = find_access(context, room, server)
     if access is None:
@@ -209,8 +213,8 @@ def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
         conditions.append(Observed(CONDITION_AGENTS_READY, agent_problem is None, *agents))
     if outdated:
         message = (
-            "The server cannot change a room in use; it is made anew when everybody has left, or now, "
-            f"by another value of the annotation {ANNOTATION_RECREATE}."
+            "The server cannot change a room in use; it is made anew when everybody has left. To have it now, give the "
+            f"annotation {ANNOTATION_RECREATE} another value."
         )
         conditions.append(Observed(CONDITION_SETTINGS, False, "PendingRecreate", message))
     return conditions
@@ -245,7 +249,9 @@ async def _finalize(context: Context, room: MeetingRoom) -> Outcome | None:
         deleted_at = parse_timestamp(room.metadata.deletion_timestamp or "")
         if "deletionTimestamp" not in server["metadata"] and context.now() - deleted_at < DELETION_PATIENCE:
             return status.halted(room, "Deleting", problem, again=_DELETION_RETRY_SECONDS)
-        await status.emit(context, room, "Warning", "RoomNotDeleted", f"Let go without the server: {problem}")
+        await status.emit(
+            context, room, "Warning", "RoomNotDeleted", f"Let go without the server: {problem} {_MAY_BE_LEFT}"
+        )
     await remove_finalizer(context, room, ROOM_FINALIZER)
     return None
 

@@ -18,6 +18,7 @@ from livekit_operator.reconcilers.ownership import is_owned
 from livekit_operator.reconcilers.pool_pods import Observation
 from livekit_operator.resources import voiceagentpool as build
 from livekit_operator.resources.metadata import digest
+from livekit_operator.resources.pod_refusals import explain_refusal
 from livekit_operator.resources.pool_pods import busy_patch
 
 
@@ -37,7 +38,7 @@ async def attempt(
     except KubernetesError as error:
         if not error.refused:
             raise
-        problem = ("KubernetesRefused", f"The API server refused {what}: {error}.")
+        problem = ("KubernetesRefused", explain_refusal(str(error), what=what))
         memory.refusals.put(what, wanted, context.now(), problem)
     else:
         return True

@@ -11,6 +11,7 @@ from livekit_operator.constants import ANNOTATION_INPUTS, CONDITION_READY, LABEL
 from livekit_operator.containers import container, container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.outside import said
+from livekit_operator.pod_remedies import UNSCHEDULABLE, look_at, waiting_remedy
 from livekit_operator.pool_memory import PoolMemory, SeenPod
 from livekit_operator.reconcilers import children
 from livekit_operator.reconcilers.context import Context
@@ -21,6 +22,7 @@ from livekit_operator.resources.pool_pods import CONTAINER
 from livekit_operator.rollout import STABLE, PodView
 from livekit_operator.views import ProviderError, WorkerStatus
 
+_IMAGE = "spec.agent.image"
 # One that is ready and then dies of its first calls has not served.
 _PROBATION = timedelta(seconds=60)
 # How often one is asked that gave no answer and whose node is not ready: each time the pass waits for it.
@@ -123,7 +125,9 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
         name, words = hangs
         # Told, and no more than that: a volume may yet come, so it is no failure of the version's.
         pods = [
-            replace(pod, trouble=f"Pod {name} does not start: {words}") if pod.view.name == name else pod
+            replace(pod, trouble=f"Pod {name} does not start: {words.rstrip('. ')}. {look_at(name)}")
+            if pod.view.name == name
+            else pod
             for pod in pods
         ]
     return Observation(pods, frozenset(lost))
@@ -205,10 +209,12 @@ def _trouble(pod: Manifest) -> str | None:
         if why := waiting(item):
             reason, message = why
             which = "" if item is agent else f", container {item.get('name')}"
-            return f"Pod {name}{which}: {said(reason, 64)}: {_last_words(item) or said(message)}"
+            words = f"{said(reason, 64)}: {_last_words(item) or said(message)}".rstrip(":. ")
+            return f"Pod {name}{which}: {words}. {waiting_remedy(name, reason, _IMAGE if item is agent else None)}"
     for condition in status.get("conditions") or ():
         if condition["type"] == "PodScheduled" and condition["status"] == "False":
-            return f"Pod {name}: {condition.get('reason')}: {condition.get('message', '')}"
+            words = f"{condition.get('reason')}: {said(condition.get('message') or '')}".rstrip(":. ")
+            return f"Pod {name}: {words}. {UNSCHEDULABLE}"
     return None
 
 

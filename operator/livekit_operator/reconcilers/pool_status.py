@@ -40,6 +40,8 @@ Problem = tuple[str, str]
 REASON_REJECTED = "ProviderRejected"
 REASON_FAILING = "ProviderFailing"
 _MOST_SESSIONS = 50
+_DO_IT_YOURSELF = "Have your code do it, or use another version of livekit-agents."
+_GROW = "Raise spec.autoscaling.maxReplicas for more."
 _SESSIONS_KEPT = timedelta(seconds=10)
 
 
@@ -371,7 +373,7 @@ def _scaling(standing: Standing) -> Observed:
     if not desired.limited:
         return Observed(CONDITION_SCALING_LIMITED, False, "WithinLimits", desired.reason)
     waiting = f" {standing.waiting} rooms wait for an agent." if standing.waiting else ""
-    return Observed(CONDITION_SCALING_LIMITED, True, "MaxReplicasReached", f"{desired.reason}{waiting}")
+    return Observed(CONDITION_SCALING_LIMITED, True, "MaxReplicasReached", f"{desired.reason}{waiting} {_GROW}")
 
 
 def _runner(pool: VoiceAgentPool, standing: Standing) -> Observed:
@@ -384,14 +386,13 @@ def _runner(pool: VoiceAgentPool, standing: Standing) -> Observed:
     pods = [pod for pod in standing.observed.staying if pod.view.version == standing.stable]
     told = sorted({text for pod in pods if pod.worker for text in pod.worker.not_applied})
     if told:
-        return Observed(
-            CONDITION_RUNNER_APPLIED, False, "PartlyApplied", f"Not applied in this image: {'; '.join(told)}."
-        )
+        message = f"Not applied in this image: {'; '.join(told)}. {_DO_IT_YOURSELF}"
+        return Observed(CONDITION_RUNNER_APPLIED, False, "PartlyApplied", message)
     if any(pod.worker for pod in pods):
         return Observed(CONDITION_RUNNER_APPLIED, True, "Applied", "The runner applies everything in this image.")
     message = (
-        f"No pod of this version answers on port {AGENT_STATUS_PORT}: its command must run Python with livekit-agents "
-        "and keep PYTHONPATH."
+        f"No pod of this version answers on port {AGENT_STATUS_PORT}: have spec.agent.command run Python with "
+        "livekit-agents and keep PYTHONPATH."
     )
     return Observed(CONDITION_RUNNER_APPLIED, None, "NotHeard", message)
 
@@ -401,7 +402,7 @@ def _providers(pool: VoiceAgentPool, standing: Standing) -> Observed:
     if errors := observed.provider_errors(standing.stable):
         return Observed(CONDITION_PROVIDERS_ACCEPTED, False, _provider_reason(errors), provider_problems(errors))
     if not observed.heard:
-        message = f"No agent pod answers on port {AGENT_STATUS_PORT}: does a NetworkPolicy keep the operator out?"
+        message = f"No agent pod answers on port {AGENT_STATUS_PORT}: let the operator in by a NetworkPolicy."
         return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "WorkersUnreachable", message)
     if not pool.spec.agent.stock:
         return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "OwnAgent", "Your own agent asks its providers itself.")

@@ -230,7 +230,9 @@ async def _note(
         return known
     await _show_notes(context, pool, memory, revision, notes)
     if notes.get("failed"):
-        await status.emit(context, pool, "Warning", "RolloutFailed", f"Revision {revision}: {notes['failed']}")
+        await status.emit(
+            context, pool, "Warning", "RolloutFailed", f"Revision {revision}: {notes['failed']} Change the spec."
+        )
     return after
 
 

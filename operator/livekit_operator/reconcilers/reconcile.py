@@ -11,6 +11,7 @@ from livekit_operator.reconcilers.braking import counted, soonest, standing, too
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.status import Outcome
 from livekit_operator.reconcilers.understanding import NotUnderstood, parse, read_again, tell
+from livekit_operator.resources.pod_refusals import explain_refusal
 
 R = TypeVar("R", bound=Resource)
 
@@ -48,17 +49,19 @@ async def reconcile(
     except Blocked as blocked:
         outcome = status.halted(resource, blocked.reason, blocked.message, again=blocked.retry_after)
     except ServerUnreachable as error:
-        message = f"The LiveKit server does not answer: {error}."
+        message = f"The LiveKit server does not answer: {error}. See the conditions of the LiveKitServer."
         again = error.retry_after or _UNREACHABLE_RETRY_SECONDS
         outcome = status.halted(resource, "ServerUnreachable", message, again=again)
     except ServerRefused as error:
-        message = f"The LiveKit server refused: {error.code}: {error}."
+        message = (
+            f"The LiveKit server refused: {error.code}: {error}. Change what it names in the spec, or see its log."
+        )
         outcome = status.halted(resource, "ServerRefused", message, again=_UNREACHABLE_RETRY_SECONDS)
     except NamespaceTerminating:
         outcome = status.terminating(resource)
     except KubernetesError as error:
         if error.refused:
-            refused = status.halted(resource, "KubernetesRefused", f"The API server refused: {error}.")
+            refused = status.halted(resource, "KubernetesRefused", explain_refusal(str(error)))
             await status.write(context, resource, refused)
         raise
     if outcome is None:

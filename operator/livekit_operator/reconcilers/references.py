@@ -37,7 +37,9 @@ def find_server(context: Context, resource: Resource, reference: ObjectRef) -> L
     manifest = context.resources["LiveKitServer"].get(key)
     foreign = key[0] != resource.metadata.namespace
     if manifest is None:
-        missing = f"LiveKitServer {_shown(resource, key)} does not exist."
+        missing = (
+            f"LiveKitServer {_shown(resource, key)} does not exist: create it, or name another one in spec.serverRef."
+        )
         raise (
             Blocked("ServerNotAllowed", _not_allowed(resource, key)) if foreign else Blocked("ServerNotFound", missing)
         )
@@ -93,9 +95,12 @@ def server_problem(resource: Resource, server: LiveKitServer) -> tuple[str, str]
         return None
     shown = _shown(resource, server.key)
     if not ready:
-        return "ServerNotReady", f"LiveKitServer {shown} has not been looked at yet."
+        return (
+            "ServerNotReady",
+            f"LiveKitServer {shown} has not been looked at yet: see the operator's log if that lasts.",
+        )
     own = resource.metadata.namespace == server.metadata.namespace and ready["reason"] != "Deleting"
-    words = f"{ready['reason']}: {ready['message'][:_MOST_WORDS]}" if own else f"{ready['reason']}."
+    words = f"{ready['reason']}: {ready['message'][:_MOST_WORDS]}" if own else f"{ready['reason']}. Ask whoever has it."
     return "ServerNotReady", f"LiveKitServer {shown} is not ready: {words}"
 
 
@@ -132,7 +137,8 @@ def _understood(context: Context, model: type[R], manifest: Manifest) -> R:
     except NotUnderstood as problem:
         kind, name = model.__name__, manifest["metadata"]["name"]
         where = f" at {problem.path}" if problem.path else ""
-        raise Blocked(f"{kind}NotUnderstood", f"{kind} {name} is not understood{where}: {problem.why}.") from problem
+        message = f"{kind} {name} is not understood{where}: {problem.why}. Correct it there."
+        raise Blocked(f"{kind}NotUnderstood", message) from problem
     context.understood[ident] = manifest, parsed
     return parsed
 

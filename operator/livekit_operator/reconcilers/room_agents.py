@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
-from livekit_operator.agent_problems import CONNECT_HINT, PERSONAL_REASONS
+from livekit_operator.agent_problems import ASKED_AGAIN, CONNECT_HINT, PERSONAL_REASONS
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
@@ -196,10 +196,16 @@ def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> Can
             memory.served(room.key)
         return Candidate(reference, shown, key, "", None, _not_allowed(room, shown))
     if pool is None:
-        problem = ("PoolNotFound", f"VoiceAgentPool {shown} does not exist.")
+        problem = (
+            "PoolNotFound",
+            f"VoiceAgentPool {shown} does not exist: create it, or name another one in spec.agents.",
+        )
         return Candidate(reference, shown, key, "", None, problem)
     if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
-        problem = ("PoolOnOtherServer", f"VoiceAgentPool {shown} serves another LiveKitServer.")
+        problem = (
+            "PoolOnOtherServer",
+            f"VoiceAgentPool {shown} serves another LiveKitServer: name one of this server in spec.agents.",
+        )
         return Candidate(reference, shown, key, agent_name(pool), None, problem)
     memory = context.pool_memory(key)
     return Candidate(reference, shown, key, agent_name(pool), memory, _known_problem(pool, memory, shown))
@@ -225,7 +231,10 @@ def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Prob
     """Return what the pool says of itself that concerns each of its rooms, whether somebody waits in it or not."""
     conditions = pool.status.get("conditions")
     if not conditions:
-        return "NoWorkerRegistered", f"VoiceAgentPool {shown} has not been looked at yet."
+        return (
+            "NoWorkerRegistered",
+            f"VoiceAgentPool {shown} has not been looked at yet: see the operator's log if that lasts.",
+        )
     condition, ready = find(conditions, CONDITION_AGENTS_AVAILABLE), find(conditions, CONDITION_READY)
     if condition.get("status") != "False":
         return None
@@ -258,12 +267,14 @@ def _problem(room: Key, candidate: Candidate, decision: Decision, asked: AskedAg
         namespace = candidate.memory.namespace_of(room)
         message = (
             f"VoiceAgentPool {candidate.shown}: namespace {namespace} has its share of the places, and the free ones "
-            "are kept for others. It gets another one when a call of its own ends, or when the pool grows."
+            "are kept for others. It gets another one when a call of its own ends, or when the pool grows: raise its "
+            "spec.autoscaling.maxReplicas."
         )
         return "ShareReached", message
     told = candidate.memory.problem if candidate.memory else None
     if told is None:
-        return "DispatchPending", f"VoiceAgentPool {candidate.shown}: an agent was asked for and has not come yet."
+        message = f"VoiceAgentPool {candidate.shown}: an agent was asked for and has not come yet. {ASKED_AGAIN}"
+        return "DispatchPending", message
     return told[0], f"VoiceAgentPool {candidate.shown}: {told[1]}"
 
 

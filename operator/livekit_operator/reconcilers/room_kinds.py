@@ -26,7 +26,7 @@ def effective_agents(context: Context, room: MeetingRoom) -> tuple[list[RoomAgen
         return [RoomAgent(pool_ref=ObjectRef(name=(kept or names)[0]))], None
     where = f"of namespace {namespace} serves LiveKitServer {server[1]}"
     if not names:
-        return [], ("PoolNotFound", f"No VoiceAgentPool {where}.")
+        return [], ("PoolNotFound", f"No VoiceAgentPool {where}: create one, or name one in spec.agents.")
     return [], ("PoolAmbiguous", f"More than one VoiceAgentPool {where}: {', '.join(names)}. Name one in spec.agents.")
 
 

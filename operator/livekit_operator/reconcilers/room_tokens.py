@@ -13,6 +13,7 @@ from livekit_operator.reconcilers.context import Context, KeptTokens, ServerAcce
 from livekit_operator.reconcilers.ownership import identity, is_owned
 from livekit_operator.resources import room_tokens as build
 from livekit_operator.resources.meetingroom import AgentNames, Limits, ServerKeys, room_name
+from livekit_operator.resources.pod_refusals import explain_refusal
 from livekit_operator.resources.room_entries import Entry, beyond_texts, entries, name_problem, problem_of
 
 _REFUSED_RETRY_SECONDS = 30.0
@@ -135,7 +136,7 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
         if not error.refused:
             raise
         # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
-        message = f"{entry.path}: the API server refused the Secret: {error}."
+        message = f"{entry.path}: {explain_refusal(str(error), what='the Secret')}"
         raise Blocked("InvalidSecret", message, retry_after=_REFUSED_RETRY_SECONDS) from error
 
 

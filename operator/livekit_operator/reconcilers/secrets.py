@@ -35,7 +35,7 @@ async def require_secret(context: Context, namespace: str, name: str, field: str
     """Return a Secret; raises Blocked naming it and the field that names it when it does not exist."""
     secret = await read_secret(context, (namespace, name))
     if secret is None:
-        message = f"Secret {name} of {field} does not exist."
+        message = f"Secret {name} of {field} does not exist: create it, or name another one."
         raise Blocked("SecretNotFound", message, retry_after=RETRY_SECONDS)
     return secret
 
@@ -53,5 +53,6 @@ async def read_value(context: Context, namespace: str, name: str, key: str, fiel
     value = (secret.get("data") or {}).get(key)
     if not value:
         context.foreign_secrets.pop((namespace, name), None)
-        raise Blocked("SecretKeyMissing", f"Secret {name} of {field} has no key {key}.", retry_after=RETRY_SECONDS)
+        message = f"Secret {name} of {field} has no key {key}: add it, or name another one."
+        raise Blocked("SecretKeyMissing", message, retry_after=RETRY_SECONDS)
     return str(value)

@@ -13,7 +13,13 @@ from livekit_operator.reconcilers.braking import allow_pods, note_failed, note_m
 from livekit_operator.reconcilers.context import Checked, Context
 from livekit_operator.reconcilers.hanging_pods import why_it_hangs
 from livekit_operator.reconcilers.server_children import pods_of, refusal
-from livekit_operator.reconcilers.server_pod_troubles import explain, hanging_trouble, last_line, start_trouble
+from livekit_operator.reconcilers.server_pod_troubles import (
+    explain,
+    hanging_trouble,
+    last_line,
+    not_taken,
+    start_trouble,
+)
 from livekit_operator.resources.metadata import COMPONENT_SERVER_CHECK
 from livekit_operator.resources.server_pods import CONTAINER, ServerInputs, build_check_pod, check_passed, revision
 
@@ -70,8 +76,7 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     if not output.strip():
         note_failed(context, server, COMPONENT_SERVER_CHECK, pod)
         return _CHECK_RETRY_SECONDS
-    message = f"livekit-server does not take this configuration: {last_line(output)}"
-    refused = explain(output) or Blocked("ConfigRejected", message)
+    refused = explain(output) or Blocked("ConfigRejected", not_taken(last_line(output)))
     refused.retry_after = _CHECK_AGAIN_AFTER.total_seconds()
     raise refused
 

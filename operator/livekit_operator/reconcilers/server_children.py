@@ -107,7 +107,10 @@ async def ensure_surroundings(
             if manifest["kind"] not in _MISSING:
                 raise
             reason, field, project = _MISSING[manifest["kind"]]
-            message = f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have."
+            message = (
+                f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have: "
+                f"install them, or leave it out."
+            )
             # Nothing else leads clients here, unless the user does.
             cut = manifest["metadata"]["name"] != server_network.turn_certificate_name(server)
             kind = CutOff if cut and not server.spec.signal.external_url else Blocked
@@ -188,8 +191,7 @@ def refusal(error: KubernetesError, pod: Manifest | None = None) -> Blocked:
     """
     if not error.refused:
         raise error
-    told = explain_refusal(str(error), pod) if pod else ""
-    return Blocked("KubernetesRefused", f"The API server refused: {error}.{told}", retry_after=10.0)
+    return Blocked("KubernetesRefused", explain_refusal(str(error), pod), retry_after=10.0)
 
 
 def pods_of(context: Context, server: LiveKitServer, component: str = COMPONENT_SERVER) -> list[Manifest]:
@@ -266,7 +268,8 @@ async def find_slot_inputs(
         return SlotInputs(slot, ports)
     address = server_network.slot_address(server, service)
     if address is None:
-        message = f"Service {server_network.slot_name(server, slot)} has no address yet: is there a load balancer?"
+        name = server_network.slot_name(server, slot)
+        message = f"Service {name} has no address yet: see `kubectl describe service {name}`."
         raise Blocked("NoExternalAddress", message)
     addresses = await _resolve(address)
     return SlotInputs(slot, ports, advertised if advertised in addresses else addresses[0])
@@ -281,7 +284,7 @@ async def _resolve(address: str) -> list[str]:
     try:
         found = await asyncio.get_running_loop().getaddrinfo(address, None, type=socket.SOCK_DGRAM)
     except OSError as error:
-        message = f"The load balancer's name {address} cannot be resolved: {error}."
+        message = f"The load balancer's name {address} cannot be resolved: {error}. Check the operator's DNS."
         raise Blocked("NoExternalAddress", message, retry_after=10.0) from error
     return sorted({str(entry[4][0]) for entry in found})
 

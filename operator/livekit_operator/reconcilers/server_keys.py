@@ -96,17 +96,19 @@ def parse_key(secret: Manifest) -> ApiKey:
         except (KeyError, ValueError):
             value = ""
         if not value.strip():
-            raise _invalid(f"Secret {name} has no key {key}.")
+            raise _invalid(f"Secret {name} has no key {key}: add it.")
         if not _KEY_FORM.fullmatch(value) or value.isdigit():
             raise _invalid(
                 f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
                 f"a line break at its end: livekit-server reads it as YAML."
             )
         if len(value) > _MAX_KEY_LENGTH:
-            raise _invalid(f"{key} in Secret {name} is longer than {_MAX_KEY_LENGTH} characters.")
+            raise _invalid(f"{key} in Secret {name} is longer than {_MAX_KEY_LENGTH} characters: choose a shorter one.")
         values.append(value)
     if len(values[1]) < MIN_API_SECRET_LENGTH:
-        raise _invalid(f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters.")
+        raise _invalid(
+            f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters: take a longer one."
+        )
     return ApiKey(values[0], values[1])
 
 

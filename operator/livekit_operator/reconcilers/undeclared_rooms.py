@@ -72,7 +72,9 @@ def describe(context: Context, pool: VoiceAgentPool) -> list[Observed]:
     own = Prefix(pool.key, text, pool.metadata.creation_timestamp or "")
     taken, longer = preferred(own, _prefixes(context, server))
     if taken:
-        message = f"VoiceAgentPool {taken[1]} is older and has the same roomPrefix on this server: it serves the rooms."
+        message = (
+            f"VoiceAgentPool {taken[1]} is older, has the same roomPrefix and serves the rooms: choose another one."
+        )
         return [Observed(CONDITION_ROOM_PREFIX, False, "RoomPrefixTaken", message)]
     shown = text if pool.metadata.namespace == server[0] else f"{pool.metadata.namespace}/{text}"
     rest = "".join(f" Those that begin with {other.text} are VoiceAgentPool {other.pool[1]}'s." for other in longer)

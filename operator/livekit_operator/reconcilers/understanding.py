@@ -82,4 +82,4 @@ async def read_again(context: Context, kind: str, manifest: Manifest) -> Manifes
 
 def _message(problem: NotUnderstood) -> str:
     what = f"{problem.path} is not understood" if problem.path else "This resource is not read"
-    return f"{what}: {problem.why}. Nothing new is done for it until that is changed; what runs goes on running."
+    return f"{what}: {problem.why}. Change that: nothing new is done for it until then, and what runs goes on."

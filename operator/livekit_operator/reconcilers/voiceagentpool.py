@@ -133,7 +133,8 @@ async def _progress(
     for view in observed.views:
         if view.ending and not view.leaving:
             message = (
-                f"The worker of pod {view.name} ends by itself, with {view.sessions} calls; another takes its place."
+                f"The worker of pod {view.name} ends by itself, with {view.sessions} calls; another takes its place. "
+                f"See `kubectl logs {view.name}`."
             )
             await status.emit(context, pool, "Warning", "WorkerEnds", message)
     decided = _braked(context, pool, observed, decided, sum(target.desired for target in targets))
@@ -280,8 +281,7 @@ async def _apply(
             if not error.refused:
                 raise
             # It names the pod, which is another one at each try.
-            told = explain_refusal(str(error), pod)
-            words = f"The API server refused: {str(error).replace(suffix, '…')}.{told}"
+            words = explain_refusal(str(error).replace(suffix, "…"), pod)
             memory.refusals.tell("Pod", ("KubernetesRefused", words))
             return number
     return len(decided.create)

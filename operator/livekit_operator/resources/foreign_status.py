@@ -20,6 +20,7 @@ CERTIFICATE_MISSING = "CertificateNotReady"
 # How long a controller may take to say anything: one that is there does within seconds, an authority takes longer.
 _PATIENCE = timedelta(seconds=120)
 _MOST_PARENTS = 4
+_ROUTE = "Check spec.signal.gateway, and the Gateway's listeners and allowed routes."
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -30,7 +31,7 @@ def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Bloc
     refused = [words for parent in parents for words in _refusals(parent, generation)]
     accepted = any(_accepted(parent, generation) for parent in parents)
     if refused:
-        message = f"HTTPRoute {name} does not lead clients here: {'; '.join(refused)}"
+        message = f"HTTPRoute {name} does not lead clients here: {'; '.join(refused)} {_ROUTE}"
         return _cut(server, ROUTE_REFUSED, message, rest=accepted)
     if accepted:
         return None
@@ -38,7 +39,9 @@ def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Bloc
         return _cut(server, "Progressing", f"Waiting until a Gateway takes HTTPRoute {name}.")
     gateway = server.spec.signal.gateway
     names = ", ".join(ref.name for ref in gateway.parent_refs[:_MOST_PARENTS]) if gateway else ""
-    message = f"No Gateway has taken HTTPRoute {name}: is there a Gateway {names}, and does its controller run?"
+    message = (
+        f"No Gateway has taken HTTPRoute {name}: check that there is a Gateway {names}, and that its controller runs."
+    )
     return _cut(server, ROUTE_REFUSED, message)
 
 
@@ -59,7 +62,7 @@ def gateway_problem(server: LiveKitServer, gateways: list[Manifest]) -> Blocked 
     ]
     if not refused:
         return None
-    message = f"The signalling's Gateway does not listen: {'; '.join(refused)}"
+    message = f"The signalling's Gateway does not listen: {'; '.join(refused)} See `kubectl describe gateway`."
     return _cut(server, ROUTE_REFUSED, message, rest=len(refused) < len(gateways))
 
 
@@ -70,7 +73,7 @@ def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datet
     if ready.get("status") == "True":
         return None
     told = issuing if issuing.get("reason") == "Failed" else ready
-    words = _words(told) if told else "cert-manager has said nothing of it: does it run?"
+    words = _words(told) if told else "cert-manager has said nothing of it; check that it runs."
     # The one before may be good for a while, and TURN is not the only way in.
     rest = name != signal_certificate_name(server) or _is_valid(status, now)
     made, turned = certificate["metadata"].get("creationTimestamp"), ready.get("lastTransitionTime")

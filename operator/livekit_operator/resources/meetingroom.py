@@ -19,6 +19,7 @@ NEVER_SECONDS = 10 * 365 * 86400
 _METADATA_BYTES = 512 * 1024
 _ATTRIBUTES_BYTES = 64 * 1024
 _NAME_BYTES = 256
+_SHORTEN = "shorten it, or raise spec.limits of the LiveKitServer"
 _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 _MAX_PARTICIPANTS: dict[RoomKind, int] = {"Meeting": 10, "VoiceAgent": 10, "LiveStream": 0}
@@ -80,7 +81,7 @@ class AgentNames:
             return None
         return (
             f"{path}[{number}].agentName: rooms of this namespace call agents whose names begin with {self.prefix}, "
-            "and those of VoiceAgentPools that list it in their spec.allowedNamespaces."
+            "and those of VoiceAgentPools that list it in their spec.allowedNamespaces: choose one of these."
         )
 
 
@@ -162,7 +163,11 @@ def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> tup
     presets = section.get("room_configurations") if isinstance(section, dict) else None
     if preset and not (isinstance(presets, dict) and preset in presets):
         name = room.spec.server_ref.name
-        return "PresetNotFound", f"LiveKitServer {name} has no {preset} in spec.extraConfig.room.room_configurations."
+        message = (
+            f"LiveKitServer {name} has no {preset} in spec.extraConfig.room.room_configurations: add it, or choose "
+            f"another spec.preset."
+        )
+        return "PresetNotFound", message
     return None
 
 
@@ -179,7 +184,9 @@ def _of_another_namespace(room: MeetingRoom, server: LiveKitServer) -> str | Non
 def beyond_limits(room: MeetingRoom, limits: Limits) -> str | None:
     """Return which text of the room the server would refuse, and why; None when it takes all."""
     if limits.room_name and len(name := room_name(room).encode()) > limits.room_name:
-        return f"The room's name on the server has {len(name)} bytes, and the server takes {limits.room_name}."
+        return (
+            f"The room's name on the server has {len(name)} bytes, and the server takes {limits.room_name}: {_SHORTEN}."
+        )
     texts = [("spec.metadata", room.spec.metadata)]
     texts += [(f"spec.agents[{n}].metadata", agent.metadata) for n, agent in enumerate(room.spec.agents)]
     for n, agent in enumerate(room.spec.agent_dispatches):
@@ -194,7 +201,7 @@ def beyond_bytes(path: str, text: str | None, most: int) -> str | None:
     # A character has four bytes at most: the common case is told without encoding.
     if not text or not most or len(text) * 4 <= most or len(text.encode()) <= most:
         return None
-    return f"{path} has {len(text.encode())} bytes, and the server takes {most}."
+    return f"{path} has {len(text.encode())} bytes, and the server takes {most}: {_SHORTEN}."
 
 
 def beyond_attributes(path: str, attributes: dict[str, str], limits: Limits) -> str | None:
@@ -202,4 +209,4 @@ def beyond_attributes(path: str, attributes: dict[str, str], limits: Limits) -> 
     size = sum(len(name.encode()) + len(value.encode()) for name, value in attributes.items())
     if not limits.attributes or size <= limits.attributes:
         return None
-    return f"{path} have {size} bytes, and the server takes {limits.attributes}."
+    return f"{path} have {size} bytes, and the server takes {limits.attributes}: {_SHORTEN}."

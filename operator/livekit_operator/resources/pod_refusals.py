@@ -13,16 +13,18 @@ _PER_CONTAINER = "per Container"
 _IDS = re.compile(r"runAsUser|runAsGroup|fsGroup|must be in the ranges")
 
 
-def explain_refusal(message: str, pod: Mapping[str, Any]) -> str:
-    """Return sentences to add to the API server's, each after a space; empty when there is nothing to add."""
-    told = ""
-    if _PER_CONTAINER in message:
+def explain_refusal(message: str, pod: Mapping[str, Any] | None = None, *, what: str = "") -> str:
+    """Return the API server's refusal of a `pod`, or of `what` else, with what to do about it."""
+    told = f"The API server refused{what and f' {what}'}: {message.rstrip('. ')}."
+    if pod and _PER_CONTAINER in message:
         told += f" Refused: {'; '.join(_refused(message, pod))}. Set spec.resources to what the LimitRange takes."
-    if _IDS.search(message):
+    elif pod and _IDS.search(message):
         told += (
             " Set spec.podTemplate.runAsUser to an id that the namespace takes, or have the cluster choose it by the "
             "chart's podSecurity.omitIds."
         )
+    else:
+        told += " Change the spec, or the quota or policy that refuses it."
     return told
 
 

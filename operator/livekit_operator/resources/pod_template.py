@@ -95,12 +95,14 @@ def _volumes(spec: Mapping[str, Any], template: PodTemplate) -> list[dict[str, A
     for volume in template.volumes:
         name = volume.get("name")
         if name in taken:
-            raise Blocked(_REASON, f"podTemplate.volumes: the name {name} is taken by a volume of the operator's.")
+            raise Blocked(
+                _REASON, f"podTemplate.volumes: the name {name} is taken by the operator: choose another one."
+            )
         refused = sorted(set(volume) - {"name", *_VOLUME_TYPES})
         if refused:
             raise Blocked(
                 _REASON,
-                f"podTemplate.volumes: {name} is of type {', '.join(refused)}; pods have only volumes of the types "
+                f"podTemplate.volumes: {name} is of type {', '.join(refused)}; choose one of the types "
                 f"{', '.join(_VOLUME_TYPES)}.",
             )
     return [*ours, *template.volumes]
@@ -115,7 +117,8 @@ def _container(item: Mapping[str, Any], container: str, template: PodTemplate) -
         taken = next((mine["mountPath"] for mine in ours if _overlap(path, mine["mountPath"])), None)
         if taken:
             raise Blocked(
-                _REASON, f"podTemplate.volumeMounts: {path} collides with {taken}, which the operator mounts."
+                _REASON,
+                f"podTemplate.volumeMounts: {path} collides with {taken} of the operator's: choose another path.",
             )
     return {**item, "volumeMounts": [*ours, *template.volume_mounts]}
 

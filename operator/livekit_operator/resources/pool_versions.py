@@ -151,7 +151,8 @@ def build_version_map(pool: VoiceAgentPool, template: Template) -> Manifest:
     stored = {**template, "spec": {**template["spec"], "agent": agent}}
     data = {CONFIG_FILE: _text(config), TEMPLATE_FILE: _text(stored)}
     if sum(len(text.encode()) for text in data.values()) > _MAX_BYTES:
-        raise Blocked("PoolTooLarge", f"spec.agent and spec.podTemplate are longer than {_MAX_BYTES} bytes together.")
+        message = f"spec.agent and spec.podTemplate are longer than {_MAX_BYTES} bytes together: shorten them."
+        raise Blocked("PoolTooLarge", message)
     name = version_map_name(pool, revision(template))
     manifest = child(pool, COMPONENT_AGENT, "ConfigMap", "v1", name, immutable=True, data=data)
     manifest["metadata"]["labels"][LABEL_REVISION] = revision(template)

@@ -155,19 +155,28 @@ def problem_of(
     if _is_of_another_namespace(room) and (beyond := _server_wide(entry)):
         message = (
             f"{entry.path} asks for {', '.join(beyond)}, which reaches beyond the room: only rooms in the "
-            f"namespace of the LiveKitServer may give that away."
+            f"namespace of the LiveKitServer may give that away. Leave it out here."
         )
         return "GrantNotAllowed", message
     if problem := _refused_by_server(entry, limits):
         return "ServerLimitExceeded", problem
     if name := next((name for name in _given_names(entry) if not _METADATA_NAME.fullmatch(name)), None):
-        return "InvalidSecret", f"{entry.path}.secret: Kubernetes takes no label or annotation named {name!r}."
+        return (
+            "InvalidSecret",
+            f"{entry.path}.secret: Kubernetes takes no label or annotation named {name!r}: choose another name.",
+        )
     if name := next((name for name in _given_names(entry) if _is_reserved(name)), None):
-        return "InvalidSecret", f"{entry.path}.secret: the label or annotation {name} is the operator's own."
+        return (
+            "InvalidSecret",
+            f"{entry.path}.secret: the label or annotation {name} is the operator's own: choose another name.",
+        )
     if refused := metadata_refusal(_given_names(entry), f"{entry.path}.secret", allowed):
         return NOT_ALLOWED, refused
     if key := next((key for key in entry.keys.values() if key in _OTHERS_KEYS), None):
-        return "InvalidSecret", f"{entry.path}.secret.keys: {key} is a key of another kind of Secret."
+        return (
+            "InvalidSecret",
+            f"{entry.path}.secret.keys: {key} is a key of another kind of Secret: choose another one.",
+        )
     return None
 
 

@@ -72,7 +72,7 @@ def build_config(
             "extraConfig.rtc.turn_servers: it would replace those of spec.media.turnServers; put them there"
         )
     if forbidden:
-        raise Blocked("ConfigRejected", f"livekit-server is not given this: {'; '.join(forbidden)}.")
+        raise Blocked("ConfigRejected", f"livekit-server is not given this: {'; '.join(forbidden)}. Correct these.")
     sections: Section = {
         "port": spec.signal.port,
         "bind_addresses": list(spec.signal.bind_addresses),
@@ -502,8 +502,8 @@ def require_quotable(source: SecretInput, key: str, value: bytes) -> None:
     """Raise Blocked when a value would break out of the configuration's text that it is put into."""
     if not _QUOTABLE.fullmatch(value):
         message = (
-            f"{key} of Secret {source.name}, which {source.field} names, must be 1 to 512 printable ASCII characters "
-            f"without single quotes."
+            f"{key} of Secret {source.name}, which {source.field} names, cannot stand in a configuration: choose one "
+            f"of 1 to 512 printable ASCII characters without single quotes."
         )
         raise Blocked("SecretInvalid", message, retry_after=10.0)
 

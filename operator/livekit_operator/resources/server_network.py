@@ -263,7 +263,7 @@ def _node_ports(server: LiveKitServer, slot: int, current: Manifest | None) -> d
             "NodePortsExhausted",
             f"{slot_name(server, slot)} needs node ports {first}-{last}, but media.nodePorts ends with {given.end}. "
             f"{replicas} server(s) and as many that drain need {2 * replicas * len(names)} ports: "
-            f"{given.start}-{given.start + 2 * replicas * len(names) - 1}.",
+            f"{given.start}-{given.start + 2 * replicas * len(names) - 1}. Set spec.media.nodePorts so.",
         )
     return {name: first + index for index, name in enumerate(names)}
 

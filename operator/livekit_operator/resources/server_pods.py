@@ -320,7 +320,9 @@ def _config_text(server: LiveKitServer, config: dict[str, Any]) -> str:
     text = yaml.safe_dump(config, sort_keys=True, width=10_000).replace("$", "$$")
     text = _VARIABLE.sub(r"$(\1)", text.replace(_OWN_ADDRESS, "$(NODE_IP)"))
     if len(text.encode()) > _MAX_CONFIG_BYTES:
-        raise Blocked("ConfigRejected", f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes.")
+        raise Blocked(
+            "ConfigRejected", f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes: shorten spec.extraConfig."
+        )
     return text
 
 

@@ -148,7 +148,8 @@ def test_choose(
         (
             {"rollbackTo": "gone"},
             [ONE],
-            "spec.rollout.rollbackTo: status.versions has no revision gone; nothing is rolled back.",
+            "spec.rollout.rollbackTo: status.versions has no revision gone; nothing is rolled back. Name one of "
+            "these, or remove it.",
         ),
     ],
 )

@@ -40,7 +40,7 @@ async def test_an_ingress_that_is_not_allowed_is_not_made_and_said(world: World)
     assert len(world.server_pods()) == 1, "calls inside the cluster go on"
     message = (
         "spec.signal.ingress.annotations: nginx.ingress.kubernetes.io/configuration-snippet is not allowed; "
-        "the chart's value allowed.deniedAnnotations says what is."
+        "the chart's value allowed.deniedAnnotations says what is: choose that, or change it."
     )
     assert degraded(world) == ("NotAllowed", message)
     assert world.ready("LiveKitServer", "voice") == ("False", "NotAllowed"), "nobody outside gets in"

@@ -89,7 +89,7 @@ async def test_nothing_gives_way_to_a_configuration_that_was_not_read(world: Wor
 async def test_what_the_cloud_says_of_a_service_is_quoted(world: World) -> None:
     world.kubernetes.put(manifests.server(**BALANCED))
     await world.settle()
-    assert "is there a load balancer?" in world.message("LiveKitServer", "voice")
+    assert "check that this cluster has a controller for load balancers" in world.message("LiveKitServer", "voice")
     warn(world, "voice-livekit-0", MIXED)
     world.clock.advance(15)
     await world.settle()

@@ -261,7 +261,7 @@ async def test_a_secret_that_the_api_server_refuses_costs_the_others_nothing(
     world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}, {"identity": "bob"}]))
     again = await world.reconcile("MeetingRoom", ROOM)
     assert world.ready("MeetingRoom", ROOM) == ("False", "InvalidSecret")
-    assert "spec.tokens[0]: the API server refused the Secret" in world.message("MeetingRoom", ROOM)
+    assert "spec.tokens[0]: The API server refused the Secret" in world.message("MeetingRoom", ROOM)
     assert world.get("Secret", "support-42-bob")
     assert ROOM in world.livekit.rooms
     assert again is not None

@@ -24,8 +24,8 @@ async def test_a_field_that_goes_too_deep_is_named(world: World) -> None:
     assert await world.reconcile("LiveKitServer", "voice") is None
     assert world.ready("LiveKitServer", "voice") == ("False", "NotUnderstood")
     assert world.message("LiveKitServer", "voice") == (
-        "spec.extraConfig is not understood: nested deeper than 32 levels; make it flatter. Nothing new is done for it "
-        "until that is changed; what runs goes on running."
+        "spec.extraConfig is not understood: nested deeper than 32 levels; make it flatter. Change that: nothing new "
+        "is done for it until then, and what runs goes on."
     )
     world.forget()
     assert await world.reconcile("LiveKitServer", "voice") is None

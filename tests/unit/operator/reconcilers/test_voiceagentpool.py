@@ -386,7 +386,9 @@ async def test_a_worker_that_ends_by_itself_is_replaced_while_its_calls_go_on(wo
     assert names(world.agent_pods(leaving=True)) == names([ending])
     assert len(world.agent_pods()) == 1
     name = ending["metadata"]["name"]
-    message = f"The worker of pod {name} ends by itself, with 2 calls; another takes its place."
+    message = (
+        f"The worker of pod {name} ends by itself, with 2 calls; another takes its place. See `kubectl logs {name}`."
+    )
     assert [event for event in world.events() if event[1] == "WorkerEnds"] == [("Warning", "WorkerEnds", message)]
 
 

@@ -36,7 +36,9 @@ def told(found: Blocked | None) -> tuple[type[Blocked], str] | None:
     [
         pytest.param([parent(WELL, RESOLVED)], LATE, None, "", id="taken"),
         pytest.param([], SOON, (CutOff, "Progressing"), "Waiting until a Gateway takes", id="not looked at yet"),
-        pytest.param([], LATE, (CutOff, "RouteNotAccepted"), "is there a Gateway public", id="never looked at"),
+        pytest.param(
+            [], LATE, (CutOff, "RouteNotAccepted"), "check that there is a Gateway public", id="never looked at"
+        ),
         pytest.param(
             [parent(NO_PARENT)],
             SOON,
@@ -120,7 +122,7 @@ ISSUING = {"type": "Issuing", "status": "True", "reason": "DoesNotExist"}
     [
         ("voice-signal-tls", {"conditions": [READY]}, LATE, None, ""),
         ("voice-signal-tls", {}, SOON, (CutOff, "Progressing"), "Waiting for Certificate voice-signal-tls"),
-        ("voice-signal-tls", {}, LATE, (CutOff, "CertificateNotReady"), "does it run?"),
+        ("voice-signal-tls", {}, LATE, (CutOff, "CertificateNotReady"), "check that it runs"),
         ("voice-signal-tls", {"conditions": [PENDING, ISSUING]}, SOON, (CutOff, "Progressing"), "Secret does not"),
         ("voice-signal-tls", {"conditions": [PENDING, ISSUING]}, LATE, (CutOff, "CertificateNotReady"), "DoesNotExist"),
         ("voice-signal-tls", {"conditions": [PENDING, FAILED]}, SOON, (CutOff, "CertificateNotReady"), "denied it"),

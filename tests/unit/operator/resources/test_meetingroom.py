@@ -111,5 +111,6 @@ def test_the_metadata_of_agents_is_checked_too() -> None:
     room = models.room(agents=[{"poolRef": {"name": "a"}, "metadata": "long"}])
     assert (
         build.beyond_limits(room, Limits(3, 0, 0, 0, 0))
-        == "spec.agents[0].metadata has 4 bytes, and the server takes 3."
+        == "spec.agents[0].metadata has 4 bytes, and the server takes 3: shorten it, or raise spec.limits of the "
+        "LiveKitServer."
     )

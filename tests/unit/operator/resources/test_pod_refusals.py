@@ -64,5 +64,11 @@ def test_ids_that_a_namespace_does_not_take_are_told_with_both_ways_out(message:
 
 
 @pytest.mark.parametrize("message", ["exceeded quota: pods, requested: pods=1", "", "min per Pod"])
-def test_other_refusals_are_left_as_they_are(message: str) -> None:
-    assert explain_refusal(f"{FORBIDDEN} {message}", pod()) == ""
+def test_other_refusals_are_for_people_to_solve(message: str) -> None:
+    told = explain_refusal(f"{FORBIDDEN} {message}", pod())
+    assert told.startswith(f"The API server refused: {FORBIDDEN}")
+    assert told.endswith(". Change the spec, or the quota or policy that refuses it.")
+
+
+def test_what_was_refused_is_named() -> None:
+    assert explain_refusal("no", what="Secret keys").startswith("The API server refused Secret keys: no. Change")
