@@ -201,7 +201,7 @@ def foreign_objects(world: World) -> dict[tuple[str, str, str], Manifest]:
     """Return what is in the stranger's namespace, but for what scheduler and kubelet write into pods there."""
     found = {key: copy.deepcopy(one) for key, one in world.kubernetes.objects.items() if key[1] == MALLORY}
     for pod in (one for key, one in found.items() if key[0] == "Pod"):
-        del pod["status"], pod["metadata"]["resourceVersion"]
+        del pod["status"], pod["metadata"]["resourceVersion"], pod["metadata"]["generation"]
         pod["spec"].pop("nodeName", None)
     return found
 
