@@ -9,7 +9,7 @@ import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, cast
 
 import aiohttp
 import jwt
@@ -383,6 +383,25 @@ async def test_the_words_of_a_server_are_short_and_printable(server: Server) -> 
     assert text.startswith("[token] [31m words")
     assert text.isprintable()
     assert len(caught.value.code) <= 64
+
+
+async def test_others_have_their_turn_while_a_listing_of_many_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A piece of 64 KiB may hold thousands of entries: all others waited until the last one was read."""
+    number, turns = 10_000, 0
+
+    async def one_piece(*_: Any) -> AsyncIterator[bytes]:
+        yield b"\x0a\x00" * number
+
+    async def read() -> int:
+        return len([raw async for raw in livekit._entries(cast(Any, None), number, "rooms")])
+
+    monkeypatch.setattr(livekit.strangers, "chunks", one_piece)
+    reading = asyncio.create_task(read())
+    while not reading.done():
+        turns += 1
+        await asyncio.sleep(0)
+    assert await reading == number
+    assert turns >= number // 500
 
 
 async def test_a_listing_without_end_is_not_read_to_its_end(server: Server) -> None:
