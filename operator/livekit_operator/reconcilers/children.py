@@ -12,13 +12,11 @@ from livekit_operator.constants import ANNOTATION_APPLIED, FIELD_MANAGER
 from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound
 from livekit_operator.logs import ObjectLogger
-from livekit_operator.reconcilers.comparing import Path, contains, difference, manager_of, shown_path
+from livekit_operator.reconcilers.comparing import Path, contains, difference, found_at, manager_of, shown_path
 from livekit_operator.reconcilers.context import Context
 from livekit_operator.reconcilers.ownership import adopt, identity, is_owned
 from livekit_operator.resources.metadata import digest
 
-# How often an apply that is not kept is followed by a replacement of whole lists.
-_TIMES_REPLACED = 2
 _OFTEN = "was changed or removed again and again after this operator had made it as it should be"
 _LOOK = "see who writes to it in its metadata.managedFields and Events, and have that leave it alone."
 
@@ -58,17 +56,25 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     often = f"{kind} {key[1]} {_OFTEN}: {_LOOK}"
     if brakes.is_often(name, wanted):
         often = f"{kind} {key[1]} {_OFTEN}: {await _last_change(context, marked)}"
-    # Whole lists are put in place of others' once; who changes what is being written would change that as well.
-    applied = await _apply(context, marked, known, replaceable=brakes.strikes(name) < _TIMES_REPLACED)
-    _note_written(context, owner, marked, applied, often)
+    doubted = brakes.strikes(name) > 0 and brakes.is_same(name, wanted)
+    try:
+        applied, path = await _write(context, marked, known, doubted=doubted)
+    except KubernetesError as error:
+        if known is None or not doubted or not _is_invalid(error):
+            raise
+        applied, path = known, difference(known, marked)  # what was made of it cannot even be put right
+    _note_written(context, owner, marked, applied, path, often)
     if cache is not None:
         cache.put(applied)
     return applied
 
 
-def _note_written(context: Context, owner: Resource, marked: Manifest, written: Manifest, often: str) -> None:
+def _note_written(
+    context: Context, owner: Resource, marked: Manifest, written: Manifest, path: Path | None, often: str
+) -> None:
+    """Note how a child took to being written; `path` is the first field that is not as it was written."""
     kind, key, problem = marked["kind"], key_of(marked), ""
-    if (path := difference(written, marked)) is not None:
+    if path is not None:
         problem = f"{kind} {key[1]} is not kept as this operator writes it: {_changed(written, path)}"
         ObjectLogger(kind, *key).warning("%s", problem)
     wanted = marked["metadata"]["annotations"][ANNOTATION_APPLIED]
@@ -124,8 +130,8 @@ async def _create(context: Context, owner: Resource, desired: Manifest) -> Manif
         created = await context.kubernetes.create(marked)
     except Conflict:
         return None
-    if not contains(created, marked):
-        _note_written(context, owner, marked, created, "")
+    if (path := difference(created, marked)) is not None:
+        _note_written(context, owner, marked, created, path, "")
     if (cache := context.children.get(desired["kind"])) is not None:
         cache.put(created)
     return created
@@ -161,22 +167,35 @@ async def find(context: Context, kind: str, namespace: str, name: str) -> Manife
         return None
 
 
-async def _apply(context: Context, marked: Manifest, known: Manifest | None, *, replaceable: bool) -> Manifest:
-    """Apply a child to what is known of it; raises Conflict where that is out of date.
+async def _write(
+    context: Context, marked: Manifest, known: Manifest | None, *, doubted: bool
+) -> tuple[Manifest, Path | None]:
+    """Write a child; return it as it is then, and the path of the first field that was not kept, None when all were.
 
-    The owner may have been deleted with `--cascade=orphan` meanwhile: the child would be its again, and go with it.
+    Server-side apply leaves what others added to a list, and where they changed the key of an item, such as a port's
+    number, it adds a second one, which may be refused for having the same name. So whole lists are replaced where that
+    may help; where it is `doubted` that anything does, before it is applied.
+
+    It is written to what is known of it; raises Conflict where that is out of date, KubernetesError. The owner may have
+    been deleted with `--cascade=orphan` meanwhile: the child would be its again, and go with it.
     """
-    replaceable = replaceable and known is not None
-    try:
-        applied = await context.kubernetes.apply(_at(marked, known))
-    except KubernetesError as error:
-        if known is None or not replaceable or error.status != HTTPStatus.UNPROCESSABLE_ENTITY:
-            raise
-        applied = known
-    else:
-        if not replaceable or contains(applied, marked):
-            return applied
-    return await _replace(context, marked, applied)
+    body = {name: value for name, value in marked.items() if name not in ("apiVersion", "kind", "metadata")}
+    current = known
+    if known is None or not doubted or contains(known, body):
+        try:
+            current = await context.kubernetes.apply(_at(marked, known))
+        except KubernetesError as error:
+            if known is None or not _is_invalid(error):
+                raise
+        else:
+            path = difference(current, marked)
+            if path is None or known is None or not isinstance(found_at(current, path), list):
+                return current, path
+    replaced = await _replace(context, marked, body, current)
+    if (path := difference(replaced, body)) is not None:
+        return replaced, path  # applying it as well would add to it again
+    applied = await context.kubernetes.apply(_at(marked, replaced))
+    return applied, difference(applied, marked)
 
 
 def _at(change: Manifest, known: Manifest | None) -> Manifest:
@@ -187,20 +206,20 @@ def _at(change: Manifest, known: Manifest | None) -> Manifest:
     return {**change, "metadata": {**change.get("metadata", {}), "resourceVersion": version}}
 
 
-async def _replace(context: Context, marked: Manifest, known: Manifest) -> Manifest:
-    """Put whole lists in place of those that somebody edited.
-
-    Server-side apply leaves what others added to a list; and a changed key of an item, such as a port's number, makes
-    it add a second item that is refused for having the same name.
-    """
+async def _replace(context: Context, marked: Manifest, body: Manifest, known: Manifest | None) -> Manifest:
+    """Put all of a child's `body` in place of what is there, and return it."""
     kind, key = marked["kind"], key_of(marked)
-    body = {name: value for name, value in marked.items() if name not in ("apiVersion", "kind", "metadata")}
     written = await context.kubernetes.merge(kind, *key, _at(body, known))
     # As a manager beside our own applies, this patch would keep what a later apply removes: its record goes.
     managers = written["metadata"].get("managedFields") or ()
     kept = [m for m in managers if (m["manager"], m["operation"]) != (FIELD_MANAGER, "Update")]
-    written = await context.kubernetes.merge(kind, *key, _at({"metadata": {"managedFields": kept}}, written))
-    return await context.kubernetes.apply(_at(marked, written))
+    if len(kept) == len(managers):
+        return written
+    return await context.kubernetes.merge(kind, *key, _at({"metadata": {"managedFields": kept}}, written))
+
+
+def _is_invalid(error: KubernetesError) -> bool:
+    return error.status == HTTPStatus.UNPROCESSABLE_ENTITY
 
 
 def _marked(desired: Manifest) -> Manifest:

@@ -51,6 +51,16 @@ def difference(actual: Any, desired: Any, *, quantities: bool = False) -> Path |
     return ()
 
 
+def found_at(value: Any, path: Path) -> Any:
+    """Return what is at a path, None when nothing is."""
+    for part in path:
+        try:
+            value = value[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
 def shown_path(path: Path) -> str:
     """Return a path as people write it."""
     text = "".join(f"[{part}]" if isinstance(part, int) or "/" in part else f".{part}" for part in path)

@@ -4,11 +4,13 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.errors import Conflict, NotOwned
+from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Conflict, KubernetesError, NotOwned
 from livekit_operator.reconcilers.children import ensure
 from livekit_operator.reconcilers.comparing import contains
 from livekit_operator.reconcilers.ownership import is_owned
-from livekit_operator.resources.metadata import COMPONENT_ROOM, opaque_secret
+from livekit_operator.resources.metadata import COMPONENT_ROOM, child, opaque_secret
 from tests.fakes import manifests
 from tests.fakes.world import World
 from tests.unit.operator.resources import models
@@ -114,3 +116,83 @@ async def test_a_child_that_was_orphaned_since_is_not_its_owners_again() -> None
     with pytest.raises(Conflict):
         await ensure(world.context, owner, opaque_secret(owner, COMPONENT_ROOM, "support-42-alice", {"token": "later"}))
     assert "ownerReferences" not in world.get("Secret", "support-42-alice")["metadata"]
+
+
+INVALID = KubernetesError(422, "Invalid", "spec.ports[1].name: Duplicate value")
+PORTS = [{"name": "signal", "port": 80}]
+
+
+async def changed_service(world: World) -> MeetingRoom:
+    """Have a policy that changes a port's number, with which Services are merged, and a Service that it changed."""
+
+    def policy(manifest: Manifest) -> None:
+        manifest["spec"]["ports"] = [{**port, "port": 9} for port in manifest["spec"]["ports"]]
+
+    owner = models.room()
+    world.kubernetes.policies.append(policy)
+    await ensure(world.context, owner, service(owner))
+    world.kubernetes.fail("apply", "Service", INVALID)  # ours beside the changed one
+    world.forget()
+    return owner
+
+
+def service(owner: MeetingRoom) -> Manifest:
+    return child(owner, COMPONENT_ROOM, "Service", "v1", "s", spec={"ports": PORTS})
+
+
+def told(world: World, owner: MeetingRoom) -> list[str]:
+    """Return what is told of changed children."""
+    return [held.message for held in world.context.brakes_of(owner).children.told(world.clock())]
+
+
+async def test_an_item_whose_key_a_policy_changes_is_told_and_tried_seldom(world: World) -> None:
+    owner, desired = await changed_service(world), service(models.room())
+    for _ in range(300):
+        await ensure(world.context, owner, desired)
+        world.clock.advance(1)
+    assert world.written() == ["merge Service/s"] * 4, "after 10, 30, 70 and 150 s"
+    (message,) = told(world, owner)
+    assert message.startswith("Service s is not kept as this operator writes it: spec.ports[0].port was changed by an")
+
+    world.kubernetes.policies.clear()
+    world.kubernetes.heal()
+    world.clock.advance(300)
+    made = await ensure(world.context, owner, desired)
+    assert made["spec"]["ports"] == PORTS
+    assert not told(world, owner)
+
+
+async def test_an_item_whose_key_was_changed_before_this_operator_began_is_told_too(world: World) -> None:
+    owner = await changed_service(world)
+    world.context.brakes.clear()
+    await ensure(world.context, owner, service(owner))
+    assert world.written() == ["merge Service/s"], "what is refused is not counted"
+    assert "spec.ports[0].port" in "".join(told(world, owner))
+
+
+async def test_what_a_policy_made_of_it_and_cannot_be_changed_is_told_too(world: World) -> None:
+    owner = await changed_service(world)
+    world.kubernetes.fail("merge", "Service", INVALID)
+    world.clock.advance(11)
+    await ensure(world.context, owner, service(owner))
+    assert "spec.ports[0].port" in "".join(told(world, owner))
+
+
+async def test_what_is_refused_for_its_own_sake_is_no_change_of_others(world: World) -> None:
+    owner = models.room()
+    await ensure(world.context, owner, service(owner))
+    world.kubernetes.fail("apply", "Service", INVALID)
+    world.kubernetes.fail("merge", "Service", INVALID)
+    desired = child(owner, COMPONENT_ROOM, "Service", "v1", "s", spec={"ports": [*PORTS, *PORTS]})
+    with pytest.raises(KubernetesError):
+        await ensure(world.context, owner, desired)
+    assert not told(world, owner)
+
+
+async def test_what_a_person_changes_is_applied_and_no_more(world: World) -> None:
+    owner = models.room()
+    await ensure(world.context, owner, service(owner))
+    world.forget()
+    world.kubernetes.edit("Service", "team", "s", {"spec": {"ports": [{"name": "signal", "port": 81}]}})
+    await ensure(world.context, owner, service(owner))
+    assert world.written() == ["apply Service/s"]
