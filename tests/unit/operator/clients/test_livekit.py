@@ -395,7 +395,7 @@ async def test_others_have_their_turn_while_a_listing_of_many_is_read(monkeypatc
     async def read() -> int:
         return len([raw async for raw in livekit._entries(cast(Any, None), number, "rooms")])
 
-    monkeypatch.setattr(livekit.strangers, "chunks", one_piece)
+    monkeypatch.setattr("livekit_operator.clients.strangers.chunks", one_piece)
     reading = asyncio.create_task(read())
     while not reading.done():
         turns += 1
