@@ -404,9 +404,11 @@ async def _absent_is_fine(call: Awaitable[T]) -> T | None:
 async def _error(response: aiohttp.ClientResponse) -> ServerUnreachable | ServerRefused:
     """Return the error that an answer other than 200 tells of, in the server's words."""
     if 300 <= response.status < 400:
-        return ServerUnreachable(f"it answers {response.status}, which leads elsewhere and is not followed")
+        return ServerNonsense(f"it answers {response.status}, which leads elsewhere and is not followed")
     try:
         told: Any = orjson.loads(await strangers.body(response, _MAX_ERROR_BYTES))
+    except strangers.TooLong:
+        raise  # neither a server's nor a proxy's: whoever goes on asking is given as much each time
     except ValueError:
         told = None  # a proxy's page
     told = told if isinstance(told, dict) else {}

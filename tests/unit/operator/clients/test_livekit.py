@@ -25,7 +25,7 @@ from livekit.protocol.models import ParticipantInfo, ParticipantPermission, Trac
 
 from livekit_operator.clients import livekit
 from livekit_operator.clients.livekit import LiveKitClient
-from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerUnreachable
+from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerUnreachable
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView, remembered
 from tests.fakes.manifests import API_KEY, API_SECRET
 from tests.fakes.waiting import eventually
@@ -307,6 +307,13 @@ async def test_an_answer_that_is_not_a_servers_is_unreachable(server: Server, st
         await server.client.list_rooms()
 
 
+async def test_an_error_that_is_too_long_is_nonsense(server: Server) -> None:
+    """Then only one at a time asks for it."""
+    server.reply = 503, b'{"code": "unavailable", "msg": "' + b"x" * 20_000 + b'"}'
+    with pytest.raises(ServerNonsense, match="more than 16384 bytes"):
+        await server.client.create_room(SETTINGS)
+
+
 async def test_a_connection_is_used_for_a_moment_only(server: Server) -> None:
     """One that is kept would lead to a server that drains, or is gone, while the Service leads to others."""
     now = 100.0
@@ -351,7 +358,7 @@ async def test_a_server_that_says_nothing_is_unreachable(monkeypatch: pytest.Mon
 async def test_nobody_is_led_elsewhere(server: Server, status: int) -> None:
     """Whoever runs a server would else choose what the operator asks at addresses that only it reaches."""
     server.reply, server.headers = (status, b""), {"Location": f"{server.url.replace('ws', 'http')}/twirp/elsewhere"}
-    with pytest.raises(ServerUnreachable, match="leads elsewhere"):
+    with pytest.raises(ServerNonsense, match="leads elsewhere"):
         await server.client.list_rooms()
     assert len(server.requests) == 1
 
