@@ -134,6 +134,14 @@ async def what_is_lost(operator: Operated) -> None:
     await operator.api.delete("MeetingRoom", NAMESPACE, "comes-back")
     await operator.create(manifests.room("made-later", tokens=[ALICE]))
     await operator.api.delete("Service", NAMESPACE, "voice-livekit")
+    await operator.patch("VoiceAgentPool", "front-desk", {"spec": {"agent": {"greeting": "Good morning."}}})
+
+    async def rolled_out() -> bool:
+        await operator.run_pods()
+        pool = await operator.get("VoiceAgentPool", "front-desk")
+        return bool(pool["status"]["observedGeneration"] == 2 and manifests.ready_condition(pool)["status"] == "True")
+
+    await operator.until("the other version", rolled_out)
     await operator.gone("MeetingRoom", "comes-back")
     await operator.get("Service", "voice-livekit")
 
