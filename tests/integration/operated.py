@@ -7,13 +7,14 @@ say what becomes of them. Everything else is real: server-side apply, garbage co
 import copy
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
 from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, Page, WatchEvent
 from livekit_operator.constants import LABEL_COMPONENT
+from livekit_operator.errors import Conflict
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconcilers.context import utc_now
 from livekit_operator.reconcilers.runtime import Runtime
@@ -70,6 +71,16 @@ class Confined(KubernetesClient):
         if namespace != self.namespace:
             self.strayed.append(f"{write} in {namespace}")
 
+    @contextmanager
+    def _noted(self, write: str, namespace: str) -> Iterator[None]:
+        """Note a write, but one that came too late: it changed nothing, and is decided anew."""
+        self._note(write, namespace)
+        try:
+            yield
+        except Conflict:
+            self.writes.remove(write)
+            raise
+
     async def create(self, manifest: Manifest) -> Manifest:
         """Create an object; a pod that no scheduler will find."""
         if manifest["kind"] == "Pod":
@@ -84,15 +95,15 @@ class Confined(KubernetesClient):
             manifest = copy.deepcopy(manifest)
             manifest["spec"]["template"]["spec"] |= _SCHEDULER
         metadata = manifest["metadata"]
-        self._note(f"apply {manifest['kind']}/{metadata['name']}", metadata["namespace"])
-        return await super().apply(manifest)
+        with self._noted(f"apply {manifest['kind']}/{metadata['name']}", metadata["namespace"]):
+            return await super().apply(manifest)
 
     async def merge(
         self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
     ) -> Manifest:
         """Merge-patch an object."""
-        self._note(f"merge {kind}/{name}" + (f"/{subresource}" if subresource else ""), namespace)
-        written = await super().merge(kind, namespace, name, patch, subresource)
+        with self._noted(f"merge {kind}/{name}" + (f"/{subresource}" if subresource else ""), namespace):
+            written = await super().merge(kind, namespace, name, patch, subresource)
         if kind in OWN_KINDS:
             self.violations += violations(kind, written)
         return written
