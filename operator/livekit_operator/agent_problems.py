@@ -19,7 +19,8 @@ PERSONAL_REASONS = frozenset({"NoWorkerRegistered", "AllWorkersFull", "DispatchP
 CONNECT_HINT = (
     "check that its pods reach the address that the server advertises (`status.servers` and spec.media.nodeIp of the "
     "LiveKitServer) on the ports of `status.ports`: a firewall, a NetworkPolicy, or an address for others may be "
-    "in the way, and spec.media.iceLite leaves clients no other one"
+    "in the way. Without spec.media.iceLite the server tries its own way to them as well, and "
+    "spec.media.advertiseInternalIp tells them its own address beside one that it found"
 )
 
 ASKED_AGAIN = (

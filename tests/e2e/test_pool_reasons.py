@@ -120,11 +120,14 @@ async def test_agent_not_connected(story: Story) -> None:
     await story.kubectl.apply(agents.room(ROOM, dispatch="OnCreate"))
     await agents.serve(story, agents.pool(story), code=CODE, server_spec={"media": media})
     await _told(story, "AgentNotConnected", "spec.media.nodeIp", "spec.media.iceLite")
-    status = (await story.kubectl.get("meetingroom", ROOM))["status"]
-    assert status["agentsJoined"] == 0
-    await servers.change(story.kubectl, media={"nodeIp": None})
-    async with switchboard(story) as board:
-        await _healed(story, board, seconds=120)
+    assert (await story.kubectl.get("meetingroom", ROOM))["status"]["agentsJoined"] == 0
+    await servers.change(story.kubectl, media={"iceLite": None})
+    await _available(story, seconds=120)
+
+    async def joined() -> bool:
+        return bool((await story.kubectl.get("meetingroom", ROOM))["status"]["agentsJoined"] == 1)
+
+    await until("an agent to have a connection", joined)
 
 
 # What is refused at the door: fields changed in a spec that is right, and what the API server's answer names.

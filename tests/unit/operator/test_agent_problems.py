@@ -30,6 +30,7 @@ CAUSES: dict[str, dict[str, Any]] = {
     "DeploymentMismatch": {"deployments": ("blue",)},
     "TargetLoadTooLow": {"target_load": 0.7, "loads": (0.75, 0.9)},
     "NoWorkerRegistered": {"registered": 0},
+    "AgentNotConnected": {"unconnected": 1},
     "AllWorkersFull": {"free_sessions": 0, "waiting": 1},
     "DispatchPending": {"dispatch_age": 7.2},
 }
@@ -80,6 +81,10 @@ CAUSES: dict[str, dict[str, Any]] = {
             "1 room waits for the first pod: keep one by spec.autoscaling.minReplicas",
             id="scaled to zero and somebody waits",
         ),
+        pytest.param(CAUSES["AgentNotConnected"], "AgentNotConnected", "join 1 room and get no", id="no connection"),
+        pytest.param({"unconnected": 2}, "AgentNotConnected", "spec.media.nodeIp", id="an address for others"),
+        pytest.param({"unconnected": 2}, "AgentNotConnected", "Without spec.media.iceLite", id="no way back"),
+        pytest.param({"unconnected": 2}, "AgentNotConnected", "spec.media.advertiseInternalIp", id="behind a NAT"),
         pytest.param(
             {"free_sessions": 0, "waiting": 3, "at_limit": True},
             "AllWorkersFull",
