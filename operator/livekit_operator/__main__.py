@@ -8,8 +8,8 @@ from contextlib import suppress
 import kopf
 import uvloop
 
-from livekit_operator import handlers, logs
-from livekit_operator.handlers import operator
+from livekit_operator import logs, process
+from livekit_operator.process import hooks
 from livekit_operator.settings import Settings, load_settings
 
 
@@ -35,7 +35,7 @@ async def _operate(settings: Settings) -> None:
     )
 
 
-__all__ = ["handlers", "main", "operator"]
+__all__ = ["hooks", "main", "process"]
 
 if __name__ == "__main__":
     main()

@@ -6,7 +6,7 @@ Source: https://github.com/kubernetes/community/blob/master/contributors/devel/s
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from livekit_operator.constants import (
@@ -15,6 +15,7 @@ from livekit_operator.constants import (
     CONDITION_PROGRESSING,
     CONDITION_READY,
 )
+from livekit_operator.moments import timestamp
 from livekit_operator.outside import MOST_MESSAGE, said
 
 
@@ -81,28 +82,6 @@ def _halted(kind: str, reason: str, message: str) -> Observed:
     wrong = reason not in UNDEGRADED_REASONS
     status = {CONDITION_DEGRADED: wrong, CONDITION_PROGRESSING: False, CONDITION_AGENTS_AVAILABLE: False}.get(kind)
     return Observed(kind, status, reason, message)
-
-
-def timestamp(moment: datetime) -> str:
-    """Return the moment as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-
-
-def parse_timestamp(text: str) -> datetime:
-    """Return the moment of an RFC 3339 text; raises ValueError for anything else."""
-    moment = datetime.fromisoformat(text)
-    if moment.tzinfo is None:
-        raise ValueError(f"{text!r} names no time zone")
-    return moment
-
-
-def read_moment(text: Any) -> datetime | None:
-    """Return the moment that somebody's text names, None when it is none or too far away to reckon with."""
-    try:
-        moment = parse_timestamp(text).astimezone(UTC)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return moment if 1970 <= moment.year < 3000 else None
 
 
 def find(conditions: Sequence[dict[str, Any]] | None, kind: str) -> dict[str, Any]:

@@ -41,7 +41,8 @@ LABEL_TRACK: Final = f"{GROUP}/track"
 TRACK_STABLE: Final = "stable"
 TRACK_CANARY: Final = "canary"
 # On a pool's pod with calls: what selects it for the disruption budget, and keeps autoscalers of nodes from it.
-# https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md, https://karpenter.sh/docs/concepts/disruption/
+# https://github.com/kubernetes/autoscaler/blob/master/cluster-autoscaler/FAQ.md,
+# https://karpenter.sh/docs/concepts/disruption/
 LABEL_BUSY: Final = f"{GROUP}/busy"
 ANNOTATION_SAFE_TO_EVICT: Final = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 ANNOTATION_DO_NOT_DISRUPT: Final = "karpenter.sh/do-not-disrupt"

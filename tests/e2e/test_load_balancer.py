@@ -14,7 +14,7 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
-from livekit_operator.reconcilers.load_balancers import PATIENCE
+from livekit_operator.servers.load_balancers import PATIENCE
 from tests.e2e import agents
 from tests.e2e.conftest import Story
 from tests.e2e.servers import (

@@ -13,9 +13,9 @@ from datetime import timedelta
 from typing import Any
 
 from livekit_operator.clients.kubernetes import Page, WatchEvent, WatchExpired
-from livekit_operator.conditions import timestamp
 from livekit_operator.constants import API_VERSION, ORPHAN_FINALIZER
 from livekit_operator.errors import Conflict, KubernetesError, NotFound
+from livekit_operator.moments import timestamp
 from tests.fakes.clock import Clock
 
 Manifest = dict[str, Any]

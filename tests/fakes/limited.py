@@ -15,13 +15,13 @@ import uvloop
 from kubernetes.aio.client import Configuration
 
 from livekit_operator.clients.kubernetes import KubernetesClient
-from livekit_operator.handlers.http import HttpServer
-from livekit_operator.key_rotation import ApiKey
 from livekit_operator.metrics import Metrics
-from livekit_operator.reconcilers.context import ServerAccess
-from livekit_operator.reconcilers.runtime import Runtime
-from livekit_operator.resources.meetingroom import ServerKeys
+from livekit_operator.process.runtime import Runtime
+from livekit_operator.servers.decisions.key_rotation import ApiKey
+from livekit_operator.servers.manifests.keys import ServerKeys
+from livekit_operator.servers.memory import ServerAccess
 from livekit_operator.settings import Settings
+from livekit_operator.web.server import HttpServer
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import API_KEY, API_SECRET
 from tests.fakes.server_load import FakeServerLoads

@@ -9,8 +9,8 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
 from livekit_operator.clients.worker import Worker
 from livekit_operator.metrics import Metrics
-from livekit_operator.reconcilers.context import utc_now
-from livekit_operator.reconcilers.runtime import Runtime
+from livekit_operator.process.runtime import Runtime
+from livekit_operator.reconciling.context import utc_now
 from livekit_operator.settings import Settings
 from tests.fakes.doors import FakeDoors
 from tests.fakes.server_load import FakeServerLoads

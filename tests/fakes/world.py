@@ -6,15 +6,13 @@ from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import WatchEvent
 from livekit_operator.constants import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY
 from livekit_operator.engine.cache import Key, ObjectCache, key_of
+from livekit_operator.manifests.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.metrics import Metrics
-from livekit_operator.reconcilers.context import UNDECLARED_ROOM, Context
-from livekit_operator.reconcilers.livekitserver import reconcile_server
-from livekit_operator.reconcilers.meetingroom import reconcile_room
-from livekit_operator.reconcilers.ownership import note_orphaning
-from livekit_operator.reconcilers.server_pods import WITHDRAWAL_SECONDS
-from livekit_operator.reconcilers.undeclared_rooms import reconcile_undeclared_room
-from livekit_operator.reconcilers.voiceagentpool import reconcile_pool
-from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER
+from livekit_operator.process.wiring import RECONCILERS
+from livekit_operator.reconciling.links import UNDECLARED_ROOM
+from livekit_operator.reconciling.ownership import note_orphaning
+from livekit_operator.rooms.context import Context
+from livekit_operator.servers.apply import WITHDRAWAL_SECONDS
 from livekit_operator.settings import Settings
 from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 from tests.fakes import manifests
@@ -27,12 +25,6 @@ from tests.fakes.server_load import FakeServerLoads
 from tests.fakes.worker import FakeWorker
 from tests.harness.invariants import OWN_KINDS, all_violations, violations
 
-_RECONCILERS = {
-    "LiveKitServer": reconcile_server,
-    "VoiceAgentPool": reconcile_pool,
-    "MeetingRoom": reconcile_room,
-    UNDECLARED_ROOM: reconcile_undeclared_room,
-}
 _MOST_ROUNDS = 10
 
 
@@ -69,7 +61,7 @@ class World:
         """Run one pass of one object; return when it wants to be looked at again."""
         self.woken.discard((kind, (namespace, name)))
         try:
-            return await _RECONCILERS[kind](self.context, (namespace, name))
+            return await RECONCILERS[kind](self.context, (namespace, name))
         finally:
             self._check(kind, namespace, name)
 

@@ -8,7 +8,8 @@ import aiohttp
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import ApiClient, Configuration
 
-from livekit_operator.clients.kubernetes import RESOURCES, KubernetesClient
+from livekit_operator.clients.api_resources import RESOURCES
+from livekit_operator.clients.kubernetes import KubernetesClient
 from livekit_operator.metrics import Metrics
 from tests.harness.target import Target
 

@@ -12,14 +12,15 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from livekit_operator.clients.kubernetes import KubernetesClient, Manifest, Page, WatchEvent
+from livekit_operator.clients.api_resources import Manifest
+from livekit_operator.clients.kubernetes import KubernetesClient, Page, WatchEvent
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.errors import Conflict
+from livekit_operator.manifests.metadata import COMPONENT_AGENT, COMPONENT_SERVER, COMPONENT_SERVER_CHECK
 from livekit_operator.metrics import Metrics
-from livekit_operator.reconcilers.context import utc_now
-from livekit_operator.reconcilers.runtime import Runtime
-from livekit_operator.resources.metadata import COMPONENT_AGENT, COMPONENT_SERVER, COMPONENT_SERVER_CHECK
-from livekit_operator.resources.server_pods import CONTAINER
+from livekit_operator.process.runtime import Runtime
+from livekit_operator.reconciling.context import utc_now
+from livekit_operator.servers.manifests.pod import CONTAINER
 from livekit_operator.settings import Settings
 from livekit_operator.views import ServerLoad, WorkerStatus
 from tests.fakes import manifests

@@ -15,7 +15,7 @@ import pytest
 from aiohttp import web
 from livekit import api as livekit_api
 
-from livekit_operator.clients.kubernetes import Manifest
+from livekit_operator.clients.api_resources import Manifest
 from livekit_operator.clients.livekit import LiveKit, LiveKitClient
 from livekit_operator.metrics import Metrics
 from livekit_operator.settings import Settings

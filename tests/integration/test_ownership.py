@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.clients.kubernetes import RESOURCES
-from livekit_operator.reconcilers.context import CHILD_KINDS
-from livekit_operator.resources import pool_versions
+from livekit_operator.clients.api_resources import RESOURCES
+from livekit_operator.pools.manifests import versions
+from livekit_operator.reconciling.context import CHILD_KINDS
 from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import Manifest, decoded
@@ -56,7 +56,7 @@ def program(version: Manifest) -> Manifest:
     template, config = json.loads(made["data"]["template.json"]), json.loads(made["data"]["config.json"])
     agent = template["spec"]["agent"]
     template["stockImage"], agent["instructions"] = IMAGE, config["instructions"]
-    revision = pool_versions.revision(template)
+    revision = versions.revision(template)
     agent.pop("instructions")
     made["data"]["template.json"] = json.dumps(template)
     made["metadata"]["labels"]["livekit-operator.dev/revision"] = revision

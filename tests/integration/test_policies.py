@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.clients.kubernetes import RESOURCES
+from livekit_operator.clients.api_resources import RESOURCES
 from tests.fakes import manifests
 from tests.fakes.manifests import Manifest
 from tests.fakes.waiting import eventually, eventually_async

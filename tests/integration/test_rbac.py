@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import yaml
 
-from livekit_operator.resources.metadata import COMPONENT_SERVER
+from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from tests.fakes import manifests
 from tests.harness.kubectl import CommandError, Kubectl
 from tests.harness.target import Target

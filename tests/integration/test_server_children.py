@@ -8,12 +8,12 @@ import pytest
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.pods import PodTemplate
-from livekit_operator.clients.kubernetes import RESOURCES
+from livekit_operator.clients.api_resources import RESOURCES
 from livekit_operator.constants import FIELD_MANAGER
-from livekit_operator.resources import managed_redis, server_network
-from livekit_operator.resources.metadata import COMPONENT_SERVER, Manifest, selector
-from livekit_operator.resources.pod_template import apply_template
-from livekit_operator.resources.server_network import SlotPorts
+from livekit_operator.manifests.metadata import COMPONENT_SERVER, Manifest, selector
+from livekit_operator.manifests.pod_template import apply_template
+from livekit_operator.servers.manifests import managed_redis, media, policies, signalling, turn
+from livekit_operator.servers.manifests.media import SlotPorts
 from tests.fakes import manifests
 from tests.integration.api import Answer, Api
 from tests.integration.conftest import create_namespace, delete_namespace
@@ -80,13 +80,13 @@ async def apply(api: Api, manifest: Manifest, *, dry_run: bool = False) -> Answe
 def children(server: LiveKitServer) -> list[Manifest]:
     """Return everything of kinds that every cluster has."""
     wanted = [
-        server_network.build_signal_service(server),
-        server_network.build_slot_service(server, 0, None),
-        server_network.build_ingress(server),
-        server_network.build_turn_service(server),
-        *server_network.build_network_policies(server, "operators", SLOTS),
-        server_network.build_disruption_budget(server),
-        server_network.build_service_account(server),
+        signalling.build_signal_service(server),
+        media.build_slot_service(server, 0, None),
+        signalling.build_ingress(server),
+        turn.build_turn_service(server),
+        *policies.build_network_policies(server, "operators", SLOTS),
+        policies.build_disruption_budget(server),
+        policies.build_service_account(server),
         *managed_redis.build_managed_redis(server, "a-password", "redis:7.2-alpine"),
     ]
     return [manifest for manifest in wanted if manifest is not None]
@@ -104,13 +104,13 @@ async def test_children_are_accepted(api: Api, restricted: str, spec: Spec) -> N
 
 async def test_redis_needs_no_privileges(api: Api, restricted: str) -> None:
     server = await create_server(api, restricted, **REDIS)
-    (await apply(api, server_network.build_service_account(server))).accepted()
+    (await apply(api, policies.build_service_account(server))).accepted()
     (await try_pod(api, restricted, pod_of_redis(server))).accepted()
 
 
 async def test_overridden_pods_need_no_privileges(api: Api, restricted: str) -> None:
     server = await create_server(api, restricted, **REDIS)
-    (await apply(api, server_network.build_service_account(server))).accepted()
+    (await apply(api, policies.build_service_account(server))).accepted()
     template = PodTemplate.model_validate(
         {
             "labels": {"team": "voice"},
@@ -137,12 +137,12 @@ async def test_node_ports_are_chosen_once_and_stay(api: Api, restricted: str) ->
     server = await create_server(api, restricted, media={"exposure": "NodePort"}, turn={"udp": True})
 
     async def applied(current: Manifest | None) -> Manifest:
-        manifest = server_network.build_slot_service(server, 0, current)
+        manifest = media.build_slot_service(server, 0, current)
         assert manifest is not None
         return (await apply(api, manifest)).accepted()
 
     first = await applied(None)
-    chosen = server_network.slot_ports(server, first)
+    chosen = media.slot_ports(server, first)
     assert chosen is not None
     assert chosen.turn_udp is not None
 
@@ -154,10 +154,10 @@ async def test_node_ports_are_chosen_once_and_stay(api: Api, restricted: str) ->
         "turn-udp": (chosen.turn_udp,) * 2,
     }
     # As after a start of the operator that has not seen the Service yet.
-    assert server_network.slot_ports(server, await applied(None)) == chosen
+    assert media.slot_ports(server, await applied(None)) == chosen
     third = await applied(second)
     assert third["spec"]["ports"] == second["spec"]["ports"]
-    assert server_network.slot_ports(server, third) == chosen
+    assert media.slot_ports(server, third) == chosen
 
 
 async def try_pod(api: Api, namespace: str, pod: Manifest) -> Answer:

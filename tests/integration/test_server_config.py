@@ -18,7 +18,9 @@ from hypothesis import strategies as st
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.errors import Blocked
-from livekit_operator.resources import server_config, server_network, server_versions
+from livekit_operator.servers.decisions import extra_config
+from livekit_operator.servers.manifests import config as server_config
+from livekit_operator.servers.manifests import media, reach, versions
 from tests.cluster import tools
 from tests.fakes import manifests
 from tests.harness.stun import stun_server
@@ -106,7 +108,7 @@ def expected_ports(server: LiveKitServer) -> Ports:
         # Only the server itself reads the other variables, see test_variables_win_over_the_file.
         ports |= {"media": (NODE_PORT, NODE_PORT), "ice-tcp": (7881, 7881)}
     else:
-        slot = server_network.slot_ports(server, server_network.build_slot_service(server, 0, None))
+        slot = media.slot_ports(server, media.build_slot_service(server, 0, None))
         assert slot is not None
         assert (ports["media"], ports.get("ice-tcp", (None,))[0], ports.get("turn-udp", (None,))[0]) == (
             slot.udp,
@@ -145,7 +147,7 @@ async def test_a_spec_is_refused_by_a_field_or_taken_by_the_server(
         config = server_config.build_config(server, **addresses)
     except Blocked as blocked:
         # What the schema cannot see is a condition, which names its field as well.
-        too_old = server_versions.version_of(server) < max(key.since for key in server_versions.YOUNGER)
+        too_old = versions.version_of(server) < max(key.since for key in versions.YOUNGER)
         if not refused_by_a_field(blocked.message) and "extraConfig." not in blocked.message:
             raise
         outcomes["too old" if too_old and "spec.version" in blocked.message else "told"] += 1
@@ -158,7 +160,7 @@ async def test_a_spec_is_refused_by_a_field_or_taken_by_the_server(
         del environment["NODE_IP"]
     output, ports = await ports_of(binary, tmp_path, config, **environment)
     assert ports == expected_ports(server), output
-    server_network.firewall(server, {})
+    reach.firewall(server, {})
     outcomes[f"taken, {server.spec.media.exposure}"] += 1
 
 
@@ -170,7 +172,7 @@ async def test_any_extra_config_can_be_written(
     binary: Path, tmp_path: Path, outcomes: Counter[str], extra: dict[str, Any]
 ) -> None:
     server = LiveKitServer.model_validate(manifests.stored(manifests.server(extraConfig=extra)))
-    if server_config.find_forbidden(extra):
+    if extra_config.find_forbidden(extra):
         with pytest.raises(Blocked, match=r"extraConfig\."):
             server_config.build_config(server, operator_webhook_url=None, redis_address=None)
         outcomes["forbidden"] += 1

@@ -13,10 +13,11 @@ import aiohttp
 import pytest
 import yaml
 
-from livekit_operator.resources import server_config
+from livekit_operator.servers.manifests import config as server_config
+from livekit_operator.servers.manifests import secret_inputs
 from tests.cluster import tools
 from tests.fakes.waiting import eventually_async
-from tests.unit.operator.resources import models
+from tests.unit.operator import models
 
 KEY_FILE = "APIx: a-secret-of-thirty-two-characters-or-more\n"
 REDIS_PASSWORD, SENTINEL_PASSWORD = "of-redis", "of-sentinel"
@@ -75,7 +76,7 @@ async def test_variables_win_over_the_file(tmp_path: Path) -> None:
         "LIVEKIT_PROMETHEUS_USERNAME": "scraper",
         "LIVEKIT_PROMETHEUS_PASSWORD": "secret",
     }
-    assert {v["name"] for v in server_config.secret_environment(server)} < set(environment)
+    assert {v["name"] for v in secret_inputs.secret_environment(server)} < set(environment)
     url = f"http://127.0.0.1:{metrics}/metrics"
     async with livekit_server(tmp_path, config, environment) as output, aiohttp.ClientSession() as session:
 

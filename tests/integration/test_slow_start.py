@@ -13,7 +13,7 @@ import aiohttp
 import yaml
 from aiohttp import web
 
-from livekit_operator.clients.kubernetes import RESOURCES
+from livekit_operator.clients.api_resources import RESOURCES
 from tests.cluster.errors import log_tail
 from tests.fakes.waiting import eventually, eventually_async
 from tests.harness.control_plane import free_ports

@@ -8,7 +8,7 @@ from functools import partial
 import jwt
 import pytest
 
-from livekit_operator.conditions import parse_timestamp
+from livekit_operator.moments import parse_timestamp
 from tests.fakes import manifests
 from tests.fakes.clock import MovedClock
 from tests.fakes.livekit import FakeLiveKit

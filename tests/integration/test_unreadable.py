@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from livekit_operator.clients.api_resources import RESOURCES
 from livekit_operator.clients.decoding import UNREAD
-from livekit_operator.clients.kubernetes import RESOURCES, KubernetesClient
+from livekit_operator.clients.kubernetes import KubernetesClient
 from livekit_operator.constants import LABEL_MANAGED_BY, MANAGED_BY, MANAGED_SELECTOR
 from livekit_operator.metrics import Metrics
 from tests.fakes import manifests

@@ -155,3 +155,8 @@ class Resource(ApiModel):
     def key(self) -> tuple[str, str]:
         """Return (namespace, name)."""
         return self.metadata.namespace, self.metadata.name
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """Return the conditions that its status always has, beside `Ready`."""
+        return ()

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import yaml
 
-from livekit_operator.api.crd import build_crd
 from livekit_operator.api.kinds import KINDS
-from livekit_operator.api.reference import build_reference
+from livekit_operator.api.writers.crd import build_crd
+from livekit_operator.api.writers.reference import build_reference
 from livekit_operator.constants import GROUP
 
 HEADER = "# Generated from operator/livekit_operator/api by `make generate`. Do not edit.\n"

@@ -5,18 +5,9 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import (
-    AllowedNamespaces,
-    Image,
-    Resource,
-    Resources,
-    SecretRef,
-    Status,
-)
-from livekit_operator.api.media import Media
+from livekit_operator.api.common import AllowedNamespaces, Image, Resource, Resources, SecretRef, Status
 from livekit_operator.api.pods import PodTemplate
-from livekit_operator.api.redis import Redis
-from livekit_operator.api.server_config import (
+from livekit_operator.api.server.config import (
     Agents,
     ExtraConfig,
     Limits,
@@ -26,8 +17,11 @@ from livekit_operator.api.server_config import (
     RoomDefaults,
     Webhooks,
 )
-from livekit_operator.api.signal import Signal
-from livekit_operator.api.turn import Turn
+from livekit_operator.api.server.media import Media
+from livekit_operator.api.server.redis import Redis
+from livekit_operator.api.server.signal import Signal
+from livekit_operator.api.server.turn import Turn
+from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_PROGRESSING
 
 # The newest server release this operator is tested with.
 DEFAULT_SERVER_VERSION = "v1.13.5"
@@ -302,3 +296,8 @@ class LiveKitServer(Resource):
     """A self-hosted LiveKit media server."""
 
     spec: LiveKitServerSpec
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """Return the conditions that its status always has, beside `Ready`."""
+        return CONDITION_PROGRESSING, CONDITION_DEGRADED

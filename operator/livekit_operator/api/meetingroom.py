@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import ObjectRef, Resource, Status
-from livekit_operator.api.server_config import PlayoutDelay
+from livekit_operator.api.server.config import PlayoutDelay
 from livekit_operator.api.tokens import (
     NO_CONTROL_CHARACTERS,
     AgentDispatch,
@@ -18,6 +18,7 @@ from livekit_operator.api.tokens import (
     Token,
     TokenStatus,
 )
+from livekit_operator.constants import CONDITION_AGENTS_READY
 
 RoomKind = Literal["Meeting", "LiveStream", "VoiceAgent"]
 DispatchPolicy = Literal["OnCreate", "OnFirstParticipant", "Never"]
@@ -221,3 +222,9 @@ class MeetingRoom(Resource):
     """A LiveKit room with its tokens and agents."""
 
     spec: MeetingRoomSpec
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """Return the conditions that its status always has, beside `Ready`."""
+        spec = getattr(self, "spec", None)  # one that is not understood has none
+        return (CONDITION_AGENTS_READY,) if spec is None or spec.agents else ()

@@ -6,7 +6,7 @@ from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import ObjectName, SecretKeyName
-from livekit_operator.api.server_config import Count, PlayoutDelay
+from livekit_operator.api.server.config import Count, PlayoutDelay
 
 Role = Literal["Participant", "Broadcaster", "Viewer", "Guest", "Agent", "Moderator"]
 TrackSource = Literal["camera", "microphone", "screen_share", "screen_share_audio"]

@@ -8,6 +8,7 @@ from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import AllowedNamespaces, ObjectRef, Port, Resource, Resources, Status
 from livekit_operator.api.pods import PodTemplate
+from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING, CONDITION_PROVIDERS_ACCEPTED
 
 Replicas = Annotated[int, Field(ge=0, le=1000)]
 # As in `status.versions`.
@@ -309,3 +310,8 @@ class VoiceAgentPool(Resource):
     """A pool of prewarmed voice agents."""
 
     spec: VoiceAgentPoolSpec
+
+    @property
+    def standing(self) -> tuple[str, ...]:
+        """Return the conditions that its status always has, beside `Ready`."""
+        return CONDITION_PROGRESSING, CONDITION_AGENTS_AVAILABLE, CONDITION_PROVIDERS_ACCEPTED

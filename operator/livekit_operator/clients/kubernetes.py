@@ -8,7 +8,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 from urllib.parse import urlencode
 
 import aiohttp
@@ -16,7 +16,7 @@ import orjson
 from kubernetes.aio import config as kubernetes_config
 from kubernetes.aio.client import Configuration
 
-from livekit_operator.api.kinds import KINDS
+from livekit_operator.clients.api_resources import RESOURCES, ApiResource, Manifest
 from livekit_operator.clients.api_transport import Transport, raise_status
 from livekit_operator.clients.api_transport import WatchExpired as WatchExpired
 from livekit_operator.clients.decoding import (
@@ -29,11 +29,9 @@ from livekit_operator.clients.decoding import (
     read_object,
     read_page,
 )
-from livekit_operator.constants import API_VERSION, FIELD_MANAGER
+from livekit_operator.constants import FIELD_MANAGER
 from livekit_operator.errors import Conflict, KubernetesError, NotFound
 from livekit_operator.metrics import Metrics
-
-Manifest = dict[str, Any]
 
 logger = logging.getLogger(__name__)
 
@@ -48,51 +46,6 @@ _WATCH_SECONDS = 300
 # Bookmarks come every minute (k8s.io/apiserver storage/cacher, defaultBookmarkFrequency), of a kind that something
 # happened to since the watch began; of others the silence says nothing, and another watch costs two small requests.
 SILENT_SECONDS = 90
-
-
-@dataclass(frozen=True)
-class ApiResource:
-    """A kind of object and where the API server serves it."""
-
-    api_version: str
-    plural: str
-    kind: str
-
-    @property
-    def type_meta(self) -> Manifest:
-        """Return the fields by which an object says what it is."""
-        return {"apiVersion": self.api_version, "kind": self.kind}
-
-    def path(self, namespace: str | None = None, name: str | None = None, subresource: str | None = None) -> str:
-        """Return the URL path of a collection or an object."""
-        prefix = "/api/v1" if self.api_version == "v1" else f"/apis/{self.api_version}"
-        parts = [prefix]
-        if namespace:
-            parts += ["namespaces", namespace]
-        parts += [self.plural, *([name] if name else []), *([subresource] if subresource else [])]
-        return "/".join(parts)
-
-
-RESOURCES: Mapping[str, ApiResource] = {
-    resource.kind: resource
-    for resource in (
-        ApiResource("v1", "pods", "Pod"),
-        ApiResource("v1", "secrets", "Secret"),
-        ApiResource("v1", "services", "Service"),
-        ApiResource("v1", "configmaps", "ConfigMap"),
-        ApiResource("v1", "events", "Event"),
-        ApiResource("v1", "serviceaccounts", "ServiceAccount"),
-        ApiResource("v1", "nodes", "Node"),
-        ApiResource("apps/v1", "deployments", "Deployment"),
-        ApiResource("policy/v1", "poddisruptionbudgets", "PodDisruptionBudget"),
-        ApiResource("networking.k8s.io/v1", "networkpolicies", "NetworkPolicy"),
-        ApiResource("networking.k8s.io/v1", "ingresses", "Ingress"),
-        ApiResource("gateway.networking.k8s.io/v1", "httproutes", "HTTPRoute"),
-        ApiResource("gateway.networking.k8s.io/v1", "gateways", "Gateway"),
-        ApiResource("cert-manager.io/v1", "certificates", "Certificate"),
-        *(ApiResource(API_VERSION, kind.plural, kind.kind) for kind in KINDS),
-    )
-}
 
 
 @dataclass(frozen=True)

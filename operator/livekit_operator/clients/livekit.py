@@ -22,28 +22,14 @@ from livekit import api
 from livekit.protocol.models import ParticipantInfo
 
 from livekit_operator.clients import strangers
+from livekit_operator.clients.livekit_views import MAX_NAME, dispatch_view, is_recorder, participant_view, room_view
 from livekit_operator.clients.wire import Entries
 from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerTimedOut, ServerUnreachable
-from livekit_operator.outside import MOST_COUNT, said
-from livekit_operator.views import (
-    AgentRequest,
-    DispatchView,
-    JobView,
-    ParticipantView,
-    RoomSettings,
-    RoomView,
-    remembered,
-)
+from livekit_operator.outside import said
+from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView
 
 T = TypeVar("T")
 M = TypeVar("M", bound=Message)
-
-# livekit-agents names the agent in this participant attribute (livekit-protocol, agent/constants).
-ATTRIBUTE_AGENT_NAME = "lk.agent.name"
-# And here what it does: initializing, listening, thinking, speaking (livekit-agents types.py ATTRIBUTE_AGENT_STATE).
-ATTRIBUTE_AGENT_STATE = "lk.agent.state"
-# States of an agent at work, which it comes to only with a connection.
-_WORKING = frozenset({"listening", "thinking", "speaking"})
 
 # Twirp errors that speak of the server's condition, not of the request.
 _UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", "unknown", "canceled"})
@@ -61,17 +47,12 @@ _TOKEN_LIFE = timedelta(seconds=60)
 MOST_ROOMS = 20_000
 MOST_PARTICIPANTS = 5_000
 MOST_DISPATCHES = 1_000
-MOST_JOBS = 1_000
 # So many entries of a listing are read before others have their turn: a few milliseconds.
 _AT_ONCE = 250
 _MAX_LIST_BYTES = 32 * 1024 * 1024
 _MAX_ENTRY_BYTES = 1024 * 1024
 _MAX_ANSWER_BYTES = 512 * 1024
 _MAX_ERROR_BYTES = 16 * 1024
-# Longer than any name a server takes by default (livekit pkg/config/config.go Limit: 256).
-_MAX_NAME = 1024
-# LiveKit's ids have 15 (protocol utils/guid.go).
-_MAX_ID = 128
 
 
 class LiveKit(Protocol):
@@ -142,7 +123,7 @@ class LiveKitClient:
                 told = hashlib.blake2b(raw, digest_size=16).digest()
                 if (view := known.get(told)) is None:
                     room = api.Room.FromString(raw)
-                    if len(room.name) > _MAX_NAME:
+                    if len(room.name) > MAX_NAME:
                         continue  # whoever may make rooms may not hide the others by such a one
                     view = room_view(room)
                 listed[told] = view
@@ -193,8 +174,8 @@ class LiveKitClient:
             async with self._asked("RoomService", "ListParticipants", request, _admin(room)) as response:
                 async for raw in _entries(response, MOST_PARTICIPANTS, "participants"):
                     participant = ParticipantInfo.FromString(raw)
-                    if not _is_recorder(participant):
-                        found.append(_participant_view(participant))
+                    if not is_recorder(participant):
+                        found.append(participant_view(participant))
             return found
 
         return await _absent_is_fine(listed()) or []
@@ -206,7 +187,7 @@ class LiveKitClient:
             request = api.ListAgentDispatchRequest(room=room)
             async with self._asked("AgentDispatchService", "ListDispatch", request, _admin(room)) as response:
                 return [
-                    _dispatch_view(api.AgentDispatch.FromString(raw))
+                    dispatch_view(api.AgentDispatch.FromString(raw))
                     async for raw in _entries(response, MOST_DISPATCHES, "dispatches")
                 ]
 
@@ -222,7 +203,7 @@ class LiveKitClient:
             deployment=wanted.deployment,
         )
         async with _understood():
-            return _dispatch_view(
+            return dispatch_view(
                 await self._ask("AgentDispatchService", "CreateDispatch", request, _admin(room), api.AgentDispatch)
             )
 
@@ -329,66 +310,6 @@ async def _entries(response: aiohttp.ClientResponse, most: int, what: str) -> As
                 await asyncio.sleep(0)  # a piece may have thousands, and all others wait meanwhile
             yield raw
     entries.end()
-
-
-def room_view(room: api.Room) -> RoomView:
-    """Return the part of a protocol Room that counts here; raises ValueError when its name is nobody's."""
-    # The server's num_participants leaves agents and other dependents out (livekit pkg/rtc/room.go).
-    settings = RoomSettings(
-        _name(room.name), room.max_participants, room.empty_timeout, room.departure_timeout, remembered(room.metadata)
-    )
-    return RoomView(
-        sid=_name(room.sid, _MAX_ID),
-        settings=settings,
-        participants=min(room.num_participants, MOST_COUNT),
-        publishers=min(room.num_publishers, MOST_COUNT),
-    )
-
-
-def _name(name: str, most: int = _MAX_NAME) -> str:
-    if len(name) > most:
-        raise ValueError(f"a name of {len(name)} letters")
-    return name
-
-
-def _is_recorder(participant: ParticipantInfo) -> bool:
-    """Return whether it keeps no room open, as agents do not either (livekit pkg/rtc/participant.go IsDependent)."""
-    return participant.kind == ParticipantInfo.Kind.EGRESS or participant.permission.recorder
-
-
-def _participant_view(participant: ParticipantInfo) -> ParticipantView:
-    attributes = participant.attributes
-    is_agent = participant.kind == ParticipantInfo.Kind.AGENT
-    state = said(attributes.get(ATTRIBUTE_AGENT_STATE, ""), 32) if is_agent else ""
-    return ParticipantView(
-        identity=_name(participant.identity),
-        agent_name=_name(attributes.get(ATTRIBUTE_AGENT_NAME, "")) if is_agent else None,
-        state=state,
-        connected=_is_connected(participant, state),
-        age=max(0.0, time.time() - participant.joined_at) if participant.joined_at else 0.0,  # seconds
-    )
-
-
-def _is_connected(participant: ParticipantInfo, state: str) -> bool:
-    """Return whether media can flow: JOINED means that signalling was answered, and ACTIVE that ICE and DTLS were.
-
-    Source: livekit-server pkg/rtc/participant.go onPrimaryTransportInitialConnected, protocol livekit_models.proto
-    """
-    active = participant.state == ParticipantInfo.State.ACTIVE
-    return active or bool(participant.tracks) or state in _WORKING
-
-
-def _dispatch_view(dispatch: api.AgentDispatch) -> DispatchView:
-    created = dispatch.state.created_at / 1e9  # nanoseconds
-    if len(dispatch.state.jobs) > MOST_JOBS:
-        raise ValueError(f"a dispatch with more than {MOST_JOBS} jobs")
-    return DispatchView(
-        _name(dispatch.id),
-        _name(dispatch.agent_name),
-        max(0.0, time.time() - created) if created else 0.0,
-        _name(dispatch.deployment),
-        tuple(JobView(_name(job.id), _name(job.state.participant_identity)) for job in dispatch.state.jobs),
-    )
 
 
 async def _absent_is_fine(call: Awaitable[T]) -> T | None:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from livekit_operator.constants import GROUP, LABEL_COMPONENT
-from livekit_operator.resources.metadata import COMPONENT_ROOM
-from livekit_operator.resources.room_tokens import RENEWAL_SPREAD
+from livekit_operator.manifests.metadata import COMPONENT_ROOM
+from livekit_operator.rooms.manifests.token_secret import RENEWAL_SPREAD
 from tests.benchmarks.rooms import profile, rooms
 from tests.benchmarks.rooms.api import OF_ROOMS, ROOMS, SECRETS, Api
 from tests.benchmarks.rooms.figures import table

@@ -10,7 +10,7 @@ from typing import Any, Self
 import aiohttp
 from kubernetes.aio.client import Configuration
 
-from livekit_operator.clients.kubernetes import RESOURCES
+from livekit_operator.clients.api_resources import RESOURCES
 from tests.harness.target import Target
 from tests.integration.api import configuration
 

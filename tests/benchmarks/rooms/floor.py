@@ -19,7 +19,7 @@ import aiohttp
 from livekit import api
 
 from livekit_operator.constants import LABEL_COMPONENT, ROOM_FINALIZER
-from livekit_operator.resources.metadata import COMPONENT_ROOM
+from livekit_operator.manifests.metadata import COMPONENT_ROOM
 from tests.benchmarks.rooms.api import ROOMS, SECRETS, Api
 from tests.harness.target import find_target
 

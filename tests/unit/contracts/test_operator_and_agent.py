@@ -23,8 +23,8 @@ from livekit_operator.api.voiceagentpool import VoiceAgentPoolSpec
 from livekit_operator.clients.worker import parse_status
 from livekit_operator.constants import BASE_URL_PATTERN
 from livekit_operator.outside import MOST_COUNT
-from livekit_operator.resources import pool_versions
-from tests.unit.operator.resources import models
+from livekit_operator.pools.manifests import versions
+from tests.unit.operator import models
 from voice_agent import config
 from voice_agent.provider_errors import ROLES, ProviderError
 from voice_agent.runner import settings
@@ -106,9 +106,9 @@ WORKERS = st.fixed_dictionaries(
 def written(agent: dict[str, Any], worker: dict[str, Any], defaults: dict[str, str]) -> str:
     """Return the file that agents find."""
     pool = models.pool(agent=agent, **worker)
-    template = pool_versions.build_template(pool, "agent:1", defaults)
-    data: dict[str, str] = pool_versions.build_version_map(pool, template)["data"]
-    return data[pool_versions.CONFIG_FILE]
+    template = versions.build_template(pool, "agent:1", defaults)
+    data: dict[str, str] = versions.build_version_map(pool, template)["data"]
+    return data[versions.CONFIG_FILE]
 
 
 @given(agent=AGENTS, worker=WORKERS, default=urls())

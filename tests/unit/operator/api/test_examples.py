@@ -8,10 +8,11 @@ import yaml
 
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.api.meetingroom import MeetingRoom
-from livekit_operator.resources.meetingroom import AgentNames, Limits
-from livekit_operator.resources.room_entries import entries, problem_of
+from livekit_operator.rooms.decisions.entries import entries, problem_of
+from livekit_operator.rooms.decisions.limits import Limits
+from livekit_operator.rooms.decisions.settings import AgentNames
 from livekit_operator.settings import Allowed
-from tests.unit.operator.resources import models
+from tests.unit.operator import models
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
 

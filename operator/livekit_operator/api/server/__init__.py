@@ -1,0 +1,1 @@
+"""The parts of a LiveKitServer's spec, a module for each."""

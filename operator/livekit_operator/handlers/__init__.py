@@ -1,1 +1,0 @@
-"""The door: kopf's decorators and the HTTP endpoints. They hand over and decide nothing."""

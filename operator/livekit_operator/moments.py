@@ -1,0 +1,26 @@
+"""Moments as Kubernetes writes them."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+
+def timestamp(moment: datetime) -> str:
+    """Return the moment as Kubernetes writes it: RFC 3339, UTC, whole seconds."""
+    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def parse_timestamp(text: str) -> datetime:
+    """Return the moment of an RFC 3339 text; raises ValueError for anything else."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text!r} names no time zone")
+    return moment
+
+
+def read_moment(text: Any) -> datetime | None:
+    """Return the moment that somebody's text names, None when it is none or too far away to reckon with."""
+    try:
+        moment = parse_timestamp(text).astimezone(UTC)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return moment if 1970 <= moment.year < 3000 else None

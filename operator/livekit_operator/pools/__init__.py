@@ -1,0 +1,1 @@
+"""VoiceAgentPool: its passes, what they decide, and what they make."""

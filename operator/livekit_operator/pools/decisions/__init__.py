@@ -1,0 +1,1 @@
+"""Pure decisions about pools: values and the time in, a plan out."""

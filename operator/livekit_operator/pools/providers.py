@@ -1,0 +1,53 @@
+"""What a pool says of its providers."""
+
+from collections.abc import Sequence
+
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.conditions import Observed
+from livekit_operator.constants import AGENT_STATUS_PORT, CONDITION_PROVIDERS_ACCEPTED
+from livekit_operator.pools.decisions.agent_problems import REFUSED_CODES
+from livekit_operator.pools.manifests import children as build
+from livekit_operator.pools.standing import Standing
+from livekit_operator.views import ProviderError
+
+REASON_REJECTED = "ProviderRejected"
+REASON_FAILING = "ProviderFailing"
+
+
+def providers_accepted(pool: VoiceAgentPool, standing: Standing) -> Observed:
+    """Return the condition that tells whether providers take the keys."""
+    observed = standing.observed
+    if errors := observed.provider_errors(standing.stable):
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, False, provider_reason(errors), provider_problems(errors))
+    if not observed.heard:
+        message = f"No agent pod answers on port {AGENT_STATUS_PORT}: let the operator in by a NetworkPolicy."
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "WorkersUnreachable", message)
+    if not pool.spec.agent.stock:
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "OwnAgent", "Your own agent asks its providers itself.")
+    if not observed.serving:
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "NotAsked", "No agent is ready to ask the providers.")
+    roles = ", ".join(sorted(build.provider_secrets(pool)))
+    return Observed(CONDITION_PROVIDERS_ACCEPTED, True, "Accepted", f"Every provider answers ({roles}).")
+
+
+def provider_reason(errors: Sequence[ProviderError]) -> str:
+    """Return the reason that stands for some errors of providers."""
+    refused = any(error.code in REFUSED_CODES for error in errors)
+    return REASON_REJECTED if refused else REASON_FAILING
+
+
+def provider_problems(errors: Sequence[ProviderError]) -> str:
+    """Return what is wrong with providers and what to do, a sentence each."""
+    return " ".join(_provider_problem(error) for error in errors)
+
+
+def _provider_problem(error: ProviderError) -> str:
+    if error.code in REFUSED_CODES:
+        return (
+            f"{error.provider} refuses the key for {error.role} (HTTP {error.code}): "
+            f"check the Secret of spec.agent.{error.role}.apiKeySecretRef."
+        )
+    if error.code == 0:
+        hint = f"check the network and spec.agent.{error.role}.baseUrl."
+        return f"{error.provider} cannot be reached for {error.role}: {hint}"
+    return f"{error.provider} fails for {error.role} (code {error.code}): check spec.agent.{error.role}."

@@ -1,0 +1,97 @@
+"""Pools that may not use their server, or not any more: they keep neither its key nor pods.
+
+Their calls end within the pool's drain deadline, as with any other pod that leaves; a rotation of the server's keys
+does not wait for them. What is left, versions and accounts, gives no access to anything.
+"""
+
+from datetime import datetime, timedelta
+from typing import Any
+
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.conditions import Observed
+from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING, CONDITION_PROVIDERS_ACCEPTED
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Blocked
+from livekit_operator.moments import parse_timestamp
+from livekit_operator.pools.apply import remove
+from livekit_operator.pools.context import Context
+from livekit_operator.pools.manifests import children as build
+from livekit_operator.pools.manifests import records
+from livekit_operator.pools.memory import Free
+from livekit_operator.pools.observe import Observation, observe
+from livekit_operator.reconciling import children
+from livekit_operator.reconciling.links import is_undeclared
+from livekit_operator.reconciling.status import Outcome
+
+
+async def dismiss(context: Context, pool: VoiceAgentPool, why: Blocked) -> Outcome:
+    """Take the key and the pods from a pool, and tell how its calls end."""
+    memory = context.pool_memory(pool.key)
+    memory.refusals.begin()
+    memory.stable, memory.canary, memory.canary_weight = Free("", 0), None, 0
+    told, memory.problem = memory.problem, (why.reason, why.message)
+    await children.remove_secrets(context, pool, spare=records.records_name(pool))
+    observed = await observe(context, pool, memory)
+    now = context.now()
+    for pod in observed.pods:
+        if "deletionTimestamp" not in pod.manifest["metadata"]:
+            await remove(context, memory, "Pod", pod.manifest)
+    for room in memory.rooms:
+        if is_undeclared(room) or memory.problem != told:
+            context.wake_served(room)  # it tells why no agent comes, or is no room of the pool's any more
+    refused = memory.refusals.problem
+    conditions = _conditions(why, observed, _last_end(observed, now), refused)
+    fields = _fields(pool, observed)
+    context.metrics.show_pool(*pool.key, fields)
+    return Outcome(conditions, fields, context.settings.pool_poll_seconds if observed.pods or refused else None)
+
+
+def _conditions(
+    why: Blocked, observed: Observation, end: datetime | None, refused: tuple[str, str] | None
+) -> list[Observed]:
+    pods, calls = len(observed.pods), sum(pod.view.sessions or 0 for pod in observed.pods)
+    ready, draining = why.message, Observed(CONDITION_PROGRESSING, False, why.reason, "It has neither key nor pods.")
+    if end:
+        left = f"{pods} pods end their {calls} calls, at the latest at {end:%Y-%m-%dT%H:%M:%SZ}."
+        ready, draining = f"{why.message} Its {left}", Observed(CONDITION_PROGRESSING, True, "Draining", left)
+    if refused:
+        ready = f"{ready} {refused[1]}"
+    unavailable = Observed(CONDITION_AGENTS_AVAILABLE, False, why.reason, why.message)
+    unasked = Observed(CONDITION_PROVIDERS_ACCEPTED, None, why.reason, "No agent is there to ask the providers.")
+    return [Observed.not_ready(why.reason, ready), draining, unavailable, unasked]
+
+
+def _last_end(observed: Observation, now: datetime) -> datetime | None:
+    """Return when the last pod is killed, calls or not; None when there is none."""
+    return max((_end(pod.manifest, now) for pod in observed.pods), default=None)
+
+
+def _end(pod: Manifest, now: datetime) -> datetime:
+    """Return when a pod that was told to leave is killed."""
+    metadata, grace = pod["metadata"], int(pod["spec"].get("terminationGracePeriodSeconds") or 0)
+    told = metadata.get("deletionTimestamp")
+    # Told a moment ago, its grace period is not in what the cache has.
+    return (
+        max(parse_timestamp(told), now)
+        if told and "deletionGracePeriodSeconds" in metadata
+        else now + timedelta(seconds=grace)
+    )
+
+
+def _fields(pool: VoiceAgentPool, observed: Observation) -> dict[str, Any]:
+    calls = sum(pod.view.sessions or 0 for pod in observed.pods)
+    none = ("replicas", "desiredReplicas", "readyReplicas", "updatedReplicas", "idleReplicas")
+    return {
+        "agentName": build.agent_name(pool),
+        "selector": build.pod_selector(pool),
+        **dict.fromkeys(none, 0),
+        "desiredReason": "The pool may not use its server.",
+        "drainingReplicas": len(observed.pods),
+        "busyReplicas": sum(bool(pod.view.sessions) for pod in observed.pods),
+        "activeSessions": calls,
+        "freeSessions": 0,
+        "waitingSessions": 0,
+        "remainingSessions": calls,
+        "sessions": [],
+        "versions": [],
+    }

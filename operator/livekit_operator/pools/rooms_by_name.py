@@ -1,0 +1,77 @@
+"""Rooms that no MeetingRoom declares, as the pool sees them that serves those of its prefix."""
+
+from collections.abc import Iterable, Sequence
+
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.conditions import Observed
+from livekit_operator.constants import CONDITION_ROOM_PREFIX
+from livekit_operator.engine.cache import Key
+from livekit_operator.errors import Blocked
+from livekit_operator.pools.access import pool_at
+from livekit_operator.pools.context import Context
+from livekit_operator.pools.decisions.room_prefixes import Prefix, preferred, serving_pool
+from livekit_operator.pools.memory import PoolMemory
+from livekit_operator.reconciling.links import is_undeclared, undeclared_room
+from livekit_operator.reconciling.references import target
+from livekit_operator.servers.access import may_use
+from livekit_operator.servers.memory import ServerAccess
+
+
+def wake_lively(context: Context, pool: VoiceAgentPool, access: ServerAccess) -> None:
+    """Have the rooms of a pool's prefix looked at where somebody came or went."""
+    server = target(pool, pool.spec.server_ref)
+    if pool.spec.room_prefix:
+        for name in _served(context, pool, access.rooms.lively):
+            context.wake_served(undeclared_room(server, name))
+
+
+def forget_former(context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory) -> None:
+    """Forget the rooms that were the pool's for their names and are not any more, or are gone."""
+    known = {room for room in memory.rooms if is_undeclared(room)}
+    served = _served(context, pool, {name for _, name in known if access.rooms.get(name)}) if known else ()
+    for room in known:
+        if room[1] not in served:
+            memory.served(room)
+            context.wake_served(room)
+
+
+def describe(context: Context, pool: VoiceAgentPool) -> list[Observed]:
+    """Return which rooms a pool serves for their names, as a condition; none for one without a prefix."""
+    text, server = pool.spec.room_prefix, target(pool, pool.spec.server_ref)
+    if not text:
+        return []
+    own = Prefix(pool.key, text, pool.metadata.creation_timestamp or "")
+    taken, longer = preferred(own, prefixes_of(context, server))
+    if taken:
+        message = (
+            f"VoiceAgentPool {taken[1]} is older, has the same roomPrefix and serves the rooms: choose another one."
+        )
+        return [Observed(CONDITION_ROOM_PREFIX, False, "RoomPrefixTaken", message)]
+    shown = text if pool.metadata.namespace == server[0] else f"{pool.metadata.namespace}/{text}"
+    rest = "".join(f" Those that begin with {other.text} are VoiceAgentPool {other.pool[1]}'s." for other in longer)
+    message = f"Rooms without a MeetingRoom whose names begin with {shown} get an agent.{rest}"
+    return [Observed(CONDITION_ROOM_PREFIX, True, "Accepted", message)]
+
+
+def _served(context: Context, pool: VoiceAgentPool, names: Iterable[str]) -> set[str]:
+    """Return the names of those rooms that the pool serves."""
+    server = target(pool, pool.spec.server_ref)
+    prefixes = prefixes_of(context, server)
+    ours = {name for name in names if serving_pool(name, server[0], prefixes) == pool.key}
+    return {name for name in ours if not context.users.of_room(server, name)}
+
+
+def prefixes_of(context: Context, server: Key) -> Sequence[Prefix]:
+    """Return the prefixes of the pools that the server lets use it."""
+    found = []
+    for key in context.users.with_prefix(server):
+        try:
+            pool = pool_at(context, key)
+        except Blocked:
+            continue
+        if pool is None or pool.metadata.deletion_timestamp or not pool.spec.room_prefix:
+            continue
+        if not may_use(context, pool):
+            continue
+        found.append(Prefix(key, pool.spec.room_prefix, pool.metadata.creation_timestamp or ""))
+    return found

@@ -1,0 +1,1 @@
+"""The process: kopf's decorators, and the runtime that wires everything to everything."""

@@ -1,0 +1,274 @@
+"""The running operator without a framework: caches, reflectors, controllers, and who wakes whom.
+
+Tests and benchmarks run it against a real API server without kopf.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from livekit_operator.api.kinds import BY_KIND
+from livekit_operator.clients.kubernetes import Kubernetes
+from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.clients.server_load import ServerLoads
+from livekit_operator.clients.worker import Worker
+from livekit_operator.constants import GROUP, MANAGED_SELECTOR
+from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
+from livekit_operator.engine.controller import Controller
+from livekit_operator.engine.reflector import Reflector
+from livekit_operator.engine.turns import Line
+from livekit_operator.errors import KubernetesError, NotFound
+from livekit_operator.metrics import Metrics
+from livekit_operator.process.wiring import RECONCILERS, own_facts, public_facts
+from livekit_operator.reconciling.context import CHILD_KINDS
+from livekit_operator.reconciling.kept import ChildKeeper, Keeper, Room, Strangers, memory_bytes
+from livekit_operator.reconciling.links import UNDECLARED_ROOM
+from livekit_operator.reconciling.ownership import note_orphaning
+from livekit_operator.rooms.context import Context
+from livekit_operator.servers import observe
+from livekit_operator.settings import Settings
+
+logger = logging.getLogger(__name__)
+
+# A server that does not answer keeps others waiting for this long.
+_SERVERS_FIRST_SECONDS = 5.0
+
+# While the caches fill: more would only hold more of the answers at once.
+_LISTINGS_AT_ONCE = 2
+
+# More than a clock is corrected by little by little; far less than what is left of a token when it is due.
+_CLOCK_MOVED_SECONDS = 5.0
+
+
+class Runtime:
+    """Everything that runs between a change in the cluster and the answer to it."""
+
+    def __init__(
+        self,
+        kubernetes: Kubernetes,
+        worker: Worker,
+        loads: ServerLoads,
+        connect: Callable[[str, str, str], LiveKit],
+        settings: Settings,
+        metrics: Metrics,
+        memory: float | None = None,
+    ) -> None:
+        room = Room(memory_bytes() if memory is None else memory)
+        resources: dict[str, ObjectCache] = {}
+        self._strangers = Strangers(resources)
+        for kind in BY_KIND:
+            keeper = Keeper(kind, room)
+            resources[kind] = ObjectCache(self._resource_listener(kind), keeper.keep, keeper.forget)
+        children = {kind: ChildKeeper(kind, room, self._strangers) for kind in CHILD_KINDS}
+        self.context = Context(
+            kubernetes,
+            worker,
+            loads,
+            connect,
+            settings,
+            metrics,
+            self._wake,
+            resources=resources,
+            children={kind: ObjectCache(keep=child.keep, forget=child.forget) for kind, child in children.items()},
+        )
+        self._controllers = {kind: self._controller(kind) for kind in RECONCILERS}
+        self._resources = [
+            # The caches of resources tell of changes themselves: others must also hear of a status that we wrote.
+            Reflector(
+                kubernetes, kind, self.context.resources[kind], lambda _: None, on_missed=partial(self._missed, kind)
+            )
+            for kind in BY_KIND
+        ]
+        self._children = [
+            Reflector(kubernetes, kind, self.context.children[kind], self._child_changed, MANAGED_SELECTOR)
+            for kind in CHILD_KINDS
+        ]
+        self._children.append(Reflector(kubernetes, "Node", self.context.nodes, self._node_changed))
+        self._nodes: dict[tuple[str, Key], Any] = {}
+        self._public: dict[tuple[str, Key], Any] = {}
+        self._own: dict[tuple[str, Key], Any] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._starting: asyncio.Task[None] | None = None
+        self._visits: set[asyncio.Task[None]] = set()
+        self._stopping = False
+        self.ready = False
+
+    def begin(self) -> None:
+        """Start without waiting for it: caches fill slowly in a large cluster, and probes are answered meanwhile."""
+        self._starting = self._task(self.start())
+
+    async def start(self) -> None:
+        """Fill the caches, however long that takes, then begin to work."""
+        turn = asyncio.Semaphore(_LISTINGS_AT_ONCE)
+        for reflectors in (self._resources, self._children):  # owners before what they own
+            async with asyncio.TaskGroup() as group:
+                for reflector in reflectors:
+                    group.create_task(reflector.fill(turn))
+        self._run(*(reflector.run() for reflector in [*self._children, *self._resources]), self._follow_clock())
+        servers = self._controllers["LiveKitServer"]
+        self._run(servers.run())
+        # Pools and rooms can do nothing before their server was looked at, and ten thousand would look for it in vain.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_SERVERS_FIRST_SECONDS):
+                await servers.first_passes()
+        self._run(*(controller.run() for controller in self._controllers.values() if controller is not servers))
+        self.ready = True
+
+    def _run(self, *parts: Coroutine[Any, Any, None]) -> None:
+        self._tasks += [self._task(part) for part in parts]
+
+    def _task(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.create_task(part, name=getattr(part, "__qualname__", None))
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        """Say why a part has ended: nobody waits for it, and the process ends for it."""
+        if self._stopping or (task is self._starting and not task.cancelled() and task.exception() is None):
+            return
+        cause = asyncio.CancelledError() if task.cancelled() else task.exception()
+        logger.critical("a part of the operator has ended: %s: %r", task.get_name(), cause, exc_info=cause)
+
+    async def stop(self) -> None:
+        """End all work and close the connections."""
+        self.ready, self._stopping = False, True
+        tasks = [*self._tasks, *self._visits, *([self._starting] if self._starting else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks.clear()
+        self._starting, self._stopping = None, False
+        await asyncio.gather(*(access.client.close() for access in self.context.servers.values()))
+        for key in list(self.context.server_pods):
+            await observe.forget(self.context, key)
+
+    @property
+    def alive(self) -> bool:
+        """Return whether every part still runs."""
+        return self.ready and not self.failed
+
+    @property
+    def failed(self) -> bool:
+        """Return whether a part has ended, or the start has before all was there."""
+        started = self._starting is not None and self._starting.done() and not self.ready
+        return started or any(task.done() for task in self._tasks)
+
+    def _controller(self, kind: str) -> Controller:
+        pass_ = RECONCILERS[kind]
+        return Controller(
+            kind,
+            lambda key: pass_(self.context, key),
+            self.context.metrics,
+            self.context.settings.workers,
+            lambda key: self._line_of(kind, key),
+        )
+
+    def _line_of(self, kind: str, key: Key) -> Line:
+        """Return whose a key is: of its namespace, and of the server that it refers to or is."""
+        if kind == UNDECLARED_ROOM:
+            namespace, _, name = key[0].partition("/")
+            return Line(namespace, (namespace, name))
+        if kind == "LiveKitServer":
+            return Line(key[0], key)
+        reference = ((self.context.resources[kind].get(key) or {}).get("spec") or {}).get("serverRef") or {}
+        return Line(key[0], (reference.get("namespace") or key[0], reference.get("name")))
+
+    def _wake(self, kind: str, key: Key) -> None:
+        self._controllers[kind].queue.add(key)
+
+    def _resource_listener(self, kind: str) -> Callable[[Manifest], None]:
+        return lambda manifest: self._resource_changed(kind, manifest)
+
+    def _resource_changed(self, kind: str, manifest: Manifest) -> None:
+        key, ident = key_of(manifest), (kind, key_of(manifest))
+        known = self.context.resources[kind].get(key)
+        note_orphaning(self.context, kind, key, known)
+        if kind == "LiveKitServer":
+            self.context.host_servers.see(key, known)
+        if known is None:
+            self.context.users.remove(kind, key)
+            self.context.understood.pop(ident, None)
+            self._controllers[kind].queue.drop(key)
+        else:
+            self.context.users.put(kind, known)
+        self.context.metrics.objects.labels(kind).set(len(self.context.resources[kind]))
+        # Our own status write comes back as an event: it is no reason to look at the object again.
+        before = self._own.get(ident)
+        if _turned(self._own, ident, own_facts(known)):
+            left = self._strangers.pop(key) if known and (not before or before[0] != known["metadata"]["uid"]) else []
+            if left:
+                self._visits.add(visit := asyncio.create_task(self._look_at_strangers(kind, key, left)))
+                visit.add_done_callback(self._visits.discard)
+            else:
+                self._wake(kind, key)
+        if _turned(self._public, ident, public_facts(kind, known)):
+            self._wake_others(kind, key)
+
+    def _missed(self, kind: str, manifest: Manifest) -> None:
+        """Have a resource looked at, and those that refer to it, whatever it was like before.
+
+        After the store was put back a status may be an old one, and nothing else differ.
+        """
+        key = key_of(manifest)
+        self._wake(kind, key)
+        self._wake_others(kind, key)
+
+    def _wake_others(self, kind: str, key: Key) -> None:
+        if kind == "LiveKitServer":
+            self.context.wake_users(key)
+        elif kind == "VoiceAgentPool":
+            self.context.wake_rooms_of_pool(key)
+
+    async def _look_at_strangers(self, kind: str, key: Key, left: list[tuple[str, Key]]) -> None:
+        """Take in what names a resource that has just come, as a former one left it, and only then look at that."""
+        for child, name in left:
+            try:
+                self.context.children[child].put(await self.context.kubernetes.get(child, *name))
+            except NotFound:
+                continue
+            except KubernetesError as error:
+                logger.warning("%s %s/%s is not looked at: %s", child, *name, error)
+        self._wake(kind, key)
+
+    def _child_changed(self, manifest: Manifest) -> None:
+        owner = owner_of(manifest)
+        if owner and owner.group == GROUP and owner.kind in BY_KIND:
+            self._wake(owner.kind, (owner.namespace, owner.name))
+
+    def _node_changed(self, manifest: Manifest) -> None:
+        """Have servers and pools looked at when a node is to be emptied, is lost, or has other labels."""
+        known = self.context.nodes.get(key_of(manifest))
+        facts = (known["metadata"]["labels"], known["spec"], known["ready"]) if known else None
+        if _turned(self._nodes, ("Node", key_of(manifest)), facts):
+            for kind in ("LiveKitServer", "VoiceAgentPool"):
+                for resource in self.context.resources[kind]:
+                    self._wake(kind, key_of(resource))
+
+    async def _follow_clock(self) -> None:
+        """Have everything looked at when the clock was moved, or the machine slept: timers know nothing of either."""
+        before = self._clock_ahead()
+        while True:
+            await asyncio.sleep(self.context.settings.clock_look_seconds)
+            ahead = self._clock_ahead()
+            if abs(ahead - before) > _CLOCK_MOVED_SECONDS:
+                logger.warning("the clock was moved by %.0f s", ahead - before)
+                for kind, cache in self.context.resources.items():
+                    for resource in cache:
+                        self._wake(kind, key_of(resource))
+            before = ahead
+
+    def _clock_ahead(self) -> float:
+        """Return how far the clock is ahead, in seconds, of the one that timers go by."""
+        return self.context.now().timestamp() - asyncio.get_running_loop().time()
+
+
+def _turned(facts: dict[tuple[str, Key], Any], ident: tuple[str, Key], now: Any) -> bool:
+    """Remember facts of an object and return whether they are others than before."""
+    if now is None:
+        return facts.pop(ident, None) is not None
+    before = facts.get(ident)
+    facts[ident] = now
+    return bool(before != now)

@@ -1,0 +1,176 @@
+"""A pass under brakes: its writes are counted, and what is held back becomes a condition.
+
+The decisions are in `livekit_operator.reconciling.decisions.brakes`.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any, TypeVar, cast
+
+from livekit_operator.api.common import Resource
+from livekit_operator.clients.api_resources import Manifest
+from livekit_operator.clients.kubernetes import Kubernetes
+from livekit_operator.conditions import Observed
+from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_READY
+from livekit_operator.manifests.metadata import COMPONENT_SERVER
+from livekit_operator.moments import parse_timestamp
+from livekit_operator.reconciling.context import Context
+from livekit_operator.reconciling.decisions.brakes import (
+    REASON_TOO_MANY_WRITES,
+    WRITES_A_MINUTE,
+    WRITES_OF_A_CHILD,
+    Bucket,
+    Held,
+    MadePod,
+    PodHistory,
+)
+from livekit_operator.reconciling.ownership import identity as owner_identity
+from livekit_operator.reconciling.status import Outcome
+
+C = TypeVar("C", bound=Context)
+
+_MOST_TOLD = 3
+_STATUS = {"True": True, "False": False}
+
+
+class Counted:
+    """An API server whose answers are as ever, and which counts the writes of one resource's passes.
+
+    Deletions are not counted: each had its creation. Nor is the status, which has a brake of its own.
+    """
+
+    def __init__(self, kubernetes: Kubernetes, writes: Bucket) -> None:
+        self._kubernetes = kubernetes
+        self._writes = writes
+
+    def __getattr__(self, name: str) -> Any:
+        """Return what is not counted as it is."""
+        return getattr(self._kubernetes, name)
+
+    async def create(self, manifest: Manifest) -> Manifest:
+        """Create an object."""
+        self._writes.add()
+        return await self._kubernetes.create(manifest)
+
+    async def apply(self, manifest: Manifest) -> Manifest:
+        """Apply an object."""
+        self._writes.add()
+        return await self._kubernetes.apply(manifest)
+
+    async def merge(
+        self, kind: str, namespace: str, name: str, patch: Manifest, subresource: str | None = None
+    ) -> Manifest:
+        """Merge-patch an object."""
+        if subresource != "status":
+            self._writes.add()
+        return await self._kubernetes.merge(kind, namespace, name, patch, subresource)
+
+
+def too_many_writes(context: Context, resource: Resource) -> Held | None:
+    """Return why a resource is not looked at now: its passes wrote more than they should in a minute."""
+    brakes = context.brakes_of(resource)
+    now, most = context.now(), WRITES_A_MINUTE
+    if brakes.writes.level >= most:
+        identity = owner_identity(resource)
+        children = sum(len(cache.owned_by(identity)) for cache in context.children.values())
+        most += WRITES_OF_A_CHILD * children
+    wait = brakes.writes.wait(most, now)
+    if not wait:
+        return None
+    message = (
+        f"More than {most} writes within a minute were needed for this resource: something changes or removes what "
+        f"the operator makes. See which policies and controllers write to objects of this namespace."
+    )
+    return Held(REASON_TOO_MANY_WRITES, message, now + timedelta(seconds=wait))
+
+
+def counted(context: C, resource: Resource) -> C:
+    """Return the context with the writes of this resource counted."""
+    writes = context.brakes_of(resource).writes
+    return replace(context, kubernetes=cast(Kubernetes, Counted(context.kubernetes, writes)))
+
+
+def allow_pods(
+    context: Context, resource: Resource, component: str, pods: Iterable[Manifest], number: int, *, wanted: int
+) -> int:
+    """Return how many of `number` pods of a component may be made now; what is held back is told.
+
+    `pods` are those that are there. To be asked at each pass, also for none, so that nothing that ends is missed.
+    """
+    brakes, now = context.brakes_of(resource), context.now()
+    history = brakes.pods.setdefault(component, PodHistory())
+    made = [_made(pod) for pod in pods]
+    history.see(made, resource.metadata.generation, now, lasting=component == COMPONENT_SERVER)
+    allowed, held = history.allow(number, wanted=wanted, now=now)
+    brakes.hold(f"pods of {component}", held, now)
+    return allowed
+
+
+def note_made(context: Context, resource: Resource, component: str, pod: Manifest) -> None:
+    """Note a pod that was made just now."""
+    history = context.brakes_of(resource).pods.setdefault(component, PodHistory())
+    history.made[pod["metadata"]["uid"]] = context.now()
+
+
+def note_failed(context: Context, resource: Resource, component: str, pod: Manifest) -> None:
+    """Note a pod that has ended without having been of use."""
+    history = context.brakes_of(resource).pods.setdefault(component, PodHistory())
+    history.fail(pod["metadata"]["uid"], _last_words(pod), context.now())
+
+
+def _made(pod: Manifest) -> MadePod:
+    metadata, status = pod["metadata"], pod.get("status") or {}
+    finished = status.get("phase") in ("Succeeded", "Failed") and "deletionTimestamp" not in metadata
+    created = parse_timestamp(metadata["creationTimestamp"])
+    return MadePod(
+        metadata["uid"], created, finished, "deletionTimestamp" in metadata, _last_words(pod) if finished else ""
+    )
+
+
+def _last_words(pod: Manifest) -> str:
+    """Return what the kubelet says of a pod that has ended."""
+    status = pod.get("status") or {}
+    words = ": ".join(str(status[key]) for key in ("reason", "message") if status.get(key))
+    for container in (*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())):
+        ended = (container.get("state") or {}).get("terminated") or {}
+        if ended and not words:
+            words = f"{container.get('name', 'its container')} ended with exit code {ended.get('exitCode')}"
+    return f"{pod['metadata']['name']}: {words or status.get('phase', '')}"[:300]
+
+
+def standing(resource: Resource) -> Outcome:
+    """Return the outcome by which conditions and fields stay as they are."""
+    conditions = [
+        Observed(one["type"], _STATUS.get(one["status"]), one.get("reason", ""), one.get("message", ""))
+        for one in resource.status.get("conditions") or ()
+    ]
+    return Outcome(conditions, None)
+
+
+def with_held(outcome: Outcome, told: Sequence[Held]) -> Outcome:
+    """Return an outcome whose conditions tell what is held back: as `Degraded`, and why it is not ready yet."""
+    if not told:
+        return outcome
+    first = told[0]
+    messages = list(dict.fromkeys(held.message for held in told))
+    more = f" And {len(messages) - _MOST_TOLD} more." if len(messages) > _MOST_TOLD else ""
+    message = " ".join(messages[:_MOST_TOLD]) + more
+    conditions = []
+    for one in outcome.conditions:
+        if one.type == CONDITION_READY and one.status is False and one.reason == "Progressing":
+            conditions.append(Observed.not_ready(first.reason, first.message))
+        elif one.type != CONDITION_DEGRADED:
+            conditions.append(one)
+        elif one.status and one.reason != first.reason:
+            known = message in one.message
+            conditions.append(one if known else replace(one, message=f"{one.message} {message}"))
+    if not any(one.type == CONDITION_DEGRADED for one in conditions):
+        conditions.append(Observed(CONDITION_DEGRADED, True, first.reason, message))
+    return replace(outcome, conditions=conditions)
+
+
+def soonest(again: float | None, told: Sequence[Held], now: datetime) -> float | None:
+    """Return when to look again: when a hold ends, if nothing is due before that."""
+    looks = [held.seconds(now) for held in told]
+    return min([*looks, *([again] if again is not None else [])], default=None)

@@ -1,0 +1,1 @@
+"""Pure decisions that hold for every kind."""

@@ -1,0 +1,75 @@
+"""The frame of every reconcile: parse at the door, run the kind's own pass, write the status whatever came out."""
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from livekit_operator.api.common import Resource
+from livekit_operator.engine.cache import Key
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
+from livekit_operator.manifests.pod_refusals import explain_refusal
+from livekit_operator.reconciling import status
+from livekit_operator.reconciling.braking import counted, soonest, standing, too_many_writes, with_held
+from livekit_operator.reconciling.context import Context
+from livekit_operator.reconciling.status import Outcome
+from livekit_operator.reconciling.understanding import NotUnderstood, parse, read_again, tell
+
+C = TypeVar("C", bound=Context)
+R = TypeVar("R", bound=Resource)
+
+# A server that does not answer is asked again after this many seconds; its own watch usually comes first.
+_UNREACHABLE_RETRY_SECONDS = 5.0
+
+
+async def reconcile(
+    context: C,
+    model: type[R],
+    key: Key,
+    one_pass: Callable[[C, R], Awaitable[Outcome | None]],
+) -> float | None:
+    """Reconcile one object by key; return the seconds until the next look, None when a change will bring it.
+
+    Raises KubernetesError and whatever is a bug; the engine backs off and tries again.
+    """
+    manifest = context.resources[model.__name__].get(key)
+    manifest = await read_again(context, model.__name__, manifest) if manifest else None
+    if manifest is None:
+        context.brakes.pop((model.__name__, key), None)
+        return None
+    try:
+        resource = parse(model, manifest)
+    except NotUnderstood as problem:
+        return await tell(context, model, manifest, problem)
+    brakes = context.brakes_of(resource)
+    if held := too_many_writes(context, resource):
+        brakes.hold("writes", held, context.now())
+        await status.write(context, resource, with_held(standing(resource), [held]))
+        return held.seconds(context.now())
+    context = counted(context, resource)
+    try:
+        outcome = await one_pass(context, resource)
+    except Blocked as blocked:
+        outcome = status.halted(resource, blocked.reason, blocked.message, again=blocked.retry_after)
+    except ServerUnreachable as error:
+        message = f"The LiveKit server does not answer: {error}. See the conditions of the LiveKitServer."
+        again = error.retry_after or _UNREACHABLE_RETRY_SECONDS
+        outcome = status.halted(resource, "ServerUnreachable", message, again=again)
+    except ServerRefused as error:
+        message = (
+            f"The LiveKit server refused: {error.code}: {error}. Change what it names in the spec, or see its log."
+        )
+        outcome = status.halted(resource, "ServerRefused", message, again=_UNREACHABLE_RETRY_SECONDS)
+    except NamespaceTerminating:
+        outcome = status.terminating(resource)
+    except KubernetesError as error:
+        if error.refused:
+            refused = status.halted(resource, "KubernetesRefused", explain_refusal(str(error)))
+            await status.write(context, resource, refused)
+        raise
+    if outcome is None:
+        return None
+    if outcome.silent:
+        return outcome.again
+    now = context.now()
+    told = brakes.told(now)
+    later = await status.write(context, resource, with_held(outcome, told))
+    return soonest(min((s for s in (outcome.again, later) if s is not None), default=None), told, now)

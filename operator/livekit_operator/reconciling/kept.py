@@ -1,0 +1,174 @@
+"""What is remembered of objects that anybody may write: what belongs to a resource of ours, as long as there is room.
+
+The operator's label can be put on any object, and a resource be filled with whatever its schema leaves free. So
+labelled objects of others are known by name alone, and each namespace has a share of the memory that it cannot exceed
+at the cost of others.
+"""
+
+import logging
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from livekit_operator.clients.decoding import UNREAD
+from livekit_operator.constants import GROUP, LABEL_COMPONENT, LABEL_INSTANCE
+from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of
+from livekit_operator.manifests.metadata import COMPONENT_REDIS
+
+logger = logging.getLogger(__name__)
+
+# What every namespace may have, and what one may have while there is room for it: shares of what all may have.
+_SURE_SHARE, _LARGEST_SHARE = 1 / 8, 3 / 4
+# Half of the memory is for the caches; what is parsed, sent and rolled out takes the rest.
+_CACHES_SHARE = 1 / 2
+# Of a value in memory, roughly, beside its text.
+_VALUE_BYTES = 40
+# Names of labelled objects of others that are kept for each namespace.
+MOST_STRANGERS = 500
+# What the stub of a resource has of its metadata.
+_STUB = ("name", "namespace", "uid", "resourceVersion", "generation", "deletionTimestamp", "finalizers")
+NO_ROOM = "the operator's memory for this namespace is full: remove what is large and not needed"
+
+
+def memory_bytes(path: Path = Path("/sys/fs/cgroup/memory.max")) -> float:
+    """Return how much memory this container may have; infinite when it has no limit."""
+    try:
+        return float(path.read_text())
+    except (OSError, ValueError):
+        return float("inf")
+
+
+def weight(manifest: Manifest) -> float:
+    """Return about how many bytes of memory an object takes."""
+    try:
+        raw = orjson.dumps(manifest)
+    except TypeError:
+        return float("inf")  # nested deeper than it writes
+    return len(raw) + _VALUE_BYTES * sum(map(raw.count, (b"{", b"[", b",")))
+
+
+class Room:
+    """How much memory the objects of each namespace take, and whether one more may."""
+
+    def __init__(self, most: float) -> None:
+        self._most = most * _CACHES_SHARE
+        self._of: Counter[str] = Counter()
+        self._full: set[str] = set()
+        """Namespaces for which there was no room, until they give some back."""
+
+    def take(self, namespace: str, amount: float) -> bool:
+        """Return whether there is room for so many bytes, and take it."""
+        has = self._of[namespace] + amount
+        rest = self._of.total() + amount <= self._most and has <= self._most * _LARGEST_SHARE
+        if not rest and has > self._most * _SURE_SHARE:
+            if namespace not in self._full:
+                logger.error("namespace %s: %s; what comes now is not kept", namespace, NO_ROOM)
+            self._full.add(namespace)
+            return False
+        self._of[namespace] += amount  # type: ignore[assignment]
+        return True
+
+    def give_back(self, namespace: str, amount: float) -> None:
+        """Let others have so many bytes."""
+        self._of[namespace] -= amount  # type: ignore[assignment]
+        self._full.discard(namespace)
+        if self._of[namespace] <= 0:
+            del self._of[namespace]
+
+
+class Keeper:
+    """Says what the cache of one kind keeps of an object, and counts the room it takes."""
+
+    def __init__(self, kind: str, room: Room) -> None:
+        self.kind = kind
+        self._room = room
+        self._weights: dict[Key, float] = {}
+
+    def keep(self, manifest: Manifest) -> Manifest | None:
+        """Return an object, or its stub where there is no room for it."""
+        if self.has_room(manifest):
+            return manifest
+        stub: Manifest = {name: manifest[name] for name in ("apiVersion", "kind") if name in manifest}
+        short = {name: value for name, value in manifest["metadata"].items() if name in _STUB}
+        return {**stub, "metadata": short, UNREAD: manifest.get(UNREAD, NO_ROOM)}
+
+    def has_room(self, manifest: Manifest) -> bool:
+        """Return whether there is room for an object, and take it."""
+        key, amount = key_of(manifest), weight(manifest)
+        if not self._room.take(key[0], amount):
+            return False
+        self._weights[key] = amount
+        return True
+
+    def forget(self, manifest: Manifest) -> None:
+        """Give back the room that an object took."""
+        key = key_of(manifest)
+        if (amount := self._weights.pop(key, None)) is not None:
+            self._room.give_back(key[0], amount)
+
+
+class Strangers:
+    """Names of labelled objects that belong to no resource there is: one that comes later may take them over."""
+
+    def __init__(self, resources: Mapping[str, ObjectCache]) -> None:
+        self._resources = resources
+        self._names: defaultdict[str, dict[tuple[str, Key], str]] = defaultdict(dict)
+
+    def belongs(self, manifest: Manifest) -> bool:
+        """Return whether there is a resource that an object names as its own, by its controller or its label."""
+        namespace = key_of(manifest)[0]
+        kinds, name = _named(manifest, self._resources)
+        return any((namespace, name) in self._resources[kind] for kind in kinds)
+
+    def add(self, kind: str, manifest: Manifest) -> None:
+        """Remember the name of an object, and forget the oldest one where there are too many."""
+        key = key_of(manifest)
+        kinds, name = _named(manifest, self._resources)
+        if kinds:
+            names = self._names[key[0]]
+            names[kind, key] = name
+            if len(names) > MOST_STRANGERS:
+                del names[next(iter(names))]
+
+    def pop(self, resource: Key) -> list[tuple[str, Key]]:
+        """Return kind and key of the objects that name a resource, and forget them."""
+        names = self._names.get(resource[0], {})
+        found = [ident for ident, name in names.items() if name == resource[1]]
+        for ident in found:
+            del names[ident]
+        if not names:
+            self._names.pop(resource[0], None)
+        return found
+
+
+class ChildKeeper(Keeper):
+    """Keeps children of resources there are, and of others the name."""
+
+    def __init__(self, kind: str, room: Room, strangers: Strangers) -> None:
+        super().__init__(kind, room)
+        self._strangers = strangers
+
+    def keep(self, manifest: Manifest) -> Manifest | None:
+        """Return a child, None for what is not to be remembered."""
+        if not self._strangers.belongs(manifest):
+            self._strangers.add(self.kind, manifest)
+            return None
+        return manifest if UNREAD not in manifest and self.has_room(manifest) else None
+
+
+def _named(manifest: Manifest, resources: Mapping[str, Any]) -> tuple[list[str], str]:
+    """Return the kinds and the name of the resource that an object may belong to."""
+    metadata = manifest["metadata"]
+    labels = metadata.get("labels") or {}
+    instance = labels.get(LABEL_INSTANCE)
+    for reference in metadata.get("ownerReferences") or ():
+        if reference.get("controller"):
+            if reference.get("kind") == "ReplicaSet" and labels.get(LABEL_COMPONENT) == COMPONENT_REDIS:
+                # The managed Redis is a Deployment's; only its pods say why it does not start.
+                return ["LiveKitServer"], str(instance)
+            ours = str(reference.get("apiVersion")).startswith(f"{GROUP}/") and reference.get("kind") in resources
+            return ([reference["kind"]] if ours else []), str(reference.get("name"))
+    return (list(resources) if instance else []), str(instance)

@@ -1,0 +1,149 @@
+"""Whose an object is, and taking over what a former owner of the same name has left.
+
+A backup that is put back, or `kubectl delete --cascade=orphan`, leaves children without an owner or with one whose uid
+is no more. They are taken over where namespace, name and labels are those that the operator itself would write and
+nobody else controls them; anything else stays untouched.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from livekit_operator.api.common import Resource
+from livekit_operator.constants import (
+    GROUP,
+    LABEL_COMPONENT,
+    LABEL_INSTANCE,
+    LABEL_MANAGED_BY,
+    LABEL_NAME,
+    ORPHAN_FINALIZER,
+)
+from livekit_operator.engine.cache import Key, Manifest, Owner, key_of, owner_of
+from livekit_operator.errors import Conflict, NotFound, NotOwned
+from livekit_operator.manifests.metadata import labels as labels_of
+from livekit_operator.manifests.metadata import owner_reference
+from livekit_operator.reconciling import status
+from livekit_operator.reconciling.context import Context
+
+_OWN_LABELS = (LABEL_MANAGED_BY, LABEL_NAME, LABEL_INSTANCE, LABEL_COMPONENT)
+# Of each kind what is applied replaces all that counts; of these the content itself is what is believed.
+_CONTENT = {"ConfigMap": "data"}
+
+
+def identity(owner: Resource) -> Owner:
+    """Return a resource as the owner of its children."""
+    metadata = owner.metadata
+    return Owner(metadata.namespace, GROUP, type(owner).__name__, metadata.name, metadata.uid)
+
+
+def identity_of(kind: str, manifest: Manifest) -> Owner:
+    """Return a resource that was not parsed as the owner of its children."""
+    return Owner(key_of(manifest)[0], GROUP, kind, key_of(manifest)[1], str(manifest["metadata"].get("uid")))
+
+
+def is_owned(owner: Resource, manifest: Manifest) -> bool:
+    """Return whether this very owner, not a former one of the same name, controls the object."""
+    return owner_of(manifest) == identity(owner)
+
+
+def note_orphaning(context: Context, kind: str, key: Key, known: Manifest | None) -> None:
+    """Remember, until it is gone, that a resource is deleted with `--cascade=orphan`, from a version of it as it comes.
+
+    The garbage collector may be done, and its finalizer gone, before the next pass looks at the resource.
+    """
+    if known is None:
+        context.orphaning.pop((kind, key), None)
+    elif "deletionTimestamp" in known["metadata"] and ORPHAN_FINALIZER in (known["metadata"].get("finalizers") or ()):
+        context.orphaning[kind, key] = known["metadata"]["uid"]
+
+
+def is_orphaning(context: Context, owner: Resource) -> bool:
+    """Return whether a resource is deleted with `--cascade=orphan`: what it made is to go on as it is."""
+    return context.orphaning.get((type(owner).__name__, owner.key)) == owner.metadata.uid
+
+
+def why_foreign(owner: Resource, desired: Manifest, known: Manifest) -> str | None:
+    """Return why an object at the name of a wanted child is not to be taken over, None when it is.
+
+    It is ours when it has our labels and its controller is none, or was a former resource of this one's kind and name:
+    two of those are never there at once.
+    """
+    controller = owner_of(known)
+    if controller is not None and controller[:4] != identity(owner)[:4]:
+        return f"{controller.kind} {controller.name} controls it"
+    if "deletionTimestamp" in known["metadata"]:
+        return "it is being deleted"
+    wanted, has = desired["metadata"]["labels"], known["metadata"].get("labels") or {}
+    missing = [f"{label}={wanted[label]}" for label in _OWN_LABELS if has.get(label) != wanted.get(label)]
+    if missing:
+        return f"it has not the labels by which the operator knows its own: {', '.join(missing)}"
+    part = _CONTENT.get(desired["kind"])
+    if part and known.get(part) != desired.get(part):
+        return "its content is not what the operator wrote"
+    return None
+
+
+async def adopt(context: Context, owner: Resource, desired: Manifest, known: Manifest) -> Manifest:
+    """Take over an object at the name of a wanted child; raises NotOwned saying why it is left alone."""
+    kind, key = desired["kind"], key_of(known)
+    if why := why_foreign(owner, desired, known):
+        raise NotOwned(kind, *key, why)
+    return await take_over(context, owner, kind, known)
+
+
+async def take_over(context: Context, owner: Resource, kind: str, known: Manifest) -> Manifest:
+    """Make a resource the controller of this very version of an object.
+
+    Raises Conflict when it changed meanwhile, and when the resource is being deleted: what it has left already would go
+    with it.
+    """
+    metadata = known["metadata"]
+    if _is_leaving(context, owner):
+        raise Conflict(409, "Conflict", f"{type(owner).__name__} {owner.metadata.name} is being deleted")
+    others = [reference for reference in metadata.get("ownerReferences") or () if not reference.get("controller")]
+    patch: dict[str, Any] = {
+        "uid": metadata["uid"],
+        "resourceVersion": metadata["resourceVersion"],
+        "ownerReferences": [*others, owner_reference(owner, type(owner).__name__)],
+    }
+    written = await context.kubernetes.merge(kind, *key_of(known), {"metadata": patch})
+    if (cache := context.children.get(kind)) is not None:
+        cache.put(written)
+    message = f"{kind} {metadata['name']}, which a former {type(owner).__name__} of this name left, is taken over."
+    await status.emit(context, owner, "Normal", "Adopted", message)
+    return written
+
+
+def _is_leaving(context: Context, owner: Resource) -> bool:
+    """Return whether a resource is being deleted or gone, as a pass that has begun before may not know."""
+    now = context.resources[type(owner).__name__].get(owner.key)
+    return now is None or now["metadata"].get("uid") != owner.metadata.uid or "deletionTimestamp" in now["metadata"]
+
+
+async def adopt_pods(context: Context, owner: Resource, component: str, is_named: Callable[[Manifest], bool]) -> None:
+    """Take over the pods of a component that a former owner left; with them go their calls.
+
+    `is_named` tells whether a pod has a name that the operator would give it. Who is being deleted takes over none.
+    """
+    if owner.metadata.deletion_timestamp:
+        return
+    desired = {"kind": "Pod", "metadata": {"labels": labels_of(owner, component)}}
+    for pod in context.children["Pod"].left_by(identity(owner)):
+        if is_named(pod) and why_foreign(owner, desired, pod) is None:
+            try:
+                await take_over(context, owner, "Pod", pod)
+            except NotFound:
+                context.children["Pod"].remove(key_of(pod), pod["metadata"]["uid"])
+
+
+async def relabel(context: Context, owner: Resource, component: str, pod: Manifest) -> None:
+    """Give a pod back the labels that somebody changed, without which it is not known as the owner's."""
+    has = pod["metadata"].get("labels") or {}
+    changed = {label: value for label, value in labels_of(owner, component).items() if has.get(label) != value}
+    if not changed or "deletionTimestamp" in pod["metadata"]:
+        return
+    patch = {"metadata": {"uid": pod["metadata"]["uid"], "labels": changed}}
+    try:
+        written = await context.kubernetes.merge("Pod", *key_of(pod), patch)
+    except NotFound:
+        return
+    context.children["Pod"].put(written)

@@ -1,0 +1,1 @@
+"""MeetingRoom and rooms without one: their passes, what they decide, and what they make."""

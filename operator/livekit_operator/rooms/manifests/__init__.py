@@ -1,0 +1,1 @@
+"""Builders of a room's Secrets: a model goes in, a manifest comes out."""

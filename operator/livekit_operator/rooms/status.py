@@ -1,0 +1,103 @@
+"""What a MeetingRoom says of itself: fields, and conditions with what to do."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.conditions import Observed
+from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_AGENTS_READY
+from livekit_operator.moments import timestamp
+from livekit_operator.outside import said
+from livekit_operator.reconciling.status import Outcome
+from livekit_operator.rooms import lifecycle
+from livekit_operator.rooms.agents import AgentObservation
+from livekit_operator.rooms.context import Context
+from livekit_operator.rooms.decisions import settings as build
+from livekit_operator.rooms.kinds import Problem
+from livekit_operator.rooms.lifecycle import OpenRoom
+from livekit_operator.rooms.memory import Tokens
+
+_EMPTIED_SECONDS = 1.0
+_MOST_IDENTITIES = 20
+CONDITION_SETTINGS = "SettingsApplied"
+
+
+@dataclass(frozen=True)
+class Observation:
+    """The room as the server has it, its token Secrets, its agents, and who is in it."""
+
+    room: OpenRoom
+    tokens: Tokens
+    agents: Sequence[AgentObservation]
+    room_problem: Problem | None
+    agents_problem: Problem | None
+    people: Sequence[str]
+    server_problem: Problem | None
+    """Why the server is not ready, though it lists its rooms."""
+
+
+def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcome:
+    """Return the status of what was observed."""
+    view, now = observed.room.view, context.now()
+    empty_since = _empty_since(room, observed.room, timestamp(now))
+    fields: dict[str, Any] = {
+        "roomName": view.name,
+        "sid": view.sid,
+        "settingsHash": observed.room.made_with,
+        "participants": view.participants,
+        "participantIdentities": [said(identity) for identity in observed.people[:_MOST_IDENTITIES]],
+        "emptySince": empty_since,
+        "lastHandledRecreate": lifecycle.recreate_asked(room),
+        "tokens": observed.tokens.shown,
+        "agents": [
+            {
+                "pool": agent.pool,
+                "agentName": agent.agent_name,
+                "state": agent.decision.state,
+                **({"activity": agent.activity} if agent.activity else {}),
+            }
+            for agent in observed.agents
+        ],
+        "agentsJoined": sum(agent.decision.state == "Joined" for agent in observed.agents),
+    }
+    moments = (observed.tokens.due, lifecycle.ends_at(room, empty_since))
+    looks = [(moment - now).total_seconds() for moment in moments if moment]
+    looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]
+    if observed.tokens.problem and observed.tokens.problem.retry_after:
+        looks.append(observed.tokens.problem.retry_after)
+    outdated = observed.room.differs(build.room_settings(room))
+    if outdated and not view.participants and not observed.room_problem:
+        # The last one left while this pass was on its way: the next listing tells nothing new.
+        looks.append(_EMPTIED_SECONDS)
+    return Outcome(_conditions(observed, outdated=outdated), fields, max(0.1, min(looks)) if looks else None)
+
+
+def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
+    """Return since when nobody is in the room, where that matters."""
+    if room.spec.ttl_seconds_after_empty is None or opened.view.participants:
+        return None
+    same = opened.view.sid == room.status.get("sid")
+    return (room.status.get("emptySince") if same else None) or now
+
+
+def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
+    agent_problem = next((agent.problem for agent in observed.agents if agent.problem), observed.agents_problem)
+    blocked = observed.tokens.problem
+    told = (blocked.reason, blocked.message) if blocked else None
+    problem = observed.room_problem or told or observed.server_problem or agent_problem
+    is_open = f"Room {observed.room.view.name} is open. {observed.tokens.note or ''}".strip()
+    ready = Observed.not_ready(*problem) if problem else Observed.ready(is_open)
+    conditions = [ready]
+    if observed.agents or observed.agents_problem:
+        joined = all(agent.decision.state == "Joined" for agent in observed.agents)
+        message = "Every agent is in the room." if joined else "Agents come to this room when it needs them."
+        agents = agent_problem or ("PoolsReady", message)
+        conditions.append(Observed(CONDITION_AGENTS_READY, agent_problem is None, *agents))
+    if outdated:
+        message = (
+            "The server cannot change a room in use; it is made anew when everybody has left. To have it now, give the "
+            f"annotation {ANNOTATION_RECREATE} another value."
+        )
+        conditions.append(Observed(CONDITION_SETTINGS, False, "PendingRecreate", message))
+    return conditions

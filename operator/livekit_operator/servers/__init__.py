@@ -1,0 +1,1 @@
+"""LiveKitServer: its passes, what they decide, and what they make."""

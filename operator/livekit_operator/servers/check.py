@@ -1,0 +1,106 @@
+"""The short-lived pod that has livekit-server read a new configuration before anything gives way to it."""
+
+from datetime import timedelta
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.constants import LABEL_REVISION
+from livekit_operator.containers import container_status
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Blocked, Conflict, KubernetesError
+from livekit_operator.manifests.metadata import COMPONENT_SERVER_CHECK
+from livekit_operator.moments import parse_timestamp
+from livekit_operator.reconciling import children
+from livekit_operator.reconciling.braking import allow_pods, note_failed, note_made
+from livekit_operator.reconciling.hanging_pods import why_it_hangs
+from livekit_operator.reconciling.refusals import refusal
+from livekit_operator.servers.context import Context
+from livekit_operator.servers.manifests.pod import CONTAINER, ServerInputs, build_check_pod, check_passed, revision
+from livekit_operator.servers.memory import Checked
+from livekit_operator.servers.pod_troubles import explain, hanging_trouble, last_line, not_taken, start_trouble
+from livekit_operator.servers.pods import pods_of
+
+# How soon a check that did not pass is made again: Redis may have been away for a moment.
+_CHECK_AGAIN_AFTER = timedelta(seconds=30)
+_CHECK_RETRY_SECONDS = 1.0
+
+
+async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> float | None:
+    """Have livekit-server itself read a new configuration before any server gives way to it.
+
+    Returns None when it may go on, else in how many seconds to look again; raises Blocked when it must not.
+    """
+    wanted = revision(server, inputs)
+    found = []
+    for pod in _checks(context, server):
+        if pod["metadata"]["labels"].get(LABEL_REVISION) == wanted:
+            found.append(pod)
+        else:
+            await children.remove(context, "Pod", pod, grace_seconds=0)
+    if not found:
+        passed = context.checked.get(server.key)
+        if passed and passed.revision == wanted and check_passed(passed.output):
+            return None  # its pod was removed because something beside it went on
+        if allow_pods(context, server, COMPONENT_SERVER_CHECK, (), 1, wanted=1):
+            await _start_check(context, server, inputs)
+        return _CHECK_RETRY_SECONDS
+    pod = found[0]
+    ended = "terminated" in (container_status(pod, CONTAINER).get("state") or {})
+    finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
+    if not ended and not finished:
+        if trouble := start_trouble(pod):
+            raise trouble
+        if hangs := await why_it_hangs(context, [pod]):
+            raise hanging_trouble(*hangs)
+        return _CHECK_RETRY_SECONDS
+    known = context.checked.get(server.key)
+    if known is None or known.pod != pod["metadata"]["uid"]:
+        try:
+            output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
+        except KubernetesError:
+            output = ""  # it was evicted before it began, or its node is gone
+        known = context.checked[server.key] = Checked(pod["metadata"]["uid"], wanted, output)
+    output = known.output
+    if check_passed(output):
+        if not finished:
+            # A container that something put beside it need never end.
+            await children.remove(context, "Pod", pod, grace_seconds=0)
+        return None
+    began = parse_timestamp(pod["metadata"]["creationTimestamp"])
+    if not output.strip() or context.now() - began >= _CHECK_AGAIN_AFTER:
+        # Nothing was said, or perhaps what was wrong has been put right outside the spec.
+        await children.remove(context, "Pod", pod, grace_seconds=0)
+    if not output.strip():
+        note_failed(context, server, COMPONENT_SERVER_CHECK, pod)
+        return _CHECK_RETRY_SECONDS
+    refused = explain(output) or Blocked("ConfigRejected", not_taken(last_line(output)))
+    refused.retry_after = _CHECK_AGAIN_AFTER.total_seconds()
+    raise refused
+
+
+async def end_check(context: Context, server: LiveKitServer) -> None:
+    """Remove pods that checked a configuration: it is in use, or no longer wanted."""
+    for pod in _checks(context, server):
+        await children.remove(context, "Pod", pod, grace_seconds=0)
+    context.checked.pop(server.key, None)
+
+
+async def _start_check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> None:
+    """Make the pod: a small one, or where that is refused one of a server's size, which the namespace must take."""
+    for small in (True, False):
+        pod = build_check_pod(server, inputs, small=small)
+        try:
+            made = await context.kubernetes.create(pod)
+        except Conflict:
+            return  # the one before is still going
+        except KubernetesError as error:
+            if not (small and error.refused):
+                raise refusal(error, pod) from error
+        else:
+            context.children["Pod"].put(made)
+            note_made(context, server, COMPONENT_SERVER_CHECK, made)
+            return
+
+
+def _checks(context: Context, server: LiveKitServer) -> list[Manifest]:
+    pods = pods_of(context, server, COMPONENT_SERVER_CHECK)
+    return [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]

@@ -1,0 +1,1 @@
+"""Pure decisions about servers: values and the time in, a plan out."""

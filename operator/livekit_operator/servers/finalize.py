@@ -1,0 +1,82 @@
+"""The end of a LiveKitServer: its servers go with their rooms, then the resource."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.conditions import Observed
+from livekit_operator.constants import (
+    ANNOTATION_FORCE_DELETE,
+    CONDITION_DEGRADED,
+    CONDITION_PROGRESSING,
+    SERVER_FINALIZER,
+)
+from livekit_operator.moments import parse_timestamp
+from livekit_operator.reconciling.finalizers import remove_finalizer
+from livekit_operator.reconciling.ownership import is_orphaning
+from livekit_operator.reconciling.status import Outcome
+from livekit_operator.servers import check, observe
+from livekit_operator.servers.apply import carry_out, end_rooms
+from livekit_operator.servers.context import Context
+from livekit_operator.servers.decisions.rollout import FORCED_GRACE_SECONDS, Leave, Plan
+from livekit_operator.servers.keys import key_to_ask_with
+from livekit_operator.servers.pods import Server
+from livekit_operator.servers.status import deletion_deadline, describe, shown_rooms
+
+_DELETION_POLL_SECONDS = 2.0
+_LOST_MARGIN = timedelta(seconds=60)
+
+
+async def finalize(context: Context, server: LiveKitServer) -> Outcome | None:
+    """Let the servers end with their rooms, then the resource; Kubernetes deletes the rest.
+
+    With `--cascade=orphan` they go on, and so do their calls.
+    """
+    if SERVER_FINALIZER not in server.metadata.finalizers:
+        return None
+    if is_orphaning(context, server):
+        await remove_finalizer(context, server, SERVER_FINALIZER)
+        return None
+    forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
+    await check.end_check(context, server)
+    key = await key_to_ask_with(context, server)
+    look = await observe.look(context, server, None, key)
+    if all(_is_overdue(context, item) or _is_lost(context, item) for item in look.servers):
+        await remove_finalizer(context, server, SERVER_FINALIZER)
+        return None
+    leave = [Leave(view.name) for view in look.views if not view.leaving]
+    hurried = [view for view in look.views if view.leaving and not view.hurried]
+    leave += [Leave(view.name, FORCED_GRACE_SECONDS) for view in hurried if view.deserted or forced]
+    decided = Plan(leave=tuple(replace(item, grace_seconds=FORCED_GRACE_SECONDS) if forced else item for item in leave))
+    await carry_out(context, server, look, decided, None, {})
+    if forced:
+        await end_rooms(context, server, look, key)
+    rooms = "; ".join(shown_rooms(item) for item in look.servers)
+    message = (
+        f"Waiting until the rooms are empty, at the latest until {deletion_deadline(server):%H:%M:%SZ}: "
+        f"{rooms}. Annotate with {ANNOTATION_FORCE_DELETE}=true to end them now."
+    )
+    fields = {
+        **server.status,
+        "servers": [describe(item, decided) for item in look.servers],
+        "drainingReplicas": len(look.servers),
+        "readyReplicas": 0,
+    }
+    fields = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
+    conditions = [
+        Observed.not_ready("Deleting", message),
+        Observed(CONDITION_PROGRESSING, True, "Deleting", message),
+        Observed(CONDITION_DEGRADED, False, "AsExpected", "It is being deleted."),
+    ]
+    return Outcome(conditions, fields, _DELETION_POLL_SECONDS)
+
+
+def _is_overdue(context: Context, item: Server) -> bool:
+    ends = item.pod["metadata"].get("deletionTimestamp")
+    return ends is not None and context.now() > parse_timestamp(ends) + _LOST_MARGIN
+
+
+def _is_lost(context: Context, item: Server) -> bool:
+    """Return whether neither a leaving server answers nor its node: nobody is left to say that it has ended."""
+    node = context.nodes.get(("", item.pod["spec"].get("nodeName") or ""))
+    return item.view.leaving and item.load is None and node is not None and not node["ready"]

@@ -1,0 +1,209 @@
+"""A server's API keys: generated or given, rotated, in one Secret that servers, pools and tokens go by."""
+
+import base64
+import re
+import secrets
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Any
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.constants import ANNOTATION_KEYS, KEY_API_KEY, KEY_API_SECRET, KEY_KEY_FILE, MIN_API_SECRET_LENGTH
+from livekit_operator.engine.cache import Manifest, key_of
+from livekit_operator.errors import Blocked, KubernetesError, NotOwned
+from livekit_operator.manifests.metadata import COMPONENT_SERVER, labels
+from livekit_operator.moments import timestamp
+from livekit_operator.reconciling import children
+from livekit_operator.reconciling.context import CHILD_KINDS
+from livekit_operator.reconciling.foreign_secrets import RETRY_SECONDS, require_secret
+from livekit_operator.reconciling.ownership import identity, is_owned, take_over, why_foreign
+from livekit_operator.reconciling.references import understood
+from livekit_operator.servers.access import allows
+from livekit_operator.servers.context import Context
+from livekit_operator.servers.decisions.key_rotation import ApiKey, KeyState, Users, dropped_at, next_state, phase
+from livekit_operator.servers.manifests.keys import build_keys_secret, key_digest, keys_digest, read_keys_secret
+from livekit_operator.servers.manifests.names import keys_secret_name
+from livekit_operator.servers.pods import pods_of
+
+_KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_MAX_KEY_LENGTH = 1024
+
+
+@dataclass(frozen=True)
+class ServerKeyring:
+    """The keys of a server now, how far their rotation is, and what is wrong with those that were given."""
+
+    state: KeyState
+    status: dict[str, Any]
+    problem: Blocked | None = None
+
+
+async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
+    """Return the keys after one step of their rotation.
+
+    Raises Blocked when there is none to begin with: keys that are missing or wrong later leave the known ones in use.
+    """
+    known = await _read_state(context, server)
+    given, problem = None, None
+    if server.spec.keys_secret_ref:
+        try:
+            given = await _read_given(context, server)
+        except Blocked as blocked:
+            if known is None:
+                raise
+            problem = blocked
+    rotation = server.spec.key_rotation.id
+    state = known or KeyState(in_use=(first := given or generate_key()), accepted=(first,), rotation=rotation)
+    if not state.salt:
+        state = replace(state, salt=secrets.token_urlsafe(24))
+    users = _users(context, server, state)
+    grace = timedelta(seconds=server.spec.key_rotation.grace_seconds)
+    if problem is None:
+        state = next_state(
+            state, users, given=given, rotation=rotation, generate=generate_key, grace=grace, now=context.now()
+        )
+    if state.claims_since is None:
+        state = replace(state, claims_since=context.now())
+    await children.ensure(context, server, build_keys_secret(server, state))
+    context.key_states[server.key] = server.metadata.uid, state
+    users = _users(context, server, state)
+    drop = dropped_at(state, grace) if state.users_moved else None
+    status = {
+        "phase": phase(state, users),
+        **({"rotation": state.rotation} if state.rotation else {}),
+        "accepted": len(state.accepted),
+        **({"oldKeyDroppedAt": timestamp(drop)} if drop else {}),
+    }
+    return ServerKeyring(state, status, problem)
+
+
+def generate_key() -> ApiKey:
+    """Return a new API key in LiveKit's form, with a secret of 48 characters."""
+    return ApiKey(f"API{secrets.token_hex(6)}", secrets.token_urlsafe(36))
+
+
+def parse_key(secret: Manifest) -> ApiKey:
+    """Return the API key of a Secret that people wrote; raises Blocked saying what is wrong with it."""
+    name, data = secret["metadata"]["name"], secret.get("data") or {}
+    values = []
+    for key in (KEY_API_KEY, KEY_API_SECRET):
+        try:
+            value = base64.b64decode(data[key], validate=True).decode()
+        except (KeyError, ValueError):
+            value = ""
+        if not value.strip():
+            raise _invalid(f"Secret {name} has no key {key}: add it.")
+        if not _KEY_FORM.fullmatch(value) or value.isdigit():
+            raise _invalid(
+                f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
+                f"a line break at its end: livekit-server reads it as YAML."
+            )
+        if len(value) > _MAX_KEY_LENGTH:
+            raise _invalid(f"{key} in Secret {name} is longer than {_MAX_KEY_LENGTH} characters: choose a shorter one.")
+        values.append(value)
+    if len(values[1]) < MIN_API_SECRET_LENGTH:
+        raise _invalid(
+            f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters: take a longer one."
+        )
+    return ApiKey(values[0], values[1])
+
+
+def _invalid(message: str) -> Blocked:
+    return Blocked("KeysInvalid", message, retry_after=RETRY_SECONDS)
+
+
+async def _read_state(context: Context, server: LiveKitServer) -> KeyState | None:
+    """Return the keys so far: as remembered, after a start of the operator from their Secret."""
+    namespace, name = server.metadata.namespace, keys_secret_name(server)
+    secret = context.children["Secret"].get((namespace, name))
+    secret = secret or await children.find(context, "Secret", namespace, name)
+    uid, remembered = context.key_states.get(server.key, ("", None))
+    if secret is not None and not is_owned(server, secret):
+        secret = await _take_over(context, server, secret)
+    if remembered is not None and uid == server.metadata.uid:
+        return remembered  # what somebody does to the Secret is put back
+    if secret is None:
+        return None
+    if KEY_KEY_FILE not in (secret.get("data") or {}):
+        parse_key(secret)  # somebody emptied it: say so in the words for people
+    try:
+        state = read_keys_secret(secret)
+    except ValueError as error:
+        raise _invalid(f"Secret {name}: {error}. Delete it to have its keys made anew.") from error
+    return state
+
+
+async def _take_over(context: Context, server: LiveKitServer, secret: Manifest) -> Manifest:
+    """Take over the keys that a former server of the same name left, so that its tokens stay valid.
+
+    Who may only write Secrets could put keys there that they know, before there is such a server: another object that
+    the former one left must bear witness. Raises NotOwned.
+    """
+    key, kinds = key_of(secret), [kind for kind in CHILD_KINDS if kind not in ("Secret", "ConfigMap")]
+    desired = {"kind": "Secret", "metadata": {"labels": labels(server, COMPONENT_SERVER)}}
+    why = why_foreign(server, desired, secret)
+    if why is None and not any(_bears_witness(context, server, kind) for kind in kinds):
+        why = "nothing else of a former server of this name is there to prove that its keys are the operator's"
+    if why:
+        raise NotOwned(
+            "Secret", *key, why, "have its key used: copy it, name the copy in spec.keysSecretRef, remove it"
+        )
+    return await take_over(context, server, "Secret", secret)
+
+
+def _bears_witness(context: Context, server: LiveKitServer, kind: str) -> bool:
+    desired = {"kind": kind, "metadata": {"labels": labels(server, COMPONENT_SERVER)}}
+    cache, owner = context.children[kind], identity(server)
+    left = (manifest for manifest in cache.left_by(owner) if why_foreign(server, desired, manifest) is None)
+    return bool(cache.owned_by(owner)) or any(left)
+
+
+async def _read_given(context: Context, server: LiveKitServer) -> ApiKey:
+    reference = server.spec.keys_secret_ref
+    assert reference is not None
+    secret = await require_secret(context, server.metadata.namespace, reference.name, "spec.keysSecretRef")
+    try:
+        return parse_key(secret)
+    except Blocked:
+        context.foreign_secrets.pop((server.metadata.namespace, reference.name), None)
+        raise
+
+
+def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
+    # Pods that an operator before this one made have digests without salt.
+    known = (state, replace(state, salt=""))
+    wanted = {keys_digest(one) for one in known}
+    servers = [pod for pod in pods_of(context, server) if "deletionTimestamp" not in pod["metadata"]]
+    in_use = {key_digest(one.in_use.id, one.in_use.secret, one.salt) for one in known}
+    return Users(
+        servers_accept_all=all(_annotation(pod) in wanted for pod in servers),
+        pools_moved=all(_annotation(pod) in in_use for pod in _pods_of_pools(context, server)),
+    )
+
+
+def _pods_of_pools(context: Context, server: LiveKitServer) -> Iterable[Manifest]:
+    """Return the pods that a rotation waits for: those of pools that may use the server, and no stranger's."""
+    for key in context.users.pools_of(server.key):
+        try:
+            manifest = context.resources["VoiceAgentPool"].get(key)
+            pool = understood(context, VoiceAgentPool, manifest) if manifest else None
+        except Blocked:
+            continue  # what it is to be is not known, and so it does nothing
+        if pool is not None and allows(server, pool):
+            yield from context.children["Pod"].owned_by(identity(pool))
+
+
+def _annotation(pod: Manifest) -> str | None:
+    value: str | None = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_KEYS)
+    return value
+
+
+async def key_to_ask_with(context: Context, server: LiveKitServer) -> ApiKey | None:
+    """Return a key that servers accept, None when there is none any more: then they are not asked who is there."""
+    try:
+        return (await ensure_keys(context, server)).state.in_use
+    except (Blocked, KubernetesError):
+        uid, remembered = context.key_states.get(server.key, ("", None))
+        return remembered.in_use if remembered and uid == server.metadata.uid else None

@@ -1,0 +1,123 @@
+"""The one listing of a server's rooms, and who is woken by it."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.engine.cache import Key
+from livekit_operator.errors import ServerRefused, ServerUnreachable
+from livekit_operator.outside import MOST_COUNT
+from livekit_operator.servers.context import Context
+from livekit_operator.servers.decisions.breaker import Breaker
+from livekit_operator.servers.decisions.key_rotation import KeyState
+from livekit_operator.servers.decisions.rollout import one_to_ask
+from livekit_operator.servers.guarded import Guarded
+from livekit_operator.servers.manifests.keys import ServerKeys
+from livekit_operator.servers.manifests.names import is_shared
+from livekit_operator.servers.manifests.reach import internal_url
+from livekit_operator.servers.memory import ServerAccess
+from livekit_operator.servers.status import Observation
+from livekit_operator.views import RoomView
+
+# A server lists its rooms within milliseconds; what a node leads to a lost one waits for nothing.
+_LISTING_SECONDS = 3.0
+# How often a server is asked by way of its Service, though it has told everything itself.
+_ASKED_AS_OTHERS_DO = timedelta(seconds=30)
+# How long servers go on taking one that is gone for one that has its rooms, and a request for these waits for it.
+# Source: livekit-server pkg/routing/selector/utils.go AvailableSeconds
+_BELIEVED_IN = timedelta(seconds=5)
+
+
+async def list_rooms(context: Context, server: LiveKitServer, observed: Observation, keys: KeyState) -> Observation:
+    """List the rooms when a server answers, and wake whom it concerns."""
+    # Pools can be prepared before the first server answers; they need only its keys and URL.
+    access = await _connect(context, server, keys, observed)
+    if observed.look.lost and is_shared(server):
+        access.missed = access.missed or context.now()
+        context.bereaved.add(server.key)
+    # Not only ready servers: one that drains still has rooms. Those that are gone must not seem to have them.
+    if observed.reach.url is None or not any(view.ready or view.leaving for view in observed.look.views):
+        access.rooms.forget()
+        return observed
+    rooms = _told_already(context, access, observed)
+    if rooms is None:
+        access.rooms.start_listing()
+        try:
+            async with asyncio.timeout(_LISTING_SECONDS):
+                rooms = await access.client.list_rooms()
+        except (ServerUnreachable, ServerRefused, TimeoutError) as error:
+            access.rooms.forget()
+            access.answered = None
+            return replace(observed, unlisted=str(error) or "no answer in time")
+        access.answered = context.now()
+    _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
+    if access.missed is not None and context.now() - access.missed >= _BELIEVED_IN:
+        # Only now: before, a room of the lost one would be asked for there.
+        access.missed = None
+        context.bereaved.discard(server.key)
+        access.rooms.doubt()
+        context.wake_users(server.key)
+    participants = min(sum(room.participants for room in rooms), MOST_COUNT)
+    return replace(observed, rooms=len(rooms), participants=participants)
+
+
+def _told_already(context: Context, access: ServerAccess, observed: Observation) -> Sequence[RoomView] | None:
+    """Return the rooms of a server without Redis that stands alone, which told them when it was looked at.
+
+    Now and then it is asked once more by way of its Service, as everybody else asks it.
+    """
+    servers = observed.look.servers
+    if len(servers) != 1 or len(observed.serving) != 1:
+        return None
+    if access.answered is None or context.now() - access.answered >= _ASKED_AS_OTHERS_DO:
+        return None
+    load = servers[0].load
+    return load.listing if load else None
+
+
+async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> ServerAccess:
+    """Return the access to a server, a new one when keys or URLs changed, and wake who waits for it."""
+    internal, external = internal_url(server), observed.reach.url or ""
+    wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, internal, external)
+    access = context.servers.get(server.key)
+    name = one_to_ask(observed.look.views, already=access is not None and access.url != internal)
+    url = next((item.signal_url for item in observed.look.servers if item.view.name == name), internal)
+    if access is not None and access.keys == wanted and access.url == url:
+        access.accepted, access.claims_since = keys.accepted, keys.claims_since
+        return access
+    if access is not None:
+        await access.client.close()
+    client = _guarded(context, server.key, context.connect(url, keys.in_use.id, keys.in_use.secret))
+    if access is not None and access.keys == wanted:
+        access.client, access.url, access.accepted, access.answered = client, url, keys.accepted, None
+        return access
+    fresh = ServerAccess(client, wanted, keys.accepted, url=url, claims_since=keys.claims_since)
+    if access is not None:
+        fresh.rooms.doubtful, fresh.missed = set(access.rooms.doubtful), access.missed
+    context.servers[server.key] = fresh
+    context.wake_users(server.key)
+    return fresh
+
+
+def _guarded(context: Context, server: Key, client: LiveKit) -> LiveKit:
+    """Return a client by which rooms do not ask while the server hangs; they are woken when it answers again."""
+    breaker = context.breakers.setdefault(server, Breaker())
+
+    def turned() -> None:
+        context.wake("LiveKitServer", server)
+        if not breaker.open:
+            context.wake_users(server)
+
+    return Guarded(client, breaker, context.now, turned).client
+
+
+def _wake_rooms(context: Context, server: Key, changed: set[str] | None) -> None:
+    """Wake the rooms that a listing shows changed; None means all of them, after the first listing."""
+    if changed is None:
+        context.wake_users(server)
+        return
+    for name in changed:
+        context.wake_room(server, name)

@@ -1,0 +1,40 @@
+"""Load balancers that do not come: what the cloud says of them, in the Events of their Services."""
+
+from datetime import timedelta
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Blocked
+from livekit_operator.moments import parse_timestamp
+from livekit_operator.reconciling.hanging_pods import last_warning
+from livekit_operator.servers.context import Context
+from livekit_operator.servers.manifests import media, signalling
+from livekit_operator.servers.manifests import service as server_service
+
+_NO_WORDS = "check that this cluster has a controller for load balancers."
+# How long a cloud may take before anything is made of it.
+PATIENCE = timedelta(seconds=60)
+_MIXED = " A cloud that takes no Service with both UDP and TCP needs spec.media.loadBalancer.iceTcp: false."
+
+
+async def missing_address(context: Context, server: LiveKitServer, service: Manifest) -> Blocked:
+    """Return what to say of a Service of type LoadBalancer that has no address, in the words of its Events."""
+    name = service["metadata"]["name"]
+    words = await last_warning(context, service)
+    protocols = {port.get("protocol") for port in service["spec"].get("ports") or ()}
+    hint = _MIXED if words and len(protocols) > 1 and media.has_ice_tcp(server) else ""
+    why = f"{words.rstrip('. ')}. See `kubectl describe service {name}`." if words else _NO_WORDS
+    message = (
+        f"Service {name} has no address yet: {why}{hint} Each Service of type LoadBalancer has one of its own: the "
+        f"signalling's, unless spec.signal.service.type is ClusterIP, and each server's."
+    )
+    return Blocked("NoExternalAddress", message)
+
+
+async def signal_without_address(context: Context, server: LiveKitServer, service: Manifest) -> Blocked | None:
+    """Return that the signalling's Service waits for a load balancer, None when it needs none or has not long."""
+    if signalling.signal_service_type(server) != "LoadBalancer" or server_service.has_address(service):
+        return None
+    if context.now() - parse_timestamp(service["metadata"]["creationTimestamp"]) < PATIENCE:
+        return None
+    return await missing_address(context, server, service)

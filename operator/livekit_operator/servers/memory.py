@@ -1,0 +1,74 @@
+"""What is remembered of a server between two passes, and what others are given of it."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from livekit_operator.clients.livekit import LiveKit
+from livekit_operator.servers.decisions.key_rotation import ApiKey
+from livekit_operator.servers.manifests.keys import ServerKeys
+from livekit_operator.servers.room_listing import RoomListing
+
+
+@dataclass
+class ServerAccess:
+    """A LiveKitServer as others use it: its client, its keys and URLs, its rooms."""
+
+    client: LiveKit
+    keys: ServerKeys
+    accepted: tuple[ApiKey, ...]
+    """All keys that the servers accept; webhooks are signed with any of them."""
+    rooms: RoomListing = field(default_factory=RoomListing)
+    url: str = ""
+    """Where the client asks: the Service, or one server while another is lost."""
+    missed: datetime | None = None
+    """When a server was last missed."""
+    answered: datetime | None = None
+    """When it last answered at this URL."""
+    claims_since: datetime | None = None
+    """Since when its rooms have claims."""
+
+
+@dataclass
+class PodMemory:
+    """What was seen of a server's pod at the last look, so that one that dies is missed."""
+
+    container: str = ""
+    """Id of its container: another one means that the server died and came back without its rooms."""
+    silent: int = 0
+    """How many looks in a row it did not answer."""
+    leaving: bool = False
+    deserted_since: datetime | None = None
+    """Since when, leaving, it has had no participant at any look."""
+    metrics_port: int | None = None
+    """The port of its own metrics, None before it was read out of its configuration or when it has none."""
+    shared: bool | None = None
+    """Whether it finds others' rooms by Redis; None before its configuration was read."""
+    withdrawn: datetime | None = None
+    """When new clients were last led elsewhere because it is to be let go."""
+    client: LiveKit | None = None
+    """A client of this very server, not of the Service that leads to any."""
+    key: ApiKey | None = None
+    """The key of that client."""
+    log_read: datetime | None = None
+    """When its log was last read for what Redis refuses it."""
+    refused: str | None = None
+    """What that was."""
+    trouble: tuple[int, str] = (-1, "")
+    """How often it had been restarted when its output was read, and what that said."""
+
+
+@dataclass(frozen=True)
+class Checked:
+    """A check of a configuration: uid of its pod, the revision of servers that it was for, and what it printed."""
+
+    pod: str
+    revision: str
+    output: str
+
+
+@dataclass(frozen=True)
+class Dialed:
+    """What came of connecting to where clients do: at which URL, and since when it refuses; None when it does not."""
+
+    url: str
+    refused_since: datetime | None

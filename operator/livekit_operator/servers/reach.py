@@ -1,0 +1,107 @@
+"""Whether clients can reach what they are told, as far as a spec, its servers' nodes and a connection show."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from urllib.parse import urlsplit
+
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.engine.cache import Manifest
+from livekit_operator.errors import Blocked
+from livekit_operator.servers.context import Context
+from livekit_operator.servers.load_balancers import signal_without_address
+from livekit_operator.servers.manifests import reach, signalling
+from livekit_operator.servers.memory import Dialed
+from livekit_operator.servers.pods import Look, Server
+
+# Why there is no URL for clients.
+NO_URL = ("ExternalUrlMissing", "NoExternalAddress")
+_MOST_NODES = 5
+# kube-proxy and load balancers lead to a pod some moments after it is ready.
+_LEADS_WITHIN = timedelta(seconds=30)
+_DIAL_AGAIN_SECONDS = 0.5
+
+
+@dataclass(frozen=True)
+class Reach:
+    """How clients reach the servers: their URL, None while there is none, and what keeps them away."""
+
+    url: str | None
+    unreached: Sequence[Blocked] = ()
+    awaited: Blocked | None = None
+    """What does not lead to servers yet that have just become ready."""
+
+
+async def _find_unreachable(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> list[Blocked]:
+    """Return what keeps clients from servers that run well, by spec and nodes."""
+    problems = []
+    if waits := await signal_without_address(context, server, service):
+        problems.append(waits)
+    if reach.lacks_external_url(server):
+        message = (
+            "Nothing says which URL clients use: spec.signal.service.type is ClusterIP. Set spec.signal.externalUrl to "
+            "that of what leads to the Service, or let spec.signal have an ingress, a gateway or another service.type."
+        )
+        problems.append(Blocked("ExternalUrlMissing", message))
+    nodes = sorted({_node(item) for item in look.servers if item.view.up and not item.view.leaving} - {""})
+    if server.spec.media.node_ip and server.spec.media.exposure != "LoadBalancer" and len(nodes) > 1:
+        message = (
+            f"All servers tell clients spec.media.nodeIp {server.spec.media.node_ip}, and they run on {len(nodes)} "
+            f"nodes: {', '.join(nodes[:_MOST_NODES])}. Rooms on another one than it leads to cannot be joined: leave "
+            f"it out and set spec.media.discoverExternalIp, by which each tells its own node's public address."
+        )
+        problems.append(Blocked("NodeIpShared", message))
+    return problems
+
+
+def _node(item: Server) -> str:
+    return str(item.pod["spec"].get("nodeName") or "")
+
+
+async def find_reach(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> Reach:
+    """Return what leads clients to the servers; `service` is that of the signalling."""
+    serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
+    first = min(serving, key=lambda item: item.view.slot, default=None)
+    address = first.node_address if first else None
+    # Its own address may be a private one; whoever made the node may have said which one leads to it.
+    public = first.public if first and server.spec.media.discover_external_ip else server.spec.media.node_ip
+    url = reach.external_url(server, node_address=address and (public or address), signal_service=service)
+    unreached = await _find_unreachable(context, server, look, service)
+    refused = await _find_refusal(context, server, url if serving else None, address)
+    if refused and refused.reason != "Progressing":
+        return Reach(url, [*unreached, refused])
+    return Reach(url, unreached, awaited=refused)
+
+
+async def _find_refusal(context: Context, server: LiveKitServer, url: str | None, node: str | None) -> Blocked | None:
+    """Return that what leads clients to servers that answer refuses them, None when it does not or cannot be told.
+
+    Only where the cluster itself leads there: what answers for a URL of somebody's own may be out of reach from here.
+    A refusal that lasts may be that of a firewall for the operator alone, so it is told and not taken for the truth.
+    """
+    leads = signalling.signal_service_type(server)
+    own = server.spec.signal
+    if url is None or leads == "ClusterIP" or own.external_url or own.ingress or own.gateway:
+        context.dialed.pop(server.key, None)
+        return None
+    known = context.dialed.get(server.key)
+    if known is None or known.url != url:
+        known = Dialed(url, context.now())
+    if known.refused_since is None:
+        return None  # it was led there once
+    place = urlsplit(url)
+    # A node's public address need not lead back into the cluster.
+    address = node if leads == "NodePort" and node else place.hostname or ""
+    refused = await context.refuses(address, place.port or signalling.signal_service_port(server))
+    context.dialed[server.key] = known if refused else Dialed(url, None)
+    if not refused:
+        return None
+    if context.now() - known.refused_since < _LEADS_WITHIN:
+        message = f"Waiting until {url} leads to the servers, which answer in the cluster: it refuses connections."
+        return Blocked("Progressing", message, retry_after=_DIAL_AGAIN_SECONDS)
+    who = "kube-proxy on that node" if leads == "NodePort" else "the load balancer's health checks and listeners"
+    message = (
+        f"{url} refuses connections of the operator, though the servers answer in the cluster. See {who}, or what "
+        f"keeps the operator from connecting; or set spec.signal.externalUrl to what clients use."
+    )
+    return Blocked("ExternalUrlRefused", message, retry_after=_LEADS_WITHIN.total_seconds())

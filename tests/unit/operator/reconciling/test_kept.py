@@ -1,0 +1,177 @@
+"""What strangers write costs the operator a stated memory, and costs their own namespace first."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from livekit_operator.clients.decoding import UNREAD
+from livekit_operator.constants import API_VERSION, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY
+from livekit_operator.engine.cache import ObjectCache
+from livekit_operator.reconciling.kept import (
+    MOST_STRANGERS,
+    NO_ROOM,
+    ChildKeeper,
+    Keeper,
+    Room,
+    Strangers,
+    memory_bytes,
+    weight,
+)
+
+MIB = 2**20
+
+
+def child(
+    name: str = "a",
+    owner: tuple[str, str, str] | None = None,
+    instance: str = "",
+    namespace: str = "team",
+    size: int = 0,
+) -> dict[str, Any]:
+    labels = {LABEL_MANAGED_BY: MANAGED_BY, **({LABEL_INSTANCE: instance} if instance else {})}
+    metadata: dict[str, Any] = {"namespace": namespace, "name": name, "resourceVersion": "1", "labels": labels}
+    if owner:
+        version, kind, of = owner
+        reference = {"apiVersion": version, "kind": kind, "name": of, "uid": "u", "controller": True}
+        metadata["ownerReferences"] = [reference]
+    return {"kind": "ConfigMap", "metadata": metadata, "data": {"text": "x" * size}}
+
+
+def resources(*names: str) -> dict[str, ObjectCache]:
+    found = {kind: ObjectCache() for kind in ("LiveKitServer", "MeetingRoom")}
+    for name in names:
+        found["MeetingRoom"].put({"metadata": {"namespace": "team", "name": name, "resourceVersion": "1"}})
+    return found
+
+
+ROOM = (API_VERSION, "MeetingRoom", "room")
+
+
+@pytest.mark.parametrize(
+    ("manifest", "belongs"),
+    [
+        (child(owner=ROOM), True),
+        (child(instance="room"), True),
+        (child(), False),
+        (child(instance="other"), False),
+        (child(owner=(API_VERSION, "MeetingRoom", "other"), instance="room"), False),
+        (child(owner=(API_VERSION, "LiveKitServer", "room")), False),
+        (child(owner=("apps/v1", "MeetingRoom", "room")), False),
+        (child(owner=("apps/v1", "Deployment", "room"), instance="room"), False),
+        (child(owner=ROOM, namespace="mallory"), False),
+    ],
+)
+def test_what_belongs_to_a_resource_is_kept(manifest: dict[str, Any], belongs: bool) -> None:
+    cache = ObjectCache(keep=ChildKeeper("ConfigMap", Room(512 * MIB), Strangers(resources("room"))).keep)
+    assert cache.put(manifest) is belongs
+    assert len(cache) == belongs
+
+
+def test_a_resource_that_comes_later_finds_what_names_it() -> None:
+    known = resources("room")
+    strangers = Strangers(known)
+    keeper = ChildKeeper("ConfigMap", Room(512 * MIB), strangers)
+    for manifest in (
+        child("a", owner=(API_VERSION, "MeetingRoom", "later")),
+        child("b", instance="later"),
+        child("c", owner=(API_VERSION, "MeetingRoom", "later"), namespace="mallory"),
+        child("d", owner=("apps/v1", "Deployment", "later")),
+        child("e", instance="other"),
+    ):
+        assert keeper.keep(manifest) is None
+    assert strangers.pop(("team", "later")) == [("ConfigMap", ("team", "a")), ("ConfigMap", ("team", "b"))]
+    assert strangers.pop(("team", "later")) == []
+
+
+def test_names_of_strangers_are_as_many_as_stated() -> None:
+    strangers = Strangers(resources())
+    for number in range(MOST_STRANGERS + 100):
+        strangers.add("ConfigMap", child(f"n-{number}", instance="x"))
+    found = strangers.pop(("team", "x"))
+    assert len(found) == MOST_STRANGERS
+    assert found[-1] == ("ConfigMap", ("team", f"n-{MOST_STRANGERS + 99}"))
+
+
+def test_a_namespace_takes_no_more_than_its_share(caplog: pytest.LogCaptureFixture) -> None:
+    room = Room(512 * MIB)
+    taken = 0
+    while room.take("mallory", MIB):
+        taken += 1
+    assert taken == 192
+    assert room.take("team", 32 * MIB), "what is sure to each namespace"
+    assert room.take("team", 32 * MIB), "and some of the rest"
+    assert not room.take("team", MIB), "all have 256 MiB"
+    assert room.take("third", 32 * MIB)
+    room.give_back("mallory", 192 * MIB)
+    assert room.take("team", MIB)
+    assert caplog.text.count("namespace mallory: ") == 1
+
+
+def test_room_is_given_back_when_an_object_goes_or_shrinks() -> None:
+    room = Room(4 * MIB)
+    keeper = Keeper("MeetingRoom", room)
+    cache = ObjectCache(keep=keeper.keep, forget=keeper.forget)
+    for version in range(1, 50):
+        manifest = child(size=MIB)
+        manifest["metadata"]["resourceVersion"] = str(version)
+        cache.put(manifest)
+        found = cache.get(("team", "a"))
+        assert found is not None
+        assert UNREAD not in found
+    cache.put(child("b", size=MIB))
+    stub = cache.get(("team", "b"))
+    assert stub == {
+        "kind": "ConfigMap",
+        "metadata": {"namespace": "team", "name": "b", "resourceVersion": "1"},
+        UNREAD: NO_ROOM,
+    }
+    cache.remove(("team", "a"))
+    cache.doubt()
+    cache.put(child("b", size=MIB))
+    assert UNREAD not in (cache.get(("team", "b")) or {UNREAD: ""})
+
+
+def test_a_child_that_there_is_no_room_for_is_not_kept() -> None:
+    keeper = ChildKeeper("ConfigMap", Room(4 * MIB), Strangers(resources("room")))
+    assert keeper.keep(child("a", owner=ROOM, size=MIB))
+    assert keeper.keep(child("b", owner=ROOM, size=MIB)) is None
+    assert keeper.keep({**child("c", owner=ROOM), UNREAD: "deep"}) is None
+
+
+def test_weights() -> None:
+    assert weight({"a": "x" * 1000}) == pytest.approx(1000, rel=0.1)
+    assert weight({"a": [[]] * 1000}) > 64_000
+    deep: dict[str, Any] = {}
+    for _ in range(1000):
+        deep = {"a": deep}
+    assert weight(deep) == float("inf")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"), [("536870912\n", 512 * MIB), ("max\n", float("inf")), (None, float("inf"))]
+)
+def test_the_memory_that_there_is(tmp_path: Path, text: str | None, expected: float) -> None:
+    path = tmp_path / "memory.max"
+    if text is not None:
+        path.write_text(text)
+    assert memory_bytes(path) == expected
+
+
+@pytest.mark.parametrize(
+    ("component", "instance", "namespace", "kept"),
+    [
+        ("redis", "voice", "team", True),
+        ("redis", "other", "team", False),
+        ("redis", "voice", "elsewhere", False),
+        ("server", "voice", "team", False),
+    ],
+)
+def test_pods_of_a_managed_redis_are_kept_though_a_replica_set_makes_them(
+    component: str, instance: str, namespace: str, kept: bool
+) -> None:
+    known = resources()
+    known["LiveKitServer"].put({"metadata": {"namespace": "team", "name": "voice", "resourceVersion": "1"}})
+    pod = child("voice-redis-1", ("apps/v1", "ReplicaSet", "voice-redis"), instance=instance, namespace=namespace)
+    pod["metadata"]["labels"][LABEL_COMPONENT] = component
+    assert (ChildKeeper("Pod", Room(MIB), Strangers(known)).keep(pod) is pod) is kept
