@@ -12,6 +12,7 @@ import pytest
 from tests.cluster import layout, locking
 from tests.harness import install
 from tests.harness.contents import OWN_KINDS, contents, lines_of
+from tests.harness.groups import pytest_collection_modifyitems as pytest_collection_modifyitems  # a hook
 from tests.harness.kubectl import CommandError, Kubectl, Manifest, is_ready, until
 from tests.harness.progress import Progress, plain
 from tests.harness.resources import SERVER

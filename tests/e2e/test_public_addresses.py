@@ -1,12 +1,17 @@
-"""Nodes behind a 1:1 NAT: each server tells the public address of its own node, by which people hear each other."""
+"""Nodes behind a 1:1 NAT: each server tells the public address of its own node, by which people hear each other.
+
+Agents in the cluster may need another one.
+"""
 
 from dataclasses import replace
 
 import pytest
 
+from tests.e2e import agents
 from tests.e2e.conftest import Story
 from tests.e2e.servers import NODES, PEOPLE, ROOM, condition, meeting, server_pods, talk_ways
 from tests.harness.internet import internet
+from tests.harness.kubectl import until
 from tests.harness.resources import SERVER
 from tests.harness.servers import change, key_in_use, own_url, party, server, spread_rooms
 
@@ -51,3 +56,19 @@ async def test_each_server_tells_the_public_address_of_its_own_node(story: Story
             first, second = (replace(party(url, room, who, key), namespace=outside.path) for who in PEOPLE)
             for way in await talk_ways((first, second)):
                 assert (way.protocol, way.remote_address) == ("udp", outside.public[pod["spec"]["nodeName"]])
+
+
+@pytest.mark.timeout(240)
+async def test_agents_whose_packets_do_not_turn_at_the_edge_are_told_a_way_inside(story: Story) -> None:
+    async with internet(story.kubectl) as outside:
+        media = {"exposure": "NodePort", "discoverExternalIp": True, "stunServers": [outside.stun], "iceLite": True}
+        await story.kubectl.apply(agents.room(ROOM, dispatch="OnCreate"))
+        await agents.serve(story, agents.pool(story), server_spec={"media": media})
+        place, advice = ("meetingroom", ROOM, "AgentsReady"), "spec.media.advertiseInternalIp"
+        await agents.condition(story, *place, "AgentNotConnected", status="False", words=(advice,))
+        await change(story.kubectl, media={"advertiseInternalIp": True})
+
+        async def joined() -> bool:
+            return bool((await story.kubectl.get("meetingroom", ROOM))["status"]["agentsJoined"] == 1)
+
+        await until("an agent to have a connection", joined)
