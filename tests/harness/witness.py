@@ -94,12 +94,14 @@ class Witness:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         for task in self._tasks:
-            task.cancel()
-        for task in self._tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+            if task.done():
+                task.result()  # it has ended by itself, and seen nothing since
+        # Before who uses them: of connections that are given up by a cancelled watch nobody waits for the end.
         await self._client.close()
         await self._api.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _follow(self, kind: str) -> None:
         version, selector = "", _KINDS[kind]
