@@ -148,10 +148,16 @@ REDIS = ProjectImage(
     layout.REPOSITORY / "tests" / "cluster" / "redis" / "Dockerfile",
     layout.REPOSITORY / "tests" / "cluster" / "redis",
 )
+HOSTILE = ProjectImage(
+    "hostile",
+    "livekit-operator-test/hostile",
+    layout.REPOSITORY / "tests" / "hostile_server" / "Dockerfile",
+    layout.REPOSITORY / "tests" / "hostile_server",
+)
 
 # What the cluster itself needs to run any pod.
 OF_THE_CLUSTER: tuple[Image, ...] = (PAUSE, COREDNS)
-ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS, REDIS)
+ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS, REDIS, HOSTILE)
 
 
 def are_built(wanted: Iterable[Pinned]) -> bool:

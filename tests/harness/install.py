@@ -22,24 +22,34 @@ TEST_KEYS = {"deepgram": "test-deepgram-key", "openai": "test-openai-key"}
 
 @dataclass(frozen=True)
 class Images:
-    """References of the images under test; `providers` is None where no stand-in is wanted, `redis` for the chart's."""
+    """References of the images under test.
+
+    `providers` is None where no stand-in is wanted, `redis` for the chart's; `hostile` is a server that misbehaves.
+    """
 
     operator: str
     agent: str
     providers: str | None
     redis: str | None = None
+    hostile: str | None = None
 
 
 def find_images(target: Target, environment: Mapping[str, str] = os.environ) -> Images:
     """Return the images built for the local cluster, or those that the environment names for another one."""
     if target.local:
         built = json.loads(layout.IMAGES.read_text())
-        return Images(built["operator"], built["agent"], built["providers"], built["redis"])
+        return Images(built["operator"], built["agent"], built["providers"], built["redis"], built["hostile"])
     try:
         operator, agent = environment["OPERATOR_IMAGE"], environment["AGENT_IMAGE"]
     except KeyError as missing:
         raise TargetError(f"Another cluster pulls its images: set {missing.args[0]}.") from None
-    return Images(operator, agent, environment.get("PROVIDERS_IMAGE"), environment.get("REDIS_IMAGE"))
+    return Images(
+        operator,
+        agent,
+        environment.get("PROVIDERS_IMAGE"),
+        environment.get("REDIS_IMAGE"),
+        environment.get("HOSTILE_IMAGE"),
+    )
 
 
 def provider_keys(environment: Mapping[str, str] = os.environ) -> dict[str, str] | None:

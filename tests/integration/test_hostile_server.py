@@ -25,9 +25,9 @@ from tests.fakes.runtime import running
 from tests.fakes.server_load import FakeServerLoads
 from tests.fakes.waiting import eventually, eventually_async
 from tests.fakes.worker import FakeWorker
+from tests.hostile_server import MODES
 from tests.integration.api import Api, operator_client
 from tests.integration.conftest import create_namespace, delete_namespace
-from tests.integration.hostile import MODES
 from tests.integration.operated import Confined, Operated
 
 ROOMS = 100
@@ -129,13 +129,11 @@ async def hostile_server(elsewhere: str) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
-        "tests.integration.hostile",
-        stdin=asyncio.subprocess.PIPE,
+        "tests.hostile_server",
+        *("--elsewhere", elsewhere),
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdin
     assert process.stdout
-    process.stdin.write(f"{elsewhere}\n".encode())
     try:
         yield f"http://127.0.0.1:{int(await process.stdout.readline())}"
     finally:

@@ -1,19 +1,18 @@
-"""A LiveKit server as nobody would wish: it hangs, never ends, leads elsewhere, sends bombs, or talks nonsense.
+"""Runs it: `python -m tests.hostile_server --port 0 --elsewhere http://…`; it prints its port.
 
-Run as a program of its own, so that what it costs is not the operator's: `python -m tests.integration.hostile`. It
-prints its port. `PUT /mode/<mode>` changes what it does, `GET /asked` tells how many of these requests it had since.
+A program of its own, so that what it costs is not the operator's. `PUT /mode/<mode>` changes what it does, `GET /asked`
+tells how many of these requests it had since. With `ports`, as the operator has servers check a configuration, it
+ends at once and finds nothing wrong.
 """
 
+import argparse
 import asyncio
 import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from aiohttp import web
-from livekit import api
 
-# What it does with every request; after `rooms-` with all but listings, which it answers as it should.
-MODES = ("endless", "bomb", "redirect", "nonsense", "errors", "entries", "hang", "slow")
 _BLOCK = b"\x12\xff\xff\x03" + b"x" * 65535
 
 
@@ -24,9 +23,15 @@ class Hostile:
         self._elsewhere = elsewhere
         self._mode = "well"
         self._asked = 0
-        # A gigabyte of zeroes in a megabyte, made once.
+        # A gigabyte of zeroes in a megabyte: the same piece again and again, and so with a wrong sum at its end.
         packer = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
-        self._bomb = b"".join(packer.compress(bytes(1 << 20)) for _ in range(1024)) + packer.flush()
+        head = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+        piece = packer.compress(bytes(1 << 20)) + packer.flush(zlib.Z_FULL_FLUSH)
+        self._bomb = head + piece * 1023 + packer.flush()
+
+    async def is_well(self, _: web.Request) -> web.Response:
+        """Answer probes."""
+        return web.Response()
 
     async def change(self, request: web.Request) -> web.Response:
         """Do something else from now on."""
@@ -44,7 +49,7 @@ class Hostile:
         lists = request.path.endswith("/ListRooms")
         self._asked += not (lists and mode.startswith("rooms-"))
         if mode == "well" or (lists and mode.startswith("rooms-")):
-            return web.Response(body=api.ListRoomsResponse().SerializeToString() if lists else b"")
+            return web.Response()  # no rooms, or a room of which nothing is said
         return await self._misbehave(request, mode.removeprefix("rooms-"))
 
     async def _misbehave(self, request: web.Request, mode: str) -> web.StreamResponse:
@@ -79,12 +84,20 @@ async def _blocks(mode: str) -> AsyncIterator[bytes]:
 
 
 async def main() -> None:
-    """Serve on a port of the system's choice."""
-    elsewhere = await asyncio.to_thread(input)
-    hostile = Hostile(elsewhere)
+    """Serve until it is ended."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, default=0)
+    parser.add_argument("--elsewhere", default="http://127.0.0.1:9")
+    parser.add_argument("command", nargs="?")
+    given = parser.parse_args()
+    if given.command == "ports":
+        print("TCP Ports")
+        return
+    hostile = Hostile(given.elsewhere)
     application = web.Application(client_max_size=1 << 22)
     application.add_routes(
         [
+            web.get("/", hostile.is_well),
             web.put("/mode/{mode}", hostile.change),
             web.get("/asked", hostile.tell),
             web.post("/{path:.*}", hostile.answer),
@@ -92,7 +105,7 @@ async def main() -> None:
     )
     runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
     await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    await web.TCPSite(runner, port=given.port).start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
 
