@@ -31,12 +31,12 @@ MODES = (
 )
 TRAPS, TIMED = 30, 20
 # Below this a figure says more of the machine than of the operator: two cores run the whole cluster and the story.
-LEAST_SECONDS = 1.0
+LEAST_SECONDS = 0.5
 # Her own share: what she does to the node is Kubernetes' affair.
 LIMITS = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "250m", "memory": "256Mi"}}
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 async def test_rooms_of_others_are_made_as_fast_beside_an_image_that_does_its_worst(story: Story) -> None:
     image = install.find_images(story.platform.target).hostile
     assert image, "set HOSTILE_IMAGE"
@@ -54,6 +54,7 @@ async def test_rooms_of_others_are_made_as_fast_beside_an_image_that_does_its_wo
             await _misbehave(control, mode)
             figures[mode] = await _seconds(story, api, mode)
             print(f"{mode:15} p95 {figures[mode]:.2f} s, alone {alone:.2f} s")
+        await rooms.delete(story, api)
         assert max(figures.values()) <= max(2 * alone, LEAST_SECONDS), figures
     after = await running_pod(story.platform.operator)
     assert (after["metadata"]["uid"], restarts(after)) == (before["metadata"]["uid"], restarts(before)), (

@@ -103,7 +103,7 @@ async def main() -> None:
             web.post("/{path:.*}", hostile.answer),
         ]
     )
-    runner = web.AppRunner(application, access_log=None, shutdown_timeout=0)
+    runner = web.AppRunner(application, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, port=given.port).start()
     print(runner.addresses[0][1], flush=True)
