@@ -35,7 +35,7 @@ ROOMS = 100
 TIMED = 40
 """Of the other one, for each figure."""
 # Below this a figure says more of the machine that runs the tests than of the operator: a fair wait has no such bound.
-LEAST_SECONDS = 0.25
+LEAST_SECONDS = 0.5
 _TRIES = 3
 # What a server may do to its listing as well, which is read piece by piece.
 _OF_LISTINGS = ("endless", "bomb", "entries", "hang", "slow")
