@@ -94,7 +94,7 @@ bench-rooms: cluster ## Measure N rooms (default 10000) beside a bare script tha
 ##@ Generated files
 
 .PHONY: generate
-generate: venv ## Write CRDs, their copy in the chart, docs/api.md and the README's example
+generate: venv ## Write CRDs, their copy in the chart, docs/api.md, the tables of reasons and the README's example
 	$(BIN)/python -m livekit_operator.api.generate
 
 .PHONY: verify

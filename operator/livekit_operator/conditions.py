@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.constants import (
     CONDITION_AGENTS_AVAILABLE,
     CONDITION_DEGRADED,
@@ -17,6 +18,7 @@ from livekit_operator.constants import (
 )
 from livekit_operator.moments import timestamp
 from livekit_operator.outside import MOST_MESSAGE, said
+from livekit_operator.reasons import Reason
 
 
 @dataclass(frozen=True)
@@ -25,7 +27,7 @@ class Observed:
 
     type: str
     status: bool | None
-    reason: str
+    reason: Reason
     message: str
 
     def __post_init__(self) -> None:
@@ -35,10 +37,10 @@ class Observed:
     @classmethod
     def ready(cls, message: str) -> "Observed":
         """Return `Ready=True`."""
-        return cls(CONDITION_READY, True, "Ready", message)
+        return cls(CONDITION_READY, True, reasons.READY, message)
 
     @classmethod
-    def not_ready(cls, reason: str, message: str) -> "Observed":
+    def not_ready(cls, reason: Reason, message: str) -> "Observed":
         """Return `Ready=False` with the reason."""
         return cls(CONDITION_READY, False, reason, message)
 
@@ -48,27 +50,35 @@ class Transition:
     """A change that people should hear of; `type` is the Event's type, Normal or Warning."""
 
     type: str
-    reason: str
+    reason: Reason
     message: str
 
 
 # Reasons of Ready=False that are a step on the way when a resource is new.
 PROGRESS_REASONS = frozenset(
-    {"Progressing", "ServerNotReady", "NoWorkerRegistered", "AllWorkersFull", "DispatchPending"}
+    {
+        reasons.PROGRESSING,
+        reasons.SERVER_NOT_READY,
+        reasons.NO_WORKER_REGISTERED,
+        reasons.ALL_WORKERS_FULL,
+        reasons.DISPATCH_PENDING,
+    }
 )
 # Reasons of Ready=False that somebody asked for.
-WANTED_REASONS = frozenset({"RollingOut", "ScaledToZero"})
+WANTED_REASONS = frozenset({reasons.ROLLING_OUT, reasons.SCALED_TO_ZERO})
 
 # Reasons of Ready=False of a server that is on its way, or as somebody asked for it: nothing is wrong with it.
-UNDEGRADED_REASONS = frozenset({"Progressing", "ScaledToZero", "Deleting", "NamespaceTerminating"})
+UNDEGRADED_REASONS = frozenset(
+    {reasons.PROGRESSING, reasons.SCALED_TO_ZERO, reasons.DELETING, reasons.NAMESPACE_TERMINATING}
+)
 
 # Progress that people wait for, and that others' calls decide about.
-TOLD_PROGRESS = frozenset({"WaitingForRooms", "RotatingKeys"})
+TOLD_PROGRESS = frozenset({reasons.WAITING_FOR_ROOMS, reasons.ROTATING_KEYS})
 
 _STATUS = {True: "True", False: "False", None: "Unknown"}
 
 
-def halted(old: Sequence[dict[str, Any]], standing: Sequence[str], reason: str, message: str) -> list[Observed]:
+def halted(old: Sequence[dict[str, Any]], standing: Sequence[str], reason: Reason, message: str) -> list[Observed]:
     """Return the conditions of a resource that cannot go on: none of those it has claims more than is known now.
 
     `standing` are the types that its kind always has, beside `Ready`; the others are those that it had.
@@ -78,7 +88,7 @@ def halted(old: Sequence[dict[str, Any]], standing: Sequence[str], reason: str, 
     return [Observed.not_ready(reason, message), *(_halted(kind, reason, message) for kind in types)]
 
 
-def _halted(kind: str, reason: str, message: str) -> Observed:
+def _halted(kind: str, reason: Reason, message: str) -> Observed:
     wrong = reason not in UNDEGRADED_REASONS
     status = {CONDITION_DEGRADED: wrong, CONDITION_PROGRESSING: False, CONDITION_AGENTS_AVAILABLE: False}.get(kind)
     return Observed(kind, status, reason, message)
@@ -151,7 +161,7 @@ def transition(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> T
     was_ready = before is not None and before.get("status") == "True"
     if after.reason in PROGRESS_REASONS and not was_ready:
         return None
-    if after.reason in ("Deleting", "NamespaceTerminating") or (
+    if after.reason in (reasons.DELETING, reasons.NAMESPACE_TERMINATING) or (
         before is not None and before.get("reason") == after.reason
     ):
         return None

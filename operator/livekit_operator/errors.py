@@ -1,6 +1,8 @@
 """Errors that reconcilers raise and the engine understands."""
 
+from livekit_operator import reasons
 from livekit_operator.outside import MOST_MESSAGE, said
+from livekit_operator.reasons import Reason
 
 
 class OperatorError(Exception):
@@ -14,7 +16,7 @@ class Blocked(OperatorError):
     watch will bring the change (an object of a kind that is watched).
     """
 
-    def __init__(self, reason: str, message: str, *, retry_after: float | None = None) -> None:
+    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None) -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
@@ -37,7 +39,7 @@ class NotOwned(Blocked):
 
     def __init__(self, kind: str, namespace: str, name: str, why: str, instead: str = "choose another name") -> None:
         super().__init__(
-            "NotOwned",
+            reasons.NOT_OWNED,
             f"{kind} {namespace}/{name} exists and is not owned by this resource: {why}. It is left untouched. "
             f"Remove it or {instead}.",
             retry_after=5.0,

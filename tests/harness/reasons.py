@@ -1,35 +1,18 @@
-"""Which reasons the operator's source gives to conditions and Events, and with which words.
+"""Which of its reasons the operator's source gives, and with which words.
 
-Names, constants of other modules and functions are followed as far as their values stand in the source.
+Names, constants of other modules and functions are followed as far as their words stand in the source.
 """
 
 import ast
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 PASSED_ON = "<passed on>"
 """Among the words of a message: one that was made elsewhere is in it."""
-# Function -> at which place it takes a reason; the message comes right after that.
-_TAKES = {
-    "Blocked": 0,
-    "CutOff": 0,
-    "ServerNotAllowed": 0,
-    "kind": 0,  # one of these
-    "Held": 0,
-    "not_ready": 0,
-    "progressing": 0,
-    "halted": 1,
-    "_halted": 1,
-    "_cut": 1,
-    "Observed": 2,
-    "cls": 2,
-    "emit": 3,
-}
-_REASON = re.compile(r"([A-Z][a-z]+)+|\*[A-Za-z]+")
 _DEPTH = 10
 
 
@@ -78,34 +61,39 @@ class Source:
         }
 
     def uses(self) -> list[Use]:
-        """Return each reason at each place where it is given."""
+        """Return each reason that a message follows, among arguments or in a tuple."""
         modules = self._modules.values()
         return [use for module in modules for node in ast.walk(module.tree) for use in self._at(module, node)]
 
     def _at(self, module: Module, node: ast.AST) -> Iterator[Use]:
-        for reason, message in _given(node):
-            words = " ".join(self._words(_Spot(module, message))) if message is not None else PASSED_ON
-            for text in self._texts(_Spot(module, reason)):
-                if _REASON.fullmatch(text):
-                    yield Use(text, words, f"{module.name}:{reason.lineno}")
+        match node:
+            case ast.Call(args=given) | ast.Tuple(elts=given):
+                for reason, message in pairwise(given):
+                    if isinstance(message, ast.Constant) and " " not in str(message.value):
+                        continue
+                    for name in self._reasons(_Spot(module, reason)):
+                        words = " ".join(self._words(_Spot(module, message)))
+                        yield Use(name, words, f"{module.name}:{reason.lineno}")
 
-    def _texts(self, spot: _Spot) -> Iterator[str]:
-        """Yield the texts that an expression may be."""
+    def _reasons(self, spot: _Spot) -> Iterator[str]:
+        """Yield the names of the reasons that an expression may be."""
         match spot.node:
-            case ast.Constant(value=str(text)):
-                yield text
-            case ast.JoinedStr(values=[ast.FormattedValue(), ast.Constant(value=str(text))]):
-                yield f"*{text}"
-            case _:
+            case ast.Attribute(value=ast.Name(id="reasons"), attr=name):
+                yield name
+            case ast.Call(func=ast.Name(id="Reason"), args=[ast.JoinedStr(values=parts)]):
+                for part in parts:
+                    if isinstance(part, ast.FormattedValue):
+                        yield from self._reasons(spot.to(part.value))
+            case ast.IfExp() | ast.Name() | ast.Call():
                 for there in self._followed(spot):
-                    yield from self._texts(there)
+                    yield from self._reasons(there)
 
     def _words(self, spot: _Spot) -> Iterator[str]:
         """Yield the words in an expression, those in what it is made of included."""
         match spot.node:
             case ast.Constant(value=str(text)):
                 yield text
-            case ast.Attribute(attr="message" | "trouble") | ast.Starred():
+            case ast.Attribute(attr="message" | "trouble" | "provider_problem") | ast.Starred():
                 yield PASSED_ON
             case ast.Subscript(value=value):
                 yield from self._words(spot.to(value))
@@ -130,6 +118,8 @@ class Source:
                 yield from (spot.to(node.body), spot.to(node.orelse))
             case ast.BoolOp():
                 yield from map(spot.to, node.values)
+            case ast.Name(id=name) if name in module.functions:
+                yield from self._returned(spot, module.name, name)
             case ast.Name():
                 own = module.assigned.get((module.inside.get(node), node.id), [])
                 before = [value for value in own if value.lineno < node.lineno]
@@ -154,35 +144,6 @@ class Source:
         for inner in ast.walk(function) if function else ():
             if isinstance(inner, ast.Return | ast.Yield) and inner.value is not None:
                 yield spot.to(inner.value, module)
-
-
-def _given(node: ast.AST) -> Iterator[tuple[ast.expr, ast.expr | None]]:
-    """Yield the reasons that a node gives, each with its message, None where that is elsewhere."""
-    match node:
-        case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in _TAKES:
-            place = _TAKES[name]
-            if len(node.args) > place + 1:
-                yield node.args[place], node.args[place + 1]
-        case ast.Tuple(elts=[ast.Constant() | ast.Name() as reason, message]) if _is_message(message):
-            yield reason, message
-        case ast.Assign(targets=[ast.Name(id=name)], value=ast.Constant() as text) if "REASON" in name:
-            yield text, None
-        case ast.Dict():
-            for value in node.values:
-                if isinstance(value, ast.Tuple) and len(value.elts) > 2:
-                    yield value.elts[0], None
-
-
-def _is_message(node: ast.expr) -> bool:
-    """Return whether what stands beside a text may be a message."""
-    match node:
-        case ast.Constant(value=str(text)):
-            return " " in text
-        case ast.Call(func=ast.Name(id="str")) | ast.JoinedStr():
-            return True
-        case ast.Name(ctx=ast.Load()):
-            return not node.id.isupper()
-    return False
 
 
 def _read(name: str, tree: ast.Module) -> Module:

@@ -1,4 +1,4 @@
-"""`python -m livekit_operator.api.generate`: writes everything that follows from the models.
+"""`python -m livekit_operator.api.generate`: writes everything that follows from the models and the reasons.
 
 With `--verify` nothing is written; a stale file is named and the exit code is 1.
 """
@@ -10,8 +10,10 @@ import yaml
 
 from livekit_operator.api.kinds import KINDS
 from livekit_operator.api.writers.crd import build_crd
+from livekit_operator.api.writers.reasons import with_table
 from livekit_operator.api.writers.reference import build_reference
 from livekit_operator.constants import GROUP
+from livekit_operator.reasons.documented import TABLES
 
 HEADER = "# Generated from operator/livekit_operator/api by `make generate`. Do not edit.\n"
 
@@ -28,6 +30,9 @@ def generated_files() -> dict[Path, str]:
     files = {Path("docs/api.md"): build_reference()}
     readme = Path("README.md")
     files[readme] = with_example(readme.read_text(), Path("examples/quickstart.yaml").read_text())
+    for table in TABLES:
+        page = Path(table.doc)
+        files[page] = with_table(files[page] if page in files else page.read_text(), table)
     for kind in KINDS:
         content = HEADER + yaml.dump(
             build_crd(kind), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True

@@ -15,8 +15,6 @@ from livekit_operator.api.server.media import ServiceSettings
 from livekit_operator.api.server.signal import Tls
 from livekit_operator.settings import Allowed
 
-REASON = "NotAllowed"
-
 Part = Literal[
     "Ingress",
     "HTTPRoute",

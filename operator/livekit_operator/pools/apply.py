@@ -8,12 +8,12 @@ import secrets
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 
+from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import LABEL_BUSY
 from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import Blocked, KubernetesError, NotFound
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, digest
-from livekit_operator.manifests.permits import REASON as NOT_ALLOWED
 from livekit_operator.manifests.permits import pod_refusal
 from livekit_operator.manifests.pod_refusals import explain_refusal
 from livekit_operator.pools.context import Context
@@ -46,7 +46,7 @@ async def attempt(
     except KubernetesError as error:
         if not error.refused:
             raise
-        problem = ("KubernetesRefused", explain_refusal(str(error), what=what))
+        problem = (reasons.KUBERNETES_REFUSED, explain_refusal(str(error), what=what))
         memory.refusals.put(what, wanted, context.now(), problem)
     else:
         return True
@@ -145,7 +145,7 @@ async def carry_out(
                 raise
             # It names the pod, which is another one at each try.
             words = explain_refusal(str(error).replace(suffix, "…"), pod)
-            memory.refusals.tell("Pod", ("KubernetesRefused", words))
+            memory.refusals.tell("Pod", (reasons.KUBERNETES_REFUSED, words))
             return number
     return len(decided.create)
 
@@ -153,4 +153,4 @@ async def carry_out(
 def _check_allowed(context: Context, pod: Manifest) -> None:
     """Raise Blocked when the chart's values do not allow what a pod asks for."""
     if refused := pod_refusal(pod["spec"].get("priorityClassName"), context.settings.allowed):
-        raise Blocked(NOT_ALLOWED, refused)
+        raise Blocked(reasons.NOT_ALLOWED, refused)

@@ -2,16 +2,15 @@
 
 from collections.abc import Sequence
 
+from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import AGENT_STATUS_PORT, CONDITION_PROVIDERS_ACCEPTED
 from livekit_operator.pools.decisions.agent_problems import REFUSED_CODES
 from livekit_operator.pools.manifests import children as build
 from livekit_operator.pools.standing import Standing
+from livekit_operator.reasons import Reason
 from livekit_operator.views import ProviderError
-
-REASON_REJECTED = "ProviderRejected"
-REASON_FAILING = "ProviderFailing"
 
 
 def providers_accepted(pool: VoiceAgentPool, standing: Standing) -> Observed:
@@ -21,19 +20,23 @@ def providers_accepted(pool: VoiceAgentPool, standing: Standing) -> Observed:
         return Observed(CONDITION_PROVIDERS_ACCEPTED, False, provider_reason(errors), provider_problems(errors))
     if not observed.heard:
         message = f"No agent pod answers on port {AGENT_STATUS_PORT}: let the operator in by a NetworkPolicy."
-        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "WorkersUnreachable", message)
+        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, reasons.WORKERS_UNREACHABLE, message)
     if not pool.spec.agent.stock:
-        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "OwnAgent", "Your own agent asks its providers itself.")
+        return Observed(
+            CONDITION_PROVIDERS_ACCEPTED, None, reasons.OWN_AGENT, "Your own agent asks its providers itself."
+        )
     if not observed.serving:
-        return Observed(CONDITION_PROVIDERS_ACCEPTED, None, "NotAsked", "No agent is ready to ask the providers.")
+        return Observed(
+            CONDITION_PROVIDERS_ACCEPTED, None, reasons.NOT_ASKED, "No agent is ready to ask the providers."
+        )
     roles = ", ".join(sorted(build.provider_secrets(pool)))
-    return Observed(CONDITION_PROVIDERS_ACCEPTED, True, "Accepted", f"Every provider answers ({roles}).")
+    return Observed(CONDITION_PROVIDERS_ACCEPTED, True, reasons.ACCEPTED, f"Every provider answers ({roles}).")
 
 
-def provider_reason(errors: Sequence[ProviderError]) -> str:
+def provider_reason(errors: Sequence[ProviderError]) -> Reason:
     """Return the reason that stands for some errors of providers."""
     refused = any(error.code in REFUSED_CODES for error in errors)
-    return REASON_REJECTED if refused else REASON_FAILING
+    return reasons.PROVIDER_REJECTED if refused else reasons.PROVIDER_FAILING
 
 
 def provider_problems(errors: Sequence[ProviderError]) -> str:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime
 from math import ceil
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import Autoscaling, Schedule, VoiceAgentPool
 from livekit_operator.engine.cache import Key
@@ -35,6 +36,7 @@ from livekit_operator.pools.versions import (
     note_proven,
     remember,
 )
+from livekit_operator.reasons import Reason
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.braking import allow_pods
 from livekit_operator.reconciling.frame import reconcile
@@ -45,7 +47,7 @@ from livekit_operator.servers.access import find_access, find_server, server_pro
 from livekit_operator.servers.manifests.config import target_load
 from livekit_operator.servers.memory import ServerAccess
 
-Problem = tuple[str, str]
+Problem = tuple[Reason, str]
 
 
 async def reconcile_pool(context: Context, key: Key) -> float | None:
@@ -137,7 +139,7 @@ async def _progress(
                 f"The worker of pod {view.name} ends by itself, with {view.sessions} calls; another takes its place. "
                 f"See `kubectl logs {view.name}`."
             )
-            await status.emit(context, pool, "Warning", "WorkerEnds", message)
+            await status.emit(context, pool, "Warning", reasons.WORKER_ENDS, message)
     decided = _braked(context, pool, observed, decided, sum(target.desired for target in targets))
     created = await carry_out(context, pool, access, memory, known, inputs, rollout, decided)
     await forget_former(context, pool, memory, known, observed, rollout, wanted)
@@ -177,7 +179,7 @@ def _desired(
         assert scaling is not None
         understood = [schedule for schedule in scaling.schedules if _is_understood(scaling, schedule, now)]
         plain = pool.spec.model_copy(update={"autoscaling": scaling.model_copy(update={"schedules": understood})})
-        desired, problem = desired_replicas(plain, demand, now, recent), ("InvalidSchedule", str(error))
+        desired, problem = desired_replicas(plain, demand, now, recent), (reasons.INVALID_SCHEDULE, str(error))
     memory.want(desired.wanted, now)
     return desired, problem
 

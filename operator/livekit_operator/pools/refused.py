@@ -7,6 +7,7 @@ does not wait for them. What is left, versions and accounts, gives no access to 
 from datetime import datetime, timedelta
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING, CONDITION_PROVIDERS_ACCEPTED
@@ -19,6 +20,7 @@ from livekit_operator.pools.manifests import children as build
 from livekit_operator.pools.manifests import records
 from livekit_operator.pools.memory import Free
 from livekit_operator.pools.observe import Observation, observe
+from livekit_operator.reasons import Reason
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.links import is_undeclared
 from livekit_operator.reconciling.status import Outcome
@@ -47,13 +49,13 @@ async def dismiss(context: Context, pool: VoiceAgentPool, why: Blocked) -> Outco
 
 
 def _conditions(
-    why: Blocked, observed: Observation, end: datetime | None, refused: tuple[str, str] | None
+    why: Blocked, observed: Observation, end: datetime | None, refused: tuple[Reason, str] | None
 ) -> list[Observed]:
     pods, calls = len(observed.pods), sum(pod.view.sessions or 0 for pod in observed.pods)
     ready, draining = why.message, Observed(CONDITION_PROGRESSING, False, why.reason, "It has neither key nor pods.")
     if end:
         left = f"{pods} pods end their {calls} calls, at the latest at {end:%Y-%m-%dT%H:%M:%SZ}."
-        ready, draining = f"{why.message} Its {left}", Observed(CONDITION_PROGRESSING, True, "Draining", left)
+        ready, draining = f"{why.message} Its {left}", Observed(CONDITION_PROGRESSING, True, reasons.DRAINING, left)
     if refused:
         ready = f"{ready} {refused[1]}"
     unavailable = Observed(CONDITION_AGENTS_AVAILABLE, False, why.reason, why.message)

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import CONDITION_ROOM_PREFIX
@@ -46,11 +47,11 @@ def describe(context: Context, pool: VoiceAgentPool) -> list[Observed]:
         message = (
             f"VoiceAgentPool {taken[1]} is older, has the same roomPrefix and serves the rooms: choose another one."
         )
-        return [Observed(CONDITION_ROOM_PREFIX, False, "RoomPrefixTaken", message)]
+        return [Observed(CONDITION_ROOM_PREFIX, False, reasons.ROOM_PREFIX_TAKEN, message)]
     shown = text if pool.metadata.namespace == server[0] else f"{pool.metadata.namespace}/{text}"
     rest = "".join(f" Those that begin with {other.text} are VoiceAgentPool {other.pool[1]}'s." for other in longer)
     message = f"Rooms without a MeetingRoom whose names begin with {shown} get an agent.{rest}"
-    return [Observed(CONDITION_ROOM_PREFIX, True, "Accepted", message)]
+    return [Observed(CONDITION_ROOM_PREFIX, True, reasons.ACCEPTED, message)]
 
 
 def _served(context: Context, pool: VoiceAgentPool, names: Iterable[str]) -> set[str]:

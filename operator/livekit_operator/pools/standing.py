@@ -8,8 +8,9 @@ from livekit_operator.pools.decisions.history import Rollout
 from livekit_operator.pools.decisions.rollout import STABLE
 from livekit_operator.pools.manifests.versions import PoolVersion
 from livekit_operator.pools.observe import Observation, ObservedPod
+from livekit_operator.reasons import Reason
 
-Problem = tuple[str, str]
+Problem = tuple[Reason, str]
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import (
@@ -24,7 +25,7 @@ from livekit_operator.pools.manifests import children as build
 from livekit_operator.pools.manifests.versions import PoolVersion, canary_deployment
 from livekit_operator.pools.memory import PoolMemory, ToldSessions
 from livekit_operator.pools.observe import Observation, ObservedPod
-from livekit_operator.pools.providers import REASON_REJECTED, provider_problems, provider_reason, providers_accepted
+from livekit_operator.pools.providers import provider_problems, provider_reason, providers_accepted
 from livekit_operator.pools.standing import Problem, Standing
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.status import Outcome
@@ -93,7 +94,7 @@ def _available(problem: Problem | None, free: int) -> Observed:
         message = f"{free} more {'call' if free == 1 else 'calls'} can be taken now."
     else:
         message = "No agent is free; another pod comes with the next call."
-    return Observed(CONDITION_AGENTS_AVAILABLE, True, "Available", message)
+    return Observed(CONDITION_AGENTS_AVAILABLE, True, reasons.AVAILABLE, message)
 
 
 def _sessions(observed: Observation, memory: PoolMemory, now: datetime) -> Sequence[Mapping[str, str]]:
@@ -124,7 +125,7 @@ def conditions(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now
     """Return the conditions of what was observed; leave the reason why rooms get no agent in the memory."""
     facts = agent_facts(pool, standing, memory, now)
     problem = diagnose(facts)
-    if problem and problem[0] == REASON_REJECTED:
+    if problem and problem[0] == reasons.PROVIDER_REJECTED:
         problem = (provider_reason(standing.observed.provider_errors(standing.stable)), problem[1])
     ready = _ready(pool, standing, problem)
     if not standing.observed.serving and ready.status is False and problem is None:
@@ -266,13 +267,13 @@ def _ready(pool: VoiceAgentPool, standing: Standing, problem: Problem | None) ->
         if desired.replicas or serving:
             return Observed.ready(message)
         if pool.spec.autoscaling is None:
-            return Observed.not_ready("ScaledToZero", "spec.replicas is 0: no agent runs, and none comes.")
+            return Observed.not_ready(reasons.SCALED_TO_ZERO, "spec.replicas is 0: no agent runs, and none comes.")
         return Observed.ready("No pod is needed now; the next call brings one.")
-    reason = "Progressing"
+    reason = reasons.PROGRESSING
     if serving and len(serving) >= least:
-        reason, message = "RollingOut", f"{updated} of {least} pods run the wanted version; older ones serve."
+        reason, message = reasons.ROLLING_OUT, f"{updated} of {least} pods run the wanted version; older ones serve."
     if standing.trouble:
-        return Observed.not_ready("PodsFailing", f"{message} {standing.trouble}")
+        return Observed.not_ready(reasons.PODS_FAILING, f"{message} {standing.trouble}")
     if not serving and standing.server_problem:
         return Observed.not_ready(*standing.server_problem)
     return Observed.not_ready(reason, message)
@@ -291,16 +292,18 @@ def _progressing(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -
     if rollout.canary is not None:
         sessions, failed = version_sessions(observed, memory, rollout.canary)
         message = f"Canary {rollout.canary} has had {sessions} calls, {failed} of them failed."
-        return Observed(CONDITION_PROGRESSING, True, "Canary", message)
+        return Observed(CONDITION_PROGRESSING, True, reasons.CANARY, message)
     if old:
         message = f"{len(old)} pods of former versions end their {calls} calls."
-        return Observed(CONDITION_PROGRESSING, True, "RollingOut", message)
+        return Observed(CONDITION_PROGRESSING, True, reasons.ROLLING_OUT, message)
     if rollout.retried is not None:
-        return Observed(CONDITION_PROGRESSING, True, "Retrying", f"A pod of revision {rollout.retried} is still tried.")
+        return Observed(
+            CONDITION_PROGRESSING, True, reasons.RETRYING, f"A pod of revision {rollout.retried} is still tried."
+        )
     leaving = [pod for pod in observed.pods if pod.view.leaving]
     if leaving:
         calls = sum(pod.view.sessions or 0 for pod in leaving)
-        return Observed(CONDITION_PROGRESSING, True, "Draining", f"{len(leaving)} pods end their {calls} calls.")
+        return Observed(CONDITION_PROGRESSING, True, reasons.DRAINING, f"{len(leaving)} pods end their {calls} calls.")
     wanted = standing.desired.replicas
     ready = sum(pod.serves for pod in standing.settled)
     elsewhere = rollout.stable != standing.wanted and rollout.stable != pool.spec.rollout.rollback_to
@@ -308,20 +311,22 @@ def _progressing(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -
         return Observed(CONDITION_PROGRESSING, False, *rollout.problem)
     if ready < wanted:
         message = f"{ready} of {wanted} pods of the wanted version are ready."
-        return Observed(CONDITION_PROGRESSING, True, "Starting", " ".join(filter(None, [message, standing.trouble])))
+        return Observed(
+            CONDITION_PROGRESSING, True, reasons.STARTING, " ".join(filter(None, [message, standing.trouble]))
+        )
     if (surplus := len(standing.settled) - wanted) > 0:
         message = f"{surplus} more pods than wanted stay until their calls end."
-        return Observed(CONDITION_PROGRESSING, True, "ScalingDown", message)
+        return Observed(CONDITION_PROGRESSING, True, reasons.SCALING_DOWN, message)
     message = "Every pod is of the wanted version." if wanted else "No pod is wanted."
-    return Observed(CONDITION_PROGRESSING, False, "UpToDate", message)
+    return Observed(CONDITION_PROGRESSING, False, reasons.UP_TO_DATE, message)
 
 
 def _scaling(standing: Standing) -> Observed:
     desired = standing.desired
     if not desired.limited:
-        return Observed(CONDITION_SCALING_LIMITED, False, "WithinLimits", desired.reason)
+        return Observed(CONDITION_SCALING_LIMITED, False, reasons.WITHIN_LIMITS, desired.reason)
     waiting = f" {standing.waiting} rooms wait for an agent." if standing.waiting else ""
-    return Observed(CONDITION_SCALING_LIMITED, True, "MaxReplicasReached", f"{desired.reason}{waiting} {_GROW}")
+    return Observed(CONDITION_SCALING_LIMITED, True, reasons.MAX_REPLICAS_REACHED, f"{desired.reason}{waiting} {_GROW}")
 
 
 def _runner(pool: VoiceAgentPool, standing: Standing) -> Observed:
@@ -330,16 +335,16 @@ def _runner(pool: VoiceAgentPool, standing: Standing) -> Observed:
             "With agent.runner None your own code keeps sessionsPerPod, idleProcesses, drainTimeoutSeconds and "
             "metricsPort, and a pod is Ready before it is warm and registered."
         )
-        return Observed(CONDITION_RUNNER_APPLIED, False, "RunnerNotInjected", message)
+        return Observed(CONDITION_RUNNER_APPLIED, False, reasons.RUNNER_NOT_INJECTED, message)
     pods = [pod for pod in standing.observed.staying if pod.view.version == standing.stable]
     told = sorted({text for pod in pods if pod.worker for text in pod.worker.not_applied})
     if told:
         message = f"Not applied in this image: {'; '.join(told)}. {_DO_IT_YOURSELF}"
-        return Observed(CONDITION_RUNNER_APPLIED, False, "PartlyApplied", message)
+        return Observed(CONDITION_RUNNER_APPLIED, False, reasons.PARTLY_APPLIED, message)
     if any(pod.worker for pod in pods):
-        return Observed(CONDITION_RUNNER_APPLIED, True, "Applied", "The runner applies everything in this image.")
+        return Observed(CONDITION_RUNNER_APPLIED, True, reasons.APPLIED, "The runner applies everything in this image.")
     message = (
         f"No pod of this version answers on port {AGENT_STATUS_PORT}: have spec.agent.command run Python with "
         "livekit-agents and keep PYTHONPATH."
     )
-    return Observed(CONDITION_RUNNER_APPLIED, None, "NotHeard", message)
+    return Observed(CONDITION_RUNNER_APPLIED, None, reasons.NOT_HEARD, message)

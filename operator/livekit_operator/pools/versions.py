@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 
+from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED
 from livekit_operator.engine.cache import key_of
@@ -94,7 +95,9 @@ async def remember(
         content = versions.content_digest(desired)
         if there and there.get("immutable") and versions.content_digest(there) != content:
             message = f"ConfigMap {'/'.join(key_of(there))} is not what the operator wrote for revision {revision}."
-            raise Blocked("NotOwned", f"{message} It is left untouched: remove it, and it is made as it should be.")
+            raise Blocked(
+                reasons.NOT_OWNED, f"{message} It is left untouched: remove it, and it is made as it should be."
+            )
         await children.ensure(context, pool, desired)
         record = known[revision].record if revision in known else Record(content, context.now())
         records = {name: version.record for name, version in known.items()}
@@ -110,7 +113,7 @@ def kept_version(memory: PoolMemory, known: Mapping[str, PoolVersion], wanted: s
     """
     if wanted in known:
         return wanted
-    refused = memory.refusals.problem or ("Progressing", "Waiting for the ConfigMap of the wanted version.")
+    refused = memory.refusals.problem or (reasons.PROGRESSING, "Waiting for the ConfigMap of the wanted version.")
     if not known:
         raise Blocked(*refused)
     return max(
@@ -235,7 +238,7 @@ async def _note(
     await _show_notes(context, pool, memory, revision, notes)
     if notes.get("failed"):
         await status.emit(
-            context, pool, "Warning", "RolloutFailed", f"Revision {revision}: {notes['failed']} Change the spec."
+            context, pool, "Warning", reasons.ROLLOUT_FAILED, f"Revision {revision}: {notes['failed']} Change the spec."
         )
     return after
 

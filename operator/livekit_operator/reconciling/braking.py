@@ -8,6 +8,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, TypeVar, cast
 
+from livekit_operator import reasons
 from livekit_operator.api.common import Resource
 from livekit_operator.clients.api_resources import Manifest
 from livekit_operator.clients.kubernetes import Kubernetes
@@ -17,7 +18,6 @@ from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling.context import Context
 from livekit_operator.reconciling.decisions.brakes import (
-    REASON_TOO_MANY_WRITES,
     WRITES_A_MINUTE,
     WRITES_OF_A_CHILD,
     Bucket,
@@ -82,7 +82,7 @@ def too_many_writes(context: Context, resource: Resource) -> Held | None:
         f"More than {most} writes within a minute were needed for this resource: something changes or removes what "
         f"the operator makes. See which policies and controllers write to objects of this namespace."
     )
-    return Held(REASON_TOO_MANY_WRITES, message, now + timedelta(seconds=wait))
+    return Held(reasons.TOO_MANY_WRITES, message, now + timedelta(seconds=wait))
 
 
 def counted(context: C, resource: Resource) -> C:
@@ -158,7 +158,7 @@ def with_held(outcome: Outcome, told: Sequence[Held]) -> Outcome:
     message = " ".join(messages[:_MOST_TOLD]) + more
     conditions = []
     for one in outcome.conditions:
-        if one.type == CONDITION_READY and one.status is False and one.reason == "Progressing":
+        if one.type == CONDITION_READY and one.status is False and one.reason == reasons.PROGRESSING:
             conditions.append(Observed.not_ready(first.reason, first.message))
         elif one.type != CONDITION_DEGRADED:
             conditions.append(one)

@@ -3,6 +3,7 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from livekit_operator import reasons
 from livekit_operator.api.common import Resource
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
@@ -52,17 +53,17 @@ async def reconcile(
     except ServerUnreachable as error:
         message = f"The LiveKit server does not answer: {error}. See the conditions of the LiveKitServer."
         again = error.retry_after or _UNREACHABLE_RETRY_SECONDS
-        outcome = status.halted(resource, "ServerUnreachable", message, again=again)
+        outcome = status.halted(resource, reasons.SERVER_UNREACHABLE, message, again=again)
     except ServerRefused as error:
         message = (
             f"The LiveKit server refused: {error.code}: {error}. Change what it names in the spec, or see its log."
         )
-        outcome = status.halted(resource, "ServerRefused", message, again=_UNREACHABLE_RETRY_SECONDS)
+        outcome = status.halted(resource, reasons.SERVER_REFUSED, message, again=_UNREACHABLE_RETRY_SECONDS)
     except NamespaceTerminating:
         outcome = status.terminating(resource)
     except KubernetesError as error:
         if error.refused:
-            refused = status.halted(resource, "KubernetesRefused", explain_refusal(str(error)))
+            refused = status.halted(resource, reasons.KUBERNETES_REFUSED, explain_refusal(str(error)))
             await status.write(context, resource, refused)
         raise
     if outcome is None:

@@ -65,7 +65,7 @@ def _hangs(pod: Manifest, now: datetime) -> bool:
     return now - parse_timestamp(scheduled or pod["metadata"]["creationTimestamp"]) >= _HANGS_AFTER
 
 
-async def last_warning(context: Context, manifest: Manifest, reasons: frozenset[str] | None = None) -> str | None:
+async def last_warning(context: Context, manifest: Manifest, given: frozenset[str] | None = None) -> str | None:
     """Return what was last said of an object in an Event of these reasons, of any when None; asked for now and then."""
     uid, now = manifest["metadata"]["uid"], context.now()
     known = context.hanging.get(uid)
@@ -75,7 +75,7 @@ async def last_warning(context: Context, manifest: Manifest, reasons: frozenset[
         events = await context.kubernetes.warnings(manifest["metadata"]["namespace"], uid)
     except KubernetesError:
         events = ()  # it is for people to read, and nothing depends on it
-    told = [event for event in events if reasons is None or event.get("reason") in reasons]
+    told = [event for event in events if given is None or event.get("reason") in given]
     last = max(told, key=_when, default=None)
     words = f"{last['reason']}: {said(last.get('message') or '')}" if last else None
     for other in [key for key, item in context.hanging.items() if now - item.asked >= _FORGOTTEN_AFTER]:

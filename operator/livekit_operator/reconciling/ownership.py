@@ -8,6 +8,7 @@ nobody else controls them; anything else stays untouched.
 from collections.abc import Callable
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.common import Resource
 from livekit_operator.constants import (
     GROUP,
@@ -109,7 +110,7 @@ async def take_over(context: Context, owner: Resource, kind: str, known: Manifes
     if (cache := context.children.get(kind)) is not None:
         cache.put(written)
     message = f"{kind} {metadata['name']}, which a former {type(owner).__name__} of this name left, is taken over."
-    await status.emit(context, owner, "Normal", "Adopted", message)
+    await status.emit(context, owner, "Normal", reasons.ADOPTED, message)
     return written
 
 

@@ -3,9 +3,11 @@
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from livekit_operator import reasons
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, KubernetesError
 from livekit_operator.manifests.pod_refusals import explain_refusal
+from livekit_operator.reasons import Reason
 
 # What the API server refused is tried again after this time: a policy or a quota changes when people change it.
 REFUSED_SECONDS = 30.0
@@ -17,7 +19,7 @@ class Refusal:
 
     wanted: str
     until: datetime | None
-    problem: tuple[str, str]
+    problem: tuple[Reason, str]
 
 
 @dataclass
@@ -28,7 +30,7 @@ class Refusals:
     former: dict[str, Refusal] = field(default_factory=dict)
 
     @property
-    def problem(self) -> tuple[str, str] | None:
+    def problem(self) -> tuple[Reason, str] | None:
         """Return reason and message of the first one of this pass."""
         return next((refusal.problem for refusal in self.current.values()), None)
 
@@ -44,11 +46,11 @@ class Refusals:
         self.current[what] = refusal
         return True
 
-    def put(self, what: str, wanted: str, now: datetime, problem: tuple[str, str]) -> None:
+    def put(self, what: str, wanted: str, now: datetime, problem: tuple[Reason, str]) -> None:
         """Note what was refused, and is not tried again for a while."""
         self.current[what] = Refusal(wanted, now + timedelta(seconds=REFUSED_SECONDS), problem)
 
-    def tell(self, what: str, problem: tuple[str, str]) -> None:
+    def tell(self, what: str, problem: tuple[Reason, str]) -> None:
         """Note what cannot be now, and is tried at the next pass."""
         self.current[what] = Refusal("", None, problem)
 
@@ -61,4 +63,4 @@ def refusal(error: KubernetesError, pod: Manifest | None = None) -> Blocked:
     """
     if not error.refused:
         raise error
-    return Blocked("KubernetesRefused", explain_refusal(str(error), pod), retry_after=10.0)
+    return Blocked(reasons.KUBERNETES_REFUSED, explain_refusal(str(error), pod), retry_after=10.0)

@@ -8,13 +8,14 @@ from typing import Any
 
 import orjson
 
-from livekit_operator import conditions
+from livekit_operator import conditions, reasons
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import Observed, merge, transitions
 from livekit_operator.constants import API_VERSION
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.moments import timestamp
+from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.context import Context
 from livekit_operator.reconciling.decisions.brakes import STATUS_WRITES_A_MINUTE
 from livekit_operator.reconciling.event_series import Series, Told
@@ -46,7 +47,7 @@ class Outcome:
 
 def halted(
     resource: Resource,
-    reason: str,
+    reason: Reason,
     message: str,
     *,
     fields: dict[str, Any] | None = None,
@@ -63,7 +64,9 @@ def terminating(resource: Resource, fields: dict[str, Any] | None = None) -> Out
 
     The resource itself goes last: after its pods, and after the calls on these.
     """
-    return halted(resource, "NamespaceTerminating", _TERMINATING, fields=fields, again=_TERMINATING_RETRY_SECONDS)
+    return halted(
+        resource, reasons.NAMESPACE_TERMINATING, _TERMINATING, fields=fields, again=_TERMINATING_RETRY_SECONDS
+    )
 
 
 async def write(context: Context, resource: Resource, outcome: Outcome) -> float | None:
@@ -146,7 +149,7 @@ def whole_patch(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, Any
     return patch
 
 
-async def emit(context: Context, resource: Resource, event_type: str, reason: str, message: str) -> None:
+async def emit(context: Context, resource: Resource, event_type: str, reason: Reason, message: str) -> None:
     """Tell an Event about a resource: one that repeats is counted up, one too many left out. None stops anything."""
     kind, now = type(resource).__name__, context.now()
     series = context.events.next(Told(resource.metadata.uid, event_type, reason, message), now)

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from pydantic import ValidationError
 
+from livekit_operator import reasons
 from livekit_operator.api.common import Metadata, Resource
 from livekit_operator.clients.decoding import UNREAD
 from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
@@ -62,7 +63,7 @@ async def tell(context: Context, model: type[Resource], manifest: Manifest, prob
         for finalizer in {ROOM_FINALIZER, SERVER_FINALIZER} & set(metadata.finalizers):
             await remove_finalizer(context, resource, finalizer)
         return None
-    await status.write(context, resource, status.halted(resource, "NotUnderstood", _message(problem)))
+    await status.write(context, resource, status.halted(resource, reasons.NOT_UNDERSTOOD, _message(problem)))
     return _NO_ROOM_RETRY_SECONDS if problem.why == NO_ROOM else None
 
 

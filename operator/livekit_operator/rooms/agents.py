@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import get_args
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
@@ -19,6 +20,7 @@ from livekit_operator.pools.decisions.agent_problems import ASKED_AGAIN, CONNECT
 from livekit_operator.pools.decisions.history import pick_deployment
 from livekit_operator.pools.manifests.children import agent_name
 from livekit_operator.pools.memory import PoolMemory
+from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.references import target
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.decisions.dispatching import CONNECT_SECONDS, Decision, State, WantedAgent, decide_dispatch
@@ -28,10 +30,10 @@ from livekit_operator.servers.access import allows
 from livekit_operator.servers.memory import ServerAccess
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomView
 
-Problem = tuple[str, str]
+Problem = tuple[Reason, str]
 
 # Reasons of a pool that is not ready that are over by themselves.
-_MOMENTARY = ("Progressing", "RollingOut")
+_MOMENTARY = (reasons.PROGRESSING, reasons.ROLLING_OUT)
 # Of the time between two listings of a server's rooms: by then there was another one.
 _NEXT_LISTING = 1.5
 
@@ -201,13 +203,13 @@ def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> Can
         return Candidate(reference, shown, key, "", None, _not_allowed(room, shown))
     if pool is None:
         problem = (
-            "PoolNotFound",
+            reasons.POOL_NOT_FOUND,
             f"VoiceAgentPool {shown} does not exist: create it, or name another one in spec.agents.",
         )
         return Candidate(reference, shown, key, "", None, problem)
     if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
         problem = (
-            "PoolOnOtherServer",
+            reasons.POOL_ON_OTHER_SERVER,
             f"VoiceAgentPool {shown} serves another LiveKitServer: name one of this server in spec.agents.",
         )
         return Candidate(reference, shown, key, agent_name(pool), None, problem)
@@ -222,7 +224,7 @@ def _not_allowed(room: MeetingRoom, shown: str) -> Problem:
         f"VoiceAgentPool {shown} does not exist, or does not let rooms of namespace {namespace} call its agents: "
         f"whoever has the pool adds {namespace} to its spec.allowedNamespaces."
     )
-    return "PoolNotAllowed", message
+    return reasons.POOL_NOT_ALLOWED, message
 
 
 def _in_vain(room: Key, candidate: Candidate) -> tuple[bool, bool]:
@@ -236,7 +238,7 @@ def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Prob
     conditions = pool.status.get("conditions")
     if not conditions:
         return (
-            "NoWorkerRegistered",
+            reasons.NO_WORKER_REGISTERED,
             f"VoiceAgentPool {shown} has not been looked at yet: see the operator's log if that lasts.",
         )
     condition, ready = find(conditions, CONDITION_AGENTS_AVAILABLE), find(conditions, CONDITION_READY)
@@ -261,7 +263,7 @@ def _problem(room: Key, candidate: Candidate, decision: Decision, asked: AskedAg
     """Return why somebody in this room waits for an agent."""
     if asked is not None and asked.unconnected:
         return (
-            "AgentNotConnected",
+            reasons.AGENT_NOT_CONNECTED,
             f"VoiceAgentPool {candidate.shown}: its agent joined the room and was not connected within "
             f"{CONNECT_SECONDS:.0f} s: {CONNECT_HINT}.",
         )
@@ -274,11 +276,11 @@ def _problem(room: Key, candidate: Candidate, decision: Decision, asked: AskedAg
             "are kept for others. It gets another one when a call of its own ends, or when the pool grows: raise its "
             "spec.autoscaling.maxReplicas."
         )
-        return "ShareReached", message
+        return reasons.SHARE_REACHED, message
     told = candidate.memory.problem if candidate.memory else None
     if told is None:
         message = f"VoiceAgentPool {candidate.shown}: an agent was asked for and has not come yet. {ASKED_AGAIN}"
-        return "DispatchPending", message
+        return reasons.DISPATCH_PENDING, message
     return told[0], f"VoiceAgentPool {candidate.shown}: {told[1]}"
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 
+from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import find
@@ -22,8 +23,6 @@ from livekit_operator.views import ParticipantView, RoomSettings, RoomView, reme
 
 # A room that was just deleted is gone within this time; until then the server hands it out again (livekit#4726).
 _RECREATE_RETRY_SECONDS = 1.0
-_RECREATING = "Recreating"
-ROOM_EXISTS = "RoomExists"
 
 
 @dataclass(frozen=True)
@@ -105,7 +104,7 @@ def check_foreign(room: MeetingRoom, listed: RoomView | None, *, claimed: bool) 
     if listed is None or claimed or room.spec.adopt:
         return
     raise Blocked(
-        ROOM_EXISTS,
+        reasons.ROOM_EXISTS,
         f"The server has a room {listed.name} already, which this resource has not made; it is left untouched. "
         f"Take it over by spec.adopt, or choose another roomName.",
     )
@@ -164,7 +163,7 @@ async def _lives_on(room: MeetingRoom, access: ServerAccess) -> bool:
 
 async def end(context: Context, room: MeetingRoom, why: str) -> None:
     """Delete the resource of a room that is over; room and Secrets go with it."""
-    await status.emit(context, room, "Normal", "RoomEnded", why)
+    await status.emit(context, room, "Normal", reasons.ROOM_ENDED, why)
     await context.kubernetes.delete("MeetingRoom", *room.key, uid=room.metadata.uid)
 
 
@@ -212,7 +211,7 @@ async def _create(access: ServerAccess, settings: RoomSettings, former: str | No
         if view.sid != former:
             return view
     message = f"Room {settings.name} was deleted to be made anew: {why}."
-    raise Blocked(_RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS)
+    raise Blocked(reasons.RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS)
 
 
 def opened_room(room: MeetingRoom, view: RoomView) -> OpenRoom:
@@ -250,7 +249,7 @@ async def _is_outdated(room: MeetingRoom, access: ServerAccess, opened: OpenRoom
 
 def _is_recreating(room: MeetingRoom) -> bool:
     """Return whether the room was deleted to be made anew and the server did not let go of it."""
-    return bool(find(room.status.get("conditions"), CONDITION_READY).get("reason") == _RECREATING)
+    return bool(find(room.status.get("conditions"), CONDITION_READY).get("reason") == reasons.RECREATING)
 
 
 def holder_of(context: Context, room: MeetingRoom, *, everywhere: bool = False) -> Key:

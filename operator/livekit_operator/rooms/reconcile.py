@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.constants import ANNOTATION_RECREATE
@@ -69,7 +70,7 @@ def _unanswered(context: Context, room: MeetingRoom, error: RoomUnanswered) -> O
         f"The server answers, but none of its nodes does for room {build.room_name(room)}: {error}. Make the room anew "
         f"by another value of the annotation {ANNOTATION_RECREATE} if it stays so."
     )
-    return status.halted(room, "RoomUnanswered", message, again=_NAME_RETRY_SECONDS)
+    return status.halted(room, reasons.ROOM_UNANSWERED, message, again=_NAME_RETRY_SECONDS)
 
 
 async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
@@ -86,7 +87,7 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
             f"MeetingRoom {'/'.join(holder)} has room {build.room_name(room)} already: choose another roomName, or "
             f"delete that one."
         )
-        raise Blocked("NameConflict", message, retry_after=_NAME_RETRY_SECONDS)
+        raise Blocked(reasons.NAME_CONFLICT, message, retry_after=_NAME_RETRY_SECONDS)
     access = find_access(context, room, server)
     if access is None:
         return None
@@ -119,7 +120,7 @@ async def apply(
     try:
         opened = opened or await lifecycle.ensure_room(room, access, claimed=claimed)
     except Blocked as blocked:
-        if blocked.reason == lifecycle.ROOM_EXISTS:
+        if blocked.reason == reasons.ROOM_EXISTS:
             await lifecycle.unclaim(context, room)
         raise
     # Not before there is the room: who comes as soon as there is a token would make it, and be taken for a stranger.

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_AGENTS_READY
@@ -92,12 +93,12 @@ def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
     if observed.agents or observed.agents_problem:
         joined = all(agent.decision.state == "Joined" for agent in observed.agents)
         message = "Every agent is in the room." if joined else "Agents come to this room when it needs them."
-        agents = agent_problem or ("PoolsReady", message)
+        agents = agent_problem or (reasons.POOLS_READY, message)
         conditions.append(Observed(CONDITION_AGENTS_READY, agent_problem is None, *agents))
     if outdated:
         message = (
             "The server cannot change a room in use; it is made anew when everybody has left. To have it now, give the "
             f"annotation {ANNOTATION_RECREATE} another value."
         )
-        conditions.append(Observed(CONDITION_SETTINGS, False, "PendingRecreate", message))
+        conditions.append(Observed(CONDITION_SETTINGS, False, reasons.PENDING_RECREATE, message))
     return conditions

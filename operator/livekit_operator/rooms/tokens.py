@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
+from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.constants import ANNOTATION_EXPIRES_AT
 from livekit_operator.engine.cache import Manifest
@@ -91,7 +92,7 @@ def _check_name(context: Context, room: MeetingRoom, entry: Entry, wanted: Seque
             f"{entry.path}: the Secret {entry.secret_name} is {holder.identity}'s already; "
             f"give it another name by secretName."
         )
-        raise Blocked("SecretNameTaken", message)
+        raise Blocked(reasons.SECRET_NAME_TAKEN, message)
 
 
 def _check(
@@ -101,7 +102,7 @@ def _check(
     if problem := problem_of(room, entry, limits, agents, context.settings.allowed):
         raise Blocked(*problem)
     if message := beyond.get(entry.identity):
-        raise Blocked("TokensTooLarge", message)
+        raise Blocked(reasons.TOKENS_TOO_LARGE, message)
 
 
 def _check_free_name(context: Context, room: MeetingRoom, entry: Entry) -> str | None:
@@ -141,7 +142,7 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
             raise
         # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
         message = f"{entry.path}: {explain_refusal(str(error), what='the Secret')}"
-        raise Blocked("InvalidSecret", message, retry_after=_REFUSED_RETRY_SECONDS) from error
+        raise Blocked(reasons.INVALID_SECRET, message, retry_after=_REFUSED_RETRY_SECONDS) from error
 
 
 async def _remove(

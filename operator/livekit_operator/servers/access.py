@@ -1,5 +1,6 @@
 """A server as pools and rooms use it: whether they may, and what they get of it."""
 
+from livekit_operator import reasons
 from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
@@ -7,6 +8,7 @@ from livekit_operator.conditions import find
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, ServerNotAllowed
+from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.references import is_allowed, target, understood
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.memory import ServerAccess
@@ -27,11 +29,13 @@ def find_server(context: Context, resource: Resource, reference: ObjectRef) -> L
             f"LiveKitServer {_shown(resource, key)} does not exist: create it, or name another one in spec.serverRef."
         )
         raise (
-            Blocked("ServerNotAllowed", _not_allowed(resource, key)) if foreign else Blocked("ServerNotFound", missing)
+            Blocked(reasons.SERVER_NOT_ALLOWED, _not_allowed(resource, key))
+            if foreign
+            else Blocked(reasons.SERVER_NOT_FOUND, missing)
         )
     server = understood(context, LiveKitServer, manifest)
     if not allows(server, resource):
-        raise ServerNotAllowed("ServerNotAllowed", _not_allowed(resource, key))
+        raise ServerNotAllowed(reasons.SERVER_NOT_ALLOWED, _not_allowed(resource, key))
     return server
 
 
@@ -62,7 +66,7 @@ def _not_allowed(resource: Resource, key: Key) -> str:
     )
 
 
-def server_problem(resource: Resource, server: LiveKitServer) -> tuple[str, str] | None:
+def server_problem(resource: Resource, server: LiveKitServer) -> tuple[Reason, str] | None:
     """Return that a server is not ready and why, in its own words; None when it is ready.
 
     Others' namespaces get its reason alone: a message may name rooms.
@@ -73,12 +77,12 @@ def server_problem(resource: Resource, server: LiveKitServer) -> tuple[str, str]
     shown = _shown(resource, server.key)
     if not ready:
         return (
-            "ServerNotReady",
+            reasons.SERVER_NOT_READY,
             f"LiveKitServer {shown} has not been looked at yet: see the operator's log if that lasts.",
         )
-    own = resource.metadata.namespace == server.metadata.namespace and ready["reason"] != "Deleting"
+    own = resource.metadata.namespace == server.metadata.namespace and ready["reason"] != reasons.DELETING
     words = f"{ready['reason']}: {ready['message'][:_MOST_WORDS]}" if own else f"{ready['reason']}. Ask whoever has it."
-    return "ServerNotReady", f"LiveKitServer {shown} is not ready: {words}"
+    return reasons.SERVER_NOT_READY, f"LiveKitServer {shown} is not ready: {words}"
 
 
 def find_access(context: Context, resource: Resource, server: LiveKitServer) -> ServerAccess | None:

@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Mapping
 from datetime import timedelta
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.constants import LABEL_SERVING
@@ -145,4 +146,4 @@ async def _announce(context: Context, server: LiveKitServer, item: Server, grace
         return
     latest = timestamp(context.now() + timedelta(seconds=grace))
     message = f"{item.view.name} takes no new rooms and leaves when its rooms are empty, or at {latest}: {which}."
-    await status.emit(context, server, "Normal", "Draining", message)
+    await status.emit(context, server, "Normal", reasons.DRAINING, message)

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import LABEL_REVISION
 from livekit_operator.containers import container_status
@@ -72,7 +73,7 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     if not output.strip():
         note_failed(context, server, COMPONENT_SERVER_CHECK, pod)
         return _CHECK_RETRY_SECONDS
-    refused = explain(output) or Blocked("ConfigRejected", not_taken(last_line(output)))
+    refused = explain(output) or Blocked(reasons.CONFIG_REJECTED, not_taken(last_line(output)))
     refused.retry_after = _CHECK_AGAIN_AFTER.total_seconds()
     raise refused
 

@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import (
@@ -64,9 +65,9 @@ async def finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     }
     fields = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
     conditions = [
-        Observed.not_ready("Deleting", message),
-        Observed(CONDITION_PROGRESSING, True, "Deleting", message),
-        Observed(CONDITION_DEGRADED, False, "AsExpected", "It is being deleted."),
+        Observed.not_ready(reasons.DELETING, message),
+        Observed(CONDITION_PROGRESSING, True, reasons.DELETING, message),
+        Observed(CONDITION_DEGRADED, False, reasons.AS_EXPECTED, "It is being deleted."),
     ]
     return Outcome(conditions, fields, _DELETION_POLL_SECONDS)
 

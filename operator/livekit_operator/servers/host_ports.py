@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.engine.cache import Key
@@ -29,7 +30,7 @@ def port_conflict(context: Context, server: LiveKitServer) -> Blocked | None:
         f"{who} has {conflict.ports} on nodes that this one may run on too: "
         f"choose other ports, keep the two apart by spec.podTemplate.nodeSelector, or use media.exposure NodePort."
     )
-    return Blocked("PortConflict", message, retry_after=10.0)
+    return Blocked(reasons.PORT_CONFLICT, message, retry_after=10.0)
 
 
 def _holds(context: Context, key: Key) -> bool:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import ANNOTATION_KEYS, KEY_API_KEY, KEY_API_SECRET, KEY_KEY_FILE, MIN_API_SECRET_LENGTH
@@ -111,7 +112,7 @@ def parse_key(secret: Manifest) -> ApiKey:
 
 
 def _invalid(message: str) -> Blocked:
-    return Blocked("KeysInvalid", message, retry_after=RETRY_SECONDS)
+    return Blocked(reasons.KEYS_INVALID, message, retry_after=RETRY_SECONDS)
 
 
 async def _read_state(context: Context, server: LiveKitServer) -> KeyState | None:

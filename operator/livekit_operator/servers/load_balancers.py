@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked
@@ -28,7 +29,7 @@ async def missing_address(context: Context, server: LiveKitServer, service: Mani
         f"Service {name} has no address yet: {why}{hint} Each Service of type LoadBalancer has one of its own: the "
         f"signalling's, unless spec.signal.service.type is ClusterIP, and each server's."
     )
-    return Blocked("NoExternalAddress", message)
+    return Blocked(reasons.NO_EXTERNAL_ADDRESS, message)
 
 
 async def signal_without_address(context: Context, server: LiveKitServer, service: Manifest) -> Blocked | None:

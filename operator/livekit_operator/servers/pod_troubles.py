@@ -1,5 +1,6 @@
 """Why a server does not start or ends again and again: in the kubelet's, the scheduler's or its own words."""
 
+from livekit_operator import reasons
 from livekit_operator.conditions import find
 from livekit_operator.containers import container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
@@ -26,14 +27,14 @@ def start_trouble(pod: Manifest) -> Blocked | None:
     if why := waiting(own):
         return _container_trouble(name, None, *why)
     if has_ended(pod):
-        return Blocked("PodFailing", f"Pod {name} has ended: see its log.")
+        return Blocked(reasons.POD_FAILING, f"Pod {name} has ended: see its log.")
     for status in other_statuses(pod, CONTAINER):
         if why := waiting(status):
             return _container_trouble(name, str(status.get("name")), *why)
     scheduled = find(pod_status.get("conditions"), "PodScheduled")
     if scheduled.get("status") == "False":
         words = said(scheduled.get("message") or "").rstrip(". ")
-        return Blocked("Unschedulable", f"Pod {name}: {words}. {UNSCHEDULABLE}")
+        return Blocked(reasons.UNSCHEDULABLE, f"Pod {name}: {words}. {UNSCHEDULABLE}")
     return None
 
 
@@ -45,15 +46,15 @@ def has_ended(pod: Manifest) -> bool:
 
 def hanging_trouble(name: str, words: str) -> Blocked:
     """Return what to say of a pod whose containers do not start, in the words of `hanging_pods`."""
-    return Blocked("PodNotStarting", f"Pod {name} does not start: {words.rstrip('. ')}. {look_at(name)}")
+    return Blocked(reasons.POD_NOT_STARTING, f"Pod {name} does not start: {words.rstrip('. ')}. {look_at(name)}")
 
 
 def _container_trouble(pod: str, container: str | None, reason: str, message: str) -> Blocked:
     """Return what to say of a container that waits; None is the server's own."""
     which = f"Pod {pod}, container {container}" if container else f"Pod {pod}"
     if reason == "CrashLoopBackOff":
-        return Blocked("PodFailing", f"{which} ends again and again: see its log.")
-    kind = "ImageNotFound" if reason in NO_IMAGE else "PodFailing"
+        return Blocked(reasons.POD_FAILING, f"{which} ends again and again: see its log.")
+    kind = reasons.IMAGE_NOT_FOUND if reason in NO_IMAGE else reasons.POD_FAILING
     words = f"{said(reason, 64)}: {said(message)}".rstrip(":. ")
     return Blocked(kind, f"{which}: {words}. {waiting_remedy(pod, reason, None if container else _IMAGE)}")
 
@@ -83,29 +84,34 @@ def explain(output: str) -> Blocked | None:
     words = last.rstrip(". ")
     if refused := find_last(last):
         unknown = "NOAUTH" in last or "WRONGPASS" in last
-        return Blocked("RedisUnreachable" if unknown else "RedisRefused", f"Redis does not do as it should: {refused}")
+        return Blocked(
+            reasons.REDIS_UNREACHABLE if unknown else reasons.REDIS_REFUSED,
+            f"Redis does not do as it should: {refused}",
+        )
     if "permission denied" in last and ("listen" in last or "bind" in last):
-        return Blocked("PortForbidden", f"{_PORT_FORBIDDEN}: {last}")
+        return Blocked(reasons.PORT_FORBIDDEN, f"{_PORT_FORBIDDEN}: {last}")
     if "redis" in last.lower() or "NOAUTH" in last or "WRONGPASS" in last:
         return Blocked(
-            "RedisUnreachable",
+            reasons.REDIS_UNREACHABLE,
             f"Redis does not answer as it should: {words}. Check address and password in spec.redis, and the network.",
         )
     if "address already in use" in last:
         return Blocked(
-            "PortConflict",
+            reasons.PORT_CONFLICT,
             f"A port of this server is taken on its node: {words}. Choose other ports or nodes, or exposure NodePort.",
         )
     if "key file" in last or "keys must be provided" in last:
         return Blocked(
-            "KeysInvalid", f"livekit-server cannot use its keys: {words}. Correct the Secret of spec.keysSecretRef."
+            reasons.KEYS_INVALID,
+            f"livekit-server cannot use its keys: {words}. Correct the Secret of spec.keysSecretRef.",
         )
     if "TURN" in last or "tls" in last:
         return Blocked(
-            "TurnRejected", f"TURN cannot be offered: {words}. Correct domain, ports and certificate in spec.turn."
+            reasons.TURN_REJECTED,
+            f"TURN cannot be offered: {words}. Correct domain, ports and certificate in spec.turn.",
         )
     if "could not parse config" in last or "could not validate" in last or "field " in last or "yaml" in last:
-        return Blocked("ConfigRejected", not_taken(last))
+        return Blocked(reasons.CONFIG_REJECTED, not_taken(last))
     return None
 
 

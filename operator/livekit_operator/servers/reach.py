@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked
@@ -15,7 +16,7 @@ from livekit_operator.servers.memory import Dialed
 from livekit_operator.servers.pods import Look, Server
 
 # Why there is no URL for clients.
-NO_URL = ("ExternalUrlMissing", "NoExternalAddress")
+NO_URL = (reasons.EXTERNAL_URL_MISSING, reasons.NO_EXTERNAL_ADDRESS)
 _MOST_NODES = 5
 # kube-proxy and load balancers lead to a pod some moments after it is ready.
 _LEADS_WITHIN = timedelta(seconds=30)
@@ -42,7 +43,7 @@ async def _find_unreachable(context: Context, server: LiveKitServer, look: Look,
             "Nothing says which URL clients use: spec.signal.service.type is ClusterIP. Set spec.signal.externalUrl to "
             "that of what leads to the Service, or let spec.signal have an ingress, a gateway or another service.type."
         )
-        problems.append(Blocked("ExternalUrlMissing", message))
+        problems.append(Blocked(reasons.EXTERNAL_URL_MISSING, message))
     nodes = sorted({_node(item) for item in look.servers if item.view.up and not item.view.leaving} - {""})
     if server.spec.media.node_ip and server.spec.media.exposure != "LoadBalancer" and len(nodes) > 1:
         message = (
@@ -50,7 +51,7 @@ async def _find_unreachable(context: Context, server: LiveKitServer, look: Look,
             f"nodes: {', '.join(nodes[:_MOST_NODES])}. Rooms on another one than it leads to cannot be joined: leave "
             f"it out and set spec.media.discoverExternalIp, by which each tells its own node's public address."
         )
-        problems.append(Blocked("NodeIpShared", message))
+        problems.append(Blocked(reasons.NODE_IP_SHARED, message))
     return problems
 
 
@@ -68,7 +69,7 @@ async def find_reach(context: Context, server: LiveKitServer, look: Look, servic
     url = reach.external_url(server, node_address=address and (public or address), signal_service=service)
     unreached = await _find_unreachable(context, server, look, service)
     refused = await _find_refusal(context, server, url if serving else None, address)
-    if refused and refused.reason != "Progressing":
+    if refused and refused.reason != reasons.PROGRESSING:
         return Reach(url, [*unreached, refused])
     return Reach(url, unreached, awaited=refused)
 
@@ -98,10 +99,10 @@ async def _find_refusal(context: Context, server: LiveKitServer, url: str | None
         return None
     if context.now() - known.refused_since < _LEADS_WITHIN:
         message = f"Waiting until {url} leads to the servers, which answer in the cluster: it refuses connections."
-        return Blocked("Progressing", message, retry_after=_DIAL_AGAIN_SECONDS)
+        return Blocked(reasons.PROGRESSING, message, retry_after=_DIAL_AGAIN_SECONDS)
     who = "kube-proxy on that node" if leads == "NodePort" else "the load balancer's health checks and listeners"
     message = (
         f"{url} refuses connections of the operator, though the servers answer in the cluster. See {who}, or what "
         f"keeps the operator from connecting; or set spec.signal.externalUrl to what clients use."
     )
-    return Blocked("ExternalUrlRefused", message, retry_after=_LEADS_WITHIN.total_seconds())
+    return Blocked(reasons.EXTERNAL_URL_REFUSED, message, retry_after=_LEADS_WITHIN.total_seconds())

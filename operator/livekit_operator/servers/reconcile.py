@@ -3,6 +3,7 @@
 from dataclasses import replace
 from datetime import timedelta
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import SERVER_FINALIZER
 from livekit_operator.engine.cache import Key
@@ -42,7 +43,7 @@ from livekit_operator.servers.status import Observation, decide
 from livekit_operator.servers.surroundings import Surroundings, ensure_surroundings, read_inputs
 
 # What a server that runs can go on with, but no other one may be started beside.
-_STARTS_NOTHING = ("PortConflict", "RedisShared")
+_STARTS_NOTHING = (reasons.PORT_CONFLICT, reasons.REDIS_SHARED)
 # How soon servers that share rooms are looked at again: clients are led to a lost one until it is missed.
 _SHARED_POLL_SECONDS = 3.0
 

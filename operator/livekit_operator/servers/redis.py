@@ -12,6 +12,7 @@ from datetime import timedelta
 
 from pydantic import ValidationError
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.server.redis import Redis
 from livekit_operator.conditions import find, holds
@@ -64,7 +65,7 @@ def find_sharing(context: Context, server: LiveKitServer) -> Blocked | None:
         f"numbers, so each would be given jobs, rooms and participants of the other, whatever spec.redis.db says: give "
         f"this one a Redis of its own in spec.redis."
     )
-    return Blocked("RedisShared", message, retry_after=_RETRY_SECONDS)
+    return Blocked(reasons.REDIS_SHARED, message, retry_after=_RETRY_SECONDS)
 
 
 def _others(context: Context, server: LiveKitServer, mine: RedisClaim) -> Iterator[RedisClaim]:
@@ -121,7 +122,7 @@ def find_managed_trouble(context: Context, server: LiveKitServer) -> Blocked | N
         f"The managed Redis does not start: {words}. Its pod has spec.podTemplate's nodeSelector and tolerations, and "
         f"spec.redis.managed.resources; or name a Redis of your own in spec.redis."
     )
-    return Blocked("RedisUnreachable", message, retry_after=_RETRY_SECONDS)
+    return Blocked(reasons.REDIS_UNREACHABLE, message, retry_after=_RETRY_SECONDS)
 
 
 def _redis_pods(context: Context, server: LiveKitServer) -> Iterator[Manifest]:
@@ -152,7 +153,7 @@ async def find_refusal(context: Context, server: LiveKitServer, look: Look) -> B
     memories = context.server_pods.get(server.key, {})
     said = [memories[item.pod["metadata"]["uid"]].refused for item in running if not item.view.leaving]
     words = next((text for text in said if text), None)
-    return Blocked("RedisRefused", words, retry_after=_RETRY_SECONDS) if words else None
+    return Blocked(reasons.REDIS_REFUSED, words, retry_after=_RETRY_SECONDS) if words else None
 
 
 async def _read_log(context: Context, server: LiveKitServer, item: Server) -> None:

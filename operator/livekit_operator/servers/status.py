@@ -4,18 +4,19 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import UNDEGRADED_REASONS, Observed, find
 from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_PROGRESSING, CONDITION_READY
 from livekit_operator.errors import Blocked, CutOff
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, selector
 from livekit_operator.moments import parse_timestamp, timestamp
+from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.status import Outcome
 from livekit_operator.servers.decisions.breaker import FAILURES
 from livekit_operator.servers.decisions.rollout import Plan
 from livekit_operator.servers.keys import ServerKeyring
 from livekit_operator.servers.manifests import config
-from livekit_operator.servers.manifests.foreign_status import CERTIFICATE_MISSING
 from livekit_operator.servers.manifests.names import is_shared, keys_secret_name
 from livekit_operator.servers.manifests.pod import grace_seconds
 from livekit_operator.servers.manifests.reach import firewall, internal_url
@@ -23,9 +24,9 @@ from livekit_operator.servers.pods import MOST_NAMES, Look, Server
 from livekit_operator.servers.reach import NO_URL, Reach
 from livekit_operator.servers.surroundings import Surroundings
 
-_WHY_A_SECRET_IS_MISSING = ("CertManagerMissing", CERTIFICATE_MISSING)
+_WHY_A_SECRET_IS_MISSING = (reasons.CERT_MANAGER_MISSING, reasons.CERTIFICATE_NOT_READY)
 # Reasons that say only that something is on its way.
-_ON_ITS_WAY = ("Progressing",)
+_ON_ITS_WAY = (reasons.PROGRESSING,)
 _LOOK_AT_SERVERS = "See its log and its node, and delete its pod if it hangs."
 
 
@@ -88,7 +89,7 @@ def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) ->
 
 def _ready(server: LiveKitServer, observed: Observation) -> Observed:
     if server.spec.replicas == 0 and not observed.staying:
-        return Observed.not_ready("ScaledToZero", "spec.replicas is 0: no server runs.")
+        return Observed.not_ready(reasons.SCALED_TO_ZERO, "spec.replicas is 0: no server runs.")
     if not observed.serving:
         problem = _first_problem(observed)
         if problem is not None:
@@ -96,24 +97,26 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         if silence := _redis_is_silent(server, observed):
             return Observed.not_ready(silence.reason, silence.message)
         silent = any(item.view.unreachable for item in observed.staying)
-        if observed.unlisted and silent and _last_reason(server) in ("Ready", "ServerUnreachable"):
+        if observed.unlisted and silent and _last_reason(server) in (reasons.READY, reasons.SERVER_UNREACHABLE):
             return _unanswering(observed)
         kept = _kept(server) if observed.settling else None
-        return kept or Observed.not_ready("Progressing", "Waiting for a server to answer.")
+        return kept or Observed.not_ready(reasons.PROGRESSING, "Waiting for a server to answer.")
     if observed.refused:
         return Observed.not_ready(observed.refused.reason, observed.refused.message)
-    if observed.settling and _last_reason(server) != "Ready":
-        return _kept(server) or Observed.not_ready("Progressing", "Waiting whether the servers get on with Redis.")
-    if observed.unlisted and _last_reason(server) not in ("Ready", "ServerUnreachable"):
+    if observed.settling and _last_reason(server) != reasons.READY:
+        return _kept(server) or Observed.not_ready(
+            reasons.PROGRESSING, "Waiting whether the servers get on with Redis."
+        )
+    if observed.unlisted and _last_reason(server) not in (reasons.READY, reasons.SERVER_UNREACHABLE):
         # A pod is ready a moment before its Service leads to it.
-        return Observed.not_ready("Progressing", f"Waiting until the server can be reached: {observed.unlisted}.")
+        return Observed.not_ready(reasons.PROGRESSING, f"Waiting until the server can be reached: {observed.unlisted}.")
     if observed.unlisted:
         return _unanswering(observed)
     missing = next((found for found in observed.reach.unreached if found.reason in NO_URL), None)
     if observed.reach.url is None and missing:
         return Observed.not_ready(missing.reason, missing.message)
     if observed.reach.url is None:
-        return Observed.not_ready("Progressing", "Waiting for an address that clients can use.")
+        return Observed.not_ready(reasons.PROGRESSING, "Waiting for an address that clients can use.")
     if waits := observed.reach.awaited:
         return Observed.not_ready(waits.reason, waits.message)
     if cut := next((problem for problem in observed.problems if isinstance(problem, CutOff)), None):
@@ -123,7 +126,7 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
 
 def _unanswering(observed: Observation) -> Observed:
     message = f"The server runs but does not answer: {observed.unlisted}. {_LOOK_AT_SERVERS}"
-    return Observed.not_ready("ServerUnreachable", message)
+    return Observed.not_ready(reasons.SERVER_UNREACHABLE, message)
 
 
 def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
@@ -131,25 +134,25 @@ def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
     leaving = [item for item in observed.look.servers if item.view.leaving]
     updated = sum(item.view.current for item in observed.serving)
 
-    def progressing(reason: str, message: str) -> Observed:
+    def progressing(reason: Reason, message: str) -> Observed:
         return Observed(CONDITION_PROGRESSING, True, reason, message)
 
     if observed.decided.waits_for:
         names = [shown_rooms(item) for item in observed.staying if item.view.name in observed.decided.waits_for]
         by = f", at the latest at {observed.decided.deadline:%Y-%m-%dT%H:%M:%SZ}" if observed.decided.deadline else ""
-        return progressing("WaitingForRooms", f"Changes when these rooms are empty{by}: {'; '.join(names)}.")
+        return progressing(reasons.WAITING_FOR_ROOMS, f"Changes when these rooms are empty{by}: {'; '.join(names)}.")
     if any(not item.view.current or item.view.cordoned for item in observed.staying):
-        return progressing("RollingOut", f"{updated} of {wanted} servers are as wanted.")
+        return progressing(reasons.ROLLING_OUT, f"{updated} of {wanted} servers are as wanted.")
     if updated < wanted:
-        return progressing("Starting", f"{updated} of {wanted} servers answer.")
+        return progressing(reasons.STARTING, f"{updated} of {wanted} servers answer.")
     if len(observed.staying) > wanted:
-        return progressing("ScalingDown", f"{len(observed.staying) - wanted} servers are to leave.")
+        return progressing(reasons.SCALING_DOWN, f"{len(observed.staying) - wanted} servers are to leave.")
     if leaving:
         rooms = "; ".join(shown_rooms(item) for item in leaving)
-        return progressing("Draining", f"{len(leaving)} servers leave when their rooms are empty: {rooms}.")
+        return progressing(reasons.DRAINING, f"{len(leaving)} servers leave when their rooms are empty: {rooms}.")
     if observed.keys.status["phase"] != "Stable":
-        return progressing("RotatingKeys", f"Keys: {observed.keys.status['phase']}, see status.keys.")
-    return Observed(CONDITION_PROGRESSING, False, "UpToDate", "Every server is as wanted.")
+        return progressing(reasons.ROTATING_KEYS, f"Keys: {observed.keys.status['phase']}, see status.keys.")
+    return Observed(CONDITION_PROGRESSING, False, reasons.UP_TO_DATE, "Every server is as wanted.")
 
 
 def _degraded(server: LiveKitServer, observed: Observation, ready: Observed) -> Observed:
@@ -165,19 +168,19 @@ def _degraded(server: LiveKitServer, observed: Observation, ready: Observed) -> 
     lost = [item.view.name for item in observed.staying if item.view.unreachable]
     if lost:
         message = f"These servers do not answer and get no new clients: {', '.join(lost)}. {_LOOK_AT_SERVERS}"
-        return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
+        return Observed(CONDITION_DEGRADED, True, reasons.SERVER_UNREACHABLE, message)
     if observed.hangs:
         message = (
             f"The server lists its rooms, but {FAILURES} requests for them in a row ran out of time or were answered "
             f"with nonsense: they wait, and one at a time finds out whether it answers again. {_LOOK_AT_SERVERS}"
         )
-        return Observed(CONDITION_DEGRADED, True, "ServerUnreachable", message)
+        return Observed(CONDITION_DEGRADED, True, reasons.SERVER_UNREACHABLE, message)
     if not ready.status:
-        return Observed(CONDITION_DEGRADED, False, "AsExpected", "Nothing is known to be wrong.")
+        return Observed(CONDITION_DEGRADED, False, reasons.AS_EXPECTED, "Nothing is known to be wrong.")
     if server.spec.redis and server.spec.redis.managed and server.spec.replicas > 1:
         message = "Nothing is wrong; the managed Redis is one pod without a copy, for trying out."
-        return Observed(CONDITION_DEGRADED, False, "AsExpected", message)
-    return Observed(CONDITION_DEGRADED, False, "AsExpected", "Nothing is wrong.")
+        return Observed(CONDITION_DEGRADED, False, reasons.AS_EXPECTED, message)
+    return Observed(CONDITION_DEGRADED, False, reasons.AS_EXPECTED, "Nothing is wrong.")
 
 
 def _first_problem(observed: Observation) -> Blocked | None:
@@ -185,7 +188,7 @@ def _first_problem(observed: Observation) -> Blocked | None:
     troubles = [item.trouble for item in observed.staying if item.trouble and not item.view.up]
     # A server that waits for the place of the one it replaces is on its way.
     waiting = bool(observed.decided.waits_for) or any(item.view.leaving for item in observed.look.servers)
-    troubles = [trouble for trouble in troubles if not (waiting and trouble.reason == "Unschedulable")]
+    troubles = [trouble for trouble in troubles if not (waiting and trouble.reason == reasons.UNSCHEDULABLE)]
     slots = [observed.surroundings.slot_problems[slot] for slot in sorted(observed.surroundings.slot_problems)]
     found = [*observed.problems, *troubles, *slots]
     wrong = [blocked for blocked in found if blocked.reason not in _ON_ITS_WAY]
@@ -211,19 +214,24 @@ def _redis_is_silent(server: LiveKitServer, observed: Observation) -> Blocked | 
         "not answer, or its user may not use every channel (ACL SETUSER … &*): check both. A server that has nobody is "
         "replaced after three minutes of it."
     )
-    return Blocked("RedisUnreachable", message)
+    return Blocked(reasons.REDIS_UNREACHABLE, message)
 
 
 def _kept(server: LiveKitServer, kind: str = CONDITION_READY) -> Observed | None:
     """Return what a condition said last of Redis, None when it spoke of something else."""
     last = find(server.status.get("conditions"), kind)
-    if last.get("reason") not in ("RedisRefused", "RedisUnreachable"):
+    if last.get("reason") not in (reasons.REDIS_REFUSED, reasons.REDIS_UNREACHABLE):
         return None
     return Observed(kind, last.get("status") == "True", last["reason"], last["message"])
 
 
 def _has_worked(server: LiveKitServer) -> bool:
-    return _last_reason(server) in ("Ready", "RedisRefused", "RedisUnreachable", "ServerUnreachable")
+    return _last_reason(server) in (
+        reasons.READY,
+        reasons.REDIS_REFUSED,
+        reasons.REDIS_UNREACHABLE,
+        reasons.SERVER_UNREACHABLE,
+    )
 
 
 def _stands_still(item: Server) -> bool:

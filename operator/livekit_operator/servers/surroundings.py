@@ -4,11 +4,11 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound
 from livekit_operator.manifests.metadata import COMPONENT_REDIS, digest
-from livekit_operator.manifests.permits import REASON as NOT_ALLOWED
 from livekit_operator.manifests.permits import Part, Refusal, server_refusals
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.context import CHILD_KINDS, OPTIONAL_KINDS
@@ -49,8 +49,8 @@ from livekit_operator.servers.slots import ensure_slot_service, find_slot_inputs
 
 # What makes the objects of an optional kind, and where its CustomResourceDefinitions come from.
 _MISSING = {
-    "HTTPRoute": ("GatewayApiMissing", "spec.signal.gateway", "the Gateway API"),
-    "Certificate": ("CertManagerMissing", "issuerRef", "cert-manager"),
+    "HTTPRoute": (reasons.GATEWAY_API_MISSING, "spec.signal.gateway", "the Gateway API"),
+    "Certificate": (reasons.CERT_MANAGER_MISSING, "issuerRef", "cert-manager"),
 }
 
 
@@ -176,7 +176,7 @@ async def ensure_surroundings(
 
 def _not_allowed(server: LiveKitServer, item: Refusal) -> Blocked:
     leads = item.part in ("Ingress", "HTTPRoute") and not server.spec.signal.external_url
-    return (CutOff if leads else Blocked)(NOT_ALLOWED, item.message)
+    return (CutOff if leads else Blocked)(reasons.NOT_ALLOWED, item.message)
 
 
 def _part_of(server: LiveKitServer, manifest: Manifest) -> Part | None:

@@ -4,8 +4,10 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from livekit_operator import reasons
 from livekit_operator.conditions import Observed, Transition, merge, transition
 from livekit_operator.moments import timestamp
+from livekit_operator.reasons import Reason
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 EARLIER = "2026-03-01T11:00:00Z"
@@ -20,10 +22,12 @@ def before(status: str, reason: str = "Ready") -> list[dict[str, str]]:
     [
         pytest.param([], Observed.ready("m"), timestamp(NOW), id="new"),
         pytest.param(before("True"), Observed.ready("other words"), EARLIER, id="same status, other message"),
-        pytest.param(before("False", "A"), Observed.not_ready("B", "m"), EARLIER, id="same status, other reason"),
-        pytest.param(before("True"), Observed.not_ready("A", "m"), timestamp(NOW), id="turned False"),
+        pytest.param(
+            before("False", "A"), Observed.not_ready(Reason("B"), "m"), EARLIER, id="same status, other reason"
+        ),
+        pytest.param(before("True"), Observed.not_ready(Reason("A"), "m"), timestamp(NOW), id="turned False"),
         pytest.param(before("False"), Observed.ready("m"), timestamp(NOW), id="turned True"),
-        pytest.param(before("True"), Observed("Ready", None, "A", "m"), timestamp(NOW), id="turned Unknown"),
+        pytest.param(before("True"), Observed("Ready", None, Reason("A"), "m"), timestamp(NOW), id="turned Unknown"),
         pytest.param([{"type": "Ready", "status": "True"}], Observed.ready("m"), timestamp(NOW), id="time was missing"),
     ],
 )
@@ -43,7 +47,7 @@ def test_merging_drops_what_is_no_longer_observed() -> None:
 
 
 def test_merging_twice_changes_nothing() -> None:
-    observed = [Observed.ready("m"), Observed("AgentsReady", None, "NotAsked", "m")]
+    observed = [Observed.ready("m"), Observed("AgentsReady", None, reasons.NOT_ASKED, "m")]
     once = merge([], observed, generation=1, now=NOW)
     assert merge(once, observed, generation=1, now=NOW + timedelta(hours=1)) == once
 
@@ -56,19 +60,31 @@ def test_merging_twice_changes_nothing() -> None:
         pytest.param(before("False", "SecretNotFound"), Observed.ready("m"), "Normal", id="healed"),
         pytest.param(before("Unknown"), Observed.ready("m"), "Normal", id="ready after unknown"),
         pytest.param(before("True"), Observed.ready("other"), None, id="still ready"),
-        pytest.param([], Observed.not_ready("Progressing", "m"), None, id="progress of a new one"),
-        pytest.param(before("True"), Observed.not_ready("Progressing", "m"), "Warning", id="lost its readiness"),
-        pytest.param([], Observed.not_ready("SecretNotFound", "m"), "Warning", id="a problem from the start"),
+        pytest.param([], Observed.not_ready(reasons.PROGRESSING, "m"), None, id="progress of a new one"),
+        pytest.param(before("True"), Observed.not_ready(reasons.PROGRESSING, "m"), "Warning", id="lost its readiness"),
+        pytest.param([], Observed.not_ready(reasons.SECRET_NOT_FOUND, "m"), "Warning", id="a problem from the start"),
         pytest.param(
-            before("False", "SecretNotFound"), Observed.not_ready("SecretNotFound", "other"), None, id="same problem"
+            before("False", "SecretNotFound"),
+            Observed.not_ready(reasons.SECRET_NOT_FOUND, "other"),
+            None,
+            id="same problem",
         ),
         pytest.param(
-            before("False", "SecretNotFound"), Observed.not_ready("KeysInvalid", "m"), "Warning", id="other problem"
+            before("False", "SecretNotFound"),
+            Observed.not_ready(reasons.KEYS_INVALID, "m"),
+            "Warning",
+            id="other problem",
         ),
-        pytest.param(before("True"), Observed.not_ready("Deleting", "m"), None, id="deleted by somebody who knows it"),
-        pytest.param(before("True"), Observed.not_ready("RollingOut", "m"), "Normal", id="a change somebody asked for"),
-        pytest.param(before("False"), Observed.not_ready("ScaledToZero", "m"), None, id="asked for from the start"),
-        pytest.param(before("True"), Observed("AgentsReady", False, "A", "m"), None, id="another condition"),
+        pytest.param(
+            before("True"), Observed.not_ready(reasons.DELETING, "m"), None, id="deleted by somebody who knows it"
+        ),
+        pytest.param(
+            before("True"), Observed.not_ready(reasons.ROLLING_OUT, "m"), "Normal", id="a change somebody asked for"
+        ),
+        pytest.param(
+            before("False"), Observed.not_ready(reasons.SCALED_TO_ZERO, "m"), None, id="asked for from the start"
+        ),
+        pytest.param(before("True"), Observed("AgentsReady", False, Reason("A"), "m"), None, id="another condition"),
     ],
 )
 def test_people_hear_of_problems_and_of_recovery(

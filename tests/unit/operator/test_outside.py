@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from livekit_operator.conditions import Observed
 from livekit_operator.errors import KubernetesError, ServerRefused, ServerUnreachable
 from livekit_operator.outside import count, moment, said
+from livekit_operator.reasons import Reason
 
 TOKEN = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhbGljZSJ9.c2lnbmF0dXJlLW9m"
 
@@ -49,8 +50,8 @@ def test_a_token_that_the_bound_cuts_is_not_shown_whole() -> None:
 
 def test_every_door_to_a_status_bounds_its_texts() -> None:
     long = "words\n" * 10_000
-    assert len(Observed.not_ready("Reason", long).message) <= 2000
-    assert "\n" not in Observed.not_ready("Reason", long).message
+    assert len(Observed.not_ready(Reason("Reason"), long).message) <= 2000
+    assert "\n" not in Observed.not_ready(Reason("Reason"), long).message
     for error in (ServerUnreachable(long), ServerRefused(long, long), KubernetesError(422, "Invalid", long)):
         assert len(str(error)) <= 1000
 

@@ -7,38 +7,41 @@ from pathlib import Path
 import pytest
 
 import livekit_operator
+from livekit_operator import reasons
+from livekit_operator.reasons import Reason
+from livekit_operator.reasons.documented import TABLES
+from livekit_operator.reasons.tables import Row
 from tests.harness.reasons import PASSED_ON, Source
 
-DOCS = Path(__file__).resolve().parents[3] / "docs"
 # Reasons of what is as it should be, was asked for, or is over by itself: nothing is to be done.
 NO_FAULT = frozenset(
     {
-        "Accepted",
-        "Adopted",
-        "Applied",
-        "AsExpected",
-        "Available",
-        "Canary",
-        "Deleting",
-        "Draining",
-        "NamespaceTerminating",
-        "NotAsked",
-        "OwnAgent",
-        "PoolsReady",
-        "Progressing",
-        "Ready",
-        "Recreating",
-        "Retrying",
-        "RollingOut",
-        "RoomEnded",
-        "RotatingKeys",
-        "RunnerNotInjected",
-        "ScaledToZero",
-        "ScalingDown",
-        "Starting",
-        "UpToDate",
-        "WaitingForRooms",
-        "WithinLimits",
+        reasons.ACCEPTED,
+        reasons.ADOPTED,
+        reasons.APPLIED,
+        reasons.AS_EXPECTED,
+        reasons.AVAILABLE,
+        reasons.CANARY,
+        reasons.DELETING,
+        reasons.DRAINING,
+        reasons.NAMESPACE_TERMINATING,
+        reasons.NOT_ASKED,
+        reasons.OWN_AGENT,
+        reasons.POOLS_READY,
+        reasons.PROGRESSING,
+        reasons.READY,
+        reasons.RECREATING,
+        reasons.RETRYING,
+        reasons.ROLLING_OUT,
+        reasons.ROOM_ENDED,
+        reasons.ROTATING_KEYS,
+        reasons.RUNNER_NOT_INJECTED,
+        reasons.SCALED_TO_ZERO,
+        reasons.SCALING_DOWN,
+        reasons.STARTING,
+        reasons.UP_TO_DATE,
+        reasons.WAITING_FOR_ROOMS,
+        reasons.WITHIN_LIMITS,
     }
 )
 _TO_DO = (
@@ -47,48 +50,80 @@ _TO_DO = (
 )
 # Where a part of a sentence begins these are no nouns and no infinitives; of others' objects their owners decide.
 _REMEDY = re.compile(rf"(?:^|[.:;,]|\bor|\band) (?:{_TO_DO})\b|^(?:{_TO_DO})\b|whoever has the \w+ adds", re.IGNORECASE)
-SOURCE = Source(Path(livekit_operator.__file__).parent)
-USES = SOURCE.uses()
+PACKAGE = Path(livekit_operator.__file__).parent
+USES = Source(PACKAGE).uses()
+CODE = {
+    path.relative_to(PACKAGE): path.read_text()
+    for path in sorted(PACKAGE.rglob("*.py"))
+    if path.parent != PACKAGE / "reasons"
+}
+NAMES = {name: value for name, value in vars(reasons).items() if name.isupper()}
+# The kinds that those of a part of the package are about; what is elsewhere is about any.
+KINDS = {"servers": "LiveKitServer", "pools": "VoiceAgentPool", "rooms": "MeetingRoom"}
+# What a server says to those who use it, and what rooms read of their pool.
+OTHERS = {
+    "LiveKitServer": {"SERVER_NOT_ALLOWED", "SERVER_NOT_FOUND", "SERVER_NOT_READY"},
+    "MeetingRoom": {"PROGRESSING", "ROLLING_OUT"},
+}
+_NAMED_AFTER_A_KIND = {"LIVEKIT_SERVER_NOT_UNDERSTOOD", "VOICE_AGENT_POOL_NOT_UNDERSTOOD"}
+# What Kubernetes calls the same.
+WORDS_OF_KUBERNETES = {(Path("clients/api_transport.py"), "NamespaceTerminating")}
 
 
-def documented() -> dict[str, list[str]]:
-    """Return reason -> what the tables of the documentation say is to be done, one for each row."""
-    found: dict[str, list[str]] = {}
-    for path in (DOCS / "operations.md", DOCS / "pools.md"):
-        place, todo = None, None
-        for line in path.read_text().splitlines():
-            cells = [cell.strip() for cell in line.split("|")[1:-1]] if line.startswith("|") else []
-            if not cells:
-                place = None
-            elif place is None:
-                place = next((n for n, cell in enumerate(cells) if cell.startswith("reason")), len(cells))
-                todo = cells.index("what to do") if "what to do" in cells else None
-            for reason in re.findall(r"`([A-Z]\w+)`", cells[place]) if place is not None and place < len(cells) else ():
-                found.setdefault(reason, []).append("" if todo is None else cells[todo])
+def rows(kind: str | None = None) -> dict[Reason, list[Row]]:
+    """Return reason -> the rows of the documentation about it, of all kinds or of one."""
+    found: dict[Reason, list[Row]] = {}
+    for table in TABLES:
+        for row in table.rows:
+            if kind is None or kind in (*table.kinds, *row.also):
+                for reason in row.reasons:
+                    found.setdefault(reason, []).append(row)
     return found
 
 
-def fits(reason: str, known: str) -> bool:
-    """Return whether a documented reason is one of the code, which may begin with what a kind is called (*)."""
-    return known.endswith(reason[1:]) and known != reason[1:] if reason.startswith("*") else known == reason
+def test_a_reason_is_called_what_it_is() -> None:
+    assert {name: re.sub(r"[^a-z]", "", name.lower()) for name in NAMES} == {
+        name: value.lower() for name, value in NAMES.items()
+    }
 
 
-def test_every_reason_is_in_a_table_of_the_documentation() -> None:
-    known = documented()
-    assert not sorted({use.reason for use in USES if not any(fits(use.reason, one) for one in known)})
+def test_every_reason_is_given_by_the_operator() -> None:
+    given = {name for text in CODE.values() for name in re.findall(r"\breasons\.([A-Z_]+)\b", text)}
+    assert given | _NAMED_AFTER_A_KIND == NAMES.keys()
 
 
-def test_every_documented_reason_is_one_that_the_operator_gives() -> None:
-    given = {use.reason for use in USES}
-    assert not sorted(one for one in documented() if not any(fits(reason, one) for reason in given))
+def test_no_reason_stands_in_the_code_by_itself() -> None:
+    texts = [value for value in NAMES.values() if re.fullmatch(r"([A-Z][a-z]+){2,}", value)]
+    found = {(path, value) for path, text in CODE.items() for value in texts if f'"{value}"' in text}
+    assert found == WORDS_OF_KUBERNETES
+    assert not [path for path, text in CODE.items() if re.search(r'\bReason\("', text)]
+
+
+def test_every_reason_is_documented_and_nothing_else() -> None:
+    assert rows().keys() == set(NAMES.values())
+
+
+def test_every_reason_is_documented_for_the_kind_that_gives_it() -> None:
+    missing = []
+    for path, text in CODE.items():
+        if kind := KINDS.get(path.parts[0]):
+            known = rows(kind)
+            missing += [
+                (str(path), name)
+                for name in re.findall(r"\breasons\.([A-Z_]+)\b", text)
+                if NAMES[name] not in known and name not in OTHERS.get(kind, ())
+            ]
+    assert missing == []
 
 
 def test_the_documentation_says_what_to_do_about_each_fault() -> None:
-    assert not sorted(reason for reason, todo in documented().items() if reason not in NO_FAULT and not all(todo))
+    assert not [
+        reason for reason, told in rows().items() if reason not in NO_FAULT and not all(row.todo for row in told)
+    ]
 
 
 def test_the_message_of_each_fault_says_what_to_do() -> None:
-    given = [replace(use, words=" ".join(use.words.split())) for use in USES if use.reason not in NO_FAULT]
+    given = [replace(use, words=" ".join(use.words.split())) for use in USES if NAMES[use.reason] not in NO_FAULT]
     assert not [use for use in given if use.words and PASSED_ON not in use.words and not _REMEDY.search(use.words)]
 
 

@@ -7,14 +7,26 @@ registered, and that explains why no place is free. Each check answers with a me
 from collections.abc import Callable
 from dataclasses import dataclass
 
-Problem = tuple[str, str]
+from livekit_operator import reasons
+from livekit_operator.reasons import Reason
+
+Problem = tuple[Reason, str]
 
 # HTTP answers of a provider that does not take the key: waiting does not help.
 REFUSED_CODES = (401, 403)
 # None of the pool's agents can be called, however many are ready.
-UNSERVED_REASONS = frozenset({"AgentNameMismatch", "DeploymentMismatch", "TargetLoadTooLow", "NoWorkerRegistered"})
+UNSERVED_REASONS = frozenset(
+    {
+        reasons.AGENT_NAME_MISMATCH,
+        reasons.DEPLOYMENT_MISMATCH,
+        reasons.TARGET_LOAD_TOO_LOW,
+        reasons.NO_WORKER_REGISTERED,
+    }
+)
 # What concerns only those who wait: a pool that is full or has yet to start is no fault, and others do not notice.
-PERSONAL_REASONS = frozenset({"NoWorkerRegistered", "AllWorkersFull", "DispatchPending", "AgentNotConnected"})
+PERSONAL_REASONS = frozenset(
+    {reasons.NO_WORKER_REGISTERED, reasons.ALL_WORKERS_FULL, reasons.DISPATCH_PENDING, reasons.AGENT_NOT_CONNECTED}
+)
 # What to look at where signalling works and media does not.
 CONNECT_HINT = (
     "check that its pods reach the address that the server advertises (`status.servers` and spec.media.nodeIp of the "
@@ -169,16 +181,16 @@ def _dispatch_pending(facts: AgentFacts) -> str | None:
     return f"An agent was asked for more than once and has not come. {ASKED_AGAIN}"
 
 
-_CHECKS: tuple[tuple[str, Callable[[AgentFacts], str | None]], ...] = (
-    ("ProviderRejected", _provider_rejected),
-    ("WorkerCrashed", _worker_crashed),
-    ("AgentNameMismatch", _name_mismatch),
-    ("DeploymentMismatch", _deployment_mismatch),
-    ("TargetLoadTooLow", _target_load_too_low),
-    ("NoWorkerRegistered", _no_worker_registered),
-    ("AgentNotConnected", _agent_not_connected),
-    ("AllWorkersFull", _all_workers_full),
-    ("DispatchPending", _dispatch_pending),
+_CHECKS: tuple[tuple[Reason, Callable[[AgentFacts], str | None]], ...] = (
+    (reasons.PROVIDER_REJECTED, _provider_rejected),
+    (reasons.WORKER_CRASHED, _worker_crashed),
+    (reasons.AGENT_NAME_MISMATCH, _name_mismatch),
+    (reasons.DEPLOYMENT_MISMATCH, _deployment_mismatch),
+    (reasons.TARGET_LOAD_TOO_LOW, _target_load_too_low),
+    (reasons.NO_WORKER_REGISTERED, _no_worker_registered),
+    (reasons.AGENT_NOT_CONNECTED, _agent_not_connected),
+    (reasons.ALL_WORKERS_FULL, _all_workers_full),
+    (reasons.DISPATCH_PENDING, _dispatch_pending),
 )
 
 

@@ -23,8 +23,10 @@ from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Literal
 
+from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import CanaryAnalysis
 from livekit_operator.api.voiceagentpool import Rollout as RolloutSpec
+from livekit_operator.reasons import Reason
 
 Verdict = Literal["Promote", "Fail", "Wait"]
 
@@ -52,7 +54,7 @@ class Rollout:
 
     stable: str
     canary: str | None = None
-    problem: tuple[str, str] | None = None
+    problem: tuple[Reason, str] | None = None
     retried: str | None = None
 
 
@@ -67,7 +69,7 @@ def choose(rollout: RolloutSpec, wanted: str, known: Sequence[Version]) -> Rollo
             f"spec.rollout.rollbackTo: status.versions has no revision {pinned}; nothing is rolled back. Name one of "
             f"these, or remove it."
         )
-        problem = ("RevisionNotFound", message)
+        problem = (reasons.REVISION_NOT_FOUND, message)
     version = by_revision.get(wanted)
     fallback = _fallback(known, wanted)
     if version is not None and version.failed is not None:
@@ -119,15 +121,15 @@ def _fallback(known: Sequence[Version], wanted: str | None = None) -> Version | 
     return max(proven, key=lambda version: (version.proven, version.created, version.revision), default=None)
 
 
-def _fall_back(version: Version, fallback: Version | None, problem: tuple[str, str] | None) -> Rollout:
+def _fall_back(version: Version, fallback: Version | None, problem: tuple[Reason, str] | None) -> Rollout:
     what = f"Revision {version.revision} failed: {version.failed}"
     if fallback is None:
         message = f"{what} There is no version that served before to fall back to: change the spec."
-        return Rollout(version.revision, None, problem or ("RolloutFailed", message))
+        return Rollout(version.revision, None, problem or (reasons.ROLLOUT_FAILED, message))
     retried = None if version.served else version.revision
     if retried:
         again = "One pod is still tried: once it is ready for a while, the rollout goes on."
     else:
         again = "Change the spec, or name it in spec.rollout.rollbackTo to try it all the same."
     message = f"{what} Revision {fallback.revision} runs instead. {again}"
-    return Rollout(fallback.revision, None, problem or ("RolledBack", message), retried)
+    return Rollout(fallback.revision, None, problem or (reasons.ROLLED_BACK, message), retried)

@@ -20,6 +20,7 @@ from datetime import datetime
 from hashlib import sha256
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.agent import AgentSpec, Provider, TurnHandling
 from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
 from livekit_operator.constants import (
@@ -135,7 +136,7 @@ def build_version_map(pool: VoiceAgentPool, template: Template) -> Manifest:
     data = {CONFIG_FILE: _text(config), TEMPLATE_FILE: _text(stored)}
     if sum(len(text.encode()) for text in data.values()) > _MAX_BYTES:
         message = f"spec.agent and spec.podTemplate are longer than {_MAX_BYTES} bytes together: shorten them."
-        raise Blocked("PoolTooLarge", message)
+        raise Blocked(reasons.POOL_TOO_LARGE, message)
     name = version_map_name(pool, revision(template))
     manifest = child(pool, COMPONENT_AGENT, "ConfigMap", "v1", name, immutable=True, data=data)
     manifest["metadata"]["labels"][LABEL_REVISION] = revision(template)

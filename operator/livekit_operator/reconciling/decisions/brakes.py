@@ -19,6 +19,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+from livekit_operator import reasons
+from livekit_operator.reasons import Reason
+
 FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=5)
 # A pod that lived longer did not fail: it served, and its end has causes of its own.
@@ -41,12 +44,6 @@ _NEVER = datetime.min.replace(tzinfo=UTC)
 WRITES_A_MINUTE, WRITES_OF_A_CHILD = 120, 12
 STATUS_WRITES_A_MINUTE = 60
 
-REASON_BACKING_OFF = "BackingOff"
-REASON_TOO_MANY_PODS = "TooManyPods"
-REASON_TOO_MANY_WRITES = "TooManyWrites"
-REASON_CHILD_CHANGED = "ChildChanged"
-REASON_STATUS_CHANGED = "StatusChanged"
-
 
 def pause(failures: int) -> timedelta:
     """Return how long to wait after so many failures in a row."""
@@ -61,7 +58,7 @@ def _shown(moment: datetime) -> str:
 class Held:
     """What is held back until when; reason and message are a condition's."""
 
-    reason: str
+    reason: Reason
     message: str
     until: datetime
 
@@ -127,7 +124,7 @@ class PodHistory:
         # Each place is filled again once at once: a node that is lost takes many pods with it.
         rounds = -(-(len(self.ended) - places) // places)
         if number > 0 and (after := pause(rounds)) and now < (until := max(self.ended.values()) + after):
-            return 0, Held(REASON_BACKING_OFF, self._backing_off(until), until)
+            return 0, Held(reasons.BACKING_OFF, self._backing_off(until), until)
         for span, most, since in (
             (_MINUTE, 10 + 3 * places, None),
             (_TEN_MINUTES, 20 + 10 * places, self._asked),
@@ -136,7 +133,9 @@ class PodHistory:
             left = most - len(recent)
             if left < number:
                 until = recent[max(0, len(recent) - most)] + span if recent else now + span
-                return max(0, left), Held(REASON_TOO_MANY_PODS, self._too_many(len(recent), span, wanted, until), until)
+                return max(0, left), Held(
+                    reasons.TOO_MANY_PODS, self._too_many(len(recent), span, wanted, until), until
+                )
         return number, None
 
     def _backing_off(self, until: datetime) -> str:
@@ -183,7 +182,7 @@ class _Kept:
 class ChildBrakes:
     """Which children are not kept as they are written; a name is any text that tells them apart."""
 
-    def __init__(self, reason: str = REASON_CHILD_CHANGED, changed_pause: timedelta = _CHANGED_PAUSE) -> None:
+    def __init__(self, reason: Reason = reasons.CHILD_CHANGED, changed_pause: timedelta = _CHANGED_PAUSE) -> None:
         self._reason = reason
         self._changed_pause = changed_pause
         self._known: dict[str, _Kept] = {}
@@ -279,7 +278,7 @@ class Brakes:
     pods: dict[str, PodHistory] = field(default_factory=dict)
     """Kind of pod -> when they were made."""
     children: ChildBrakes = field(default_factory=ChildBrakes)
-    status: ChildBrakes = field(default_factory=lambda: ChildBrakes(REASON_STATUS_CHANGED, timedelta()))
+    status: ChildBrakes = field(default_factory=lambda: ChildBrakes(reasons.STATUS_CHANGED, timedelta()))
     holds: dict[str, Held] = field(default_factory=dict)
     """What is held back -> why, as the last pass found it."""
 

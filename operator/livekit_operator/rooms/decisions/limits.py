@@ -3,8 +3,10 @@
 import re
 from dataclasses import dataclass
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.reasons import Reason
 from livekit_operator.rooms.decisions.settings import AgentNames, room_name
 
 # Limits of a server that names none (livekit pkg/config/config.go), in bytes.
@@ -38,14 +40,14 @@ class Limits:
         )
 
 
-def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> tuple[str, str] | None:
+def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> tuple[Reason, str] | None:
     """Return reason and message of why the room cannot be made; None when it can."""
     if problem := _of_another_namespace(room, server):
-        return "RoomNameNotAllowed", problem
+        return reasons.ROOM_NAME_NOT_ALLOWED, problem
     if problem := agents.refusal("spec.agentDispatches", room.spec.agent_dispatches):
-        return "AgentNotAllowed", problem
+        return reasons.AGENT_NOT_ALLOWED, problem
     if problem := beyond_limits(room, Limits.of(server)):
-        return "ServerLimitExceeded", problem
+        return reasons.SERVER_LIMIT_EXCEEDED, problem
     preset, section = room.spec.preset, server.spec.extra_config.get("room")
     presets = section.get("room_configurations") if isinstance(section, dict) else None
     if preset and not (isinstance(presets, dict) and preset in presets):
@@ -54,7 +56,7 @@ def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> tup
             f"LiveKitServer {name} has no {preset} in spec.extraConfig.room.room_configurations: add it, or choose "
             f"another spec.preset."
         )
-        return "PresetNotFound", message
+        return reasons.PRESET_NOT_FOUND, message
     return None
 
 

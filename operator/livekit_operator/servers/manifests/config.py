@@ -11,6 +11,7 @@ import re
 from collections.abc import Mapping
 from typing import Any, Final, get_args
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.server.config import Limits, Logging, NodeSelection, RoomDefaults, WebhookEvent
 from livekit_operator.api.server.media import TurnServer
@@ -68,7 +69,9 @@ def build_config(
             "extraConfig.rtc.turn_servers: it would replace those of spec.media.turnServers; put them there"
         )
     if forbidden:
-        raise Blocked("ConfigRejected", f"livekit-server is not given this: {'; '.join(forbidden)}. Correct these.")
+        raise Blocked(
+            reasons.CONFIG_REJECTED, f"livekit-server is not given this: {'; '.join(forbidden)}. Correct these."
+        )
     sections: Section = {
         "port": spec.signal.port,
         "bind_addresses": list(spec.signal.bind_addresses),

@@ -8,16 +8,16 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import find, holds
 from livekit_operator.errors import Blocked, CutOff
 from livekit_operator.manifests.metadata import Manifest
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.outside import moment, said
+from livekit_operator.reasons import Reason
 from livekit_operator.servers.manifests.turn import signal_certificate_name
 
-ROUTE_REFUSED = "RouteNotAccepted"
-CERTIFICATE_MISSING = "CertificateNotReady"
 # How long a controller may take to say anything: one that is there does within seconds, an authority takes longer.
 _PATIENCE = timedelta(seconds=120)
 _MOST_PARENTS = 4
@@ -33,17 +33,17 @@ def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Bloc
     accepted = any(_accepted(parent, generation) for parent in parents)
     if refused:
         message = f"HTTPRoute {name} does not lead clients here: {'; '.join(refused)} {_ROUTE}"
-        return _cut(server, ROUTE_REFUSED, message, rest=accepted)
+        return _cut(server, reasons.ROUTE_NOT_ACCEPTED, message, rest=accepted)
     if accepted:
         return None
     if now - parse_timestamp(route["metadata"]["creationTimestamp"]) < _PATIENCE:
-        return _cut(server, "Progressing", f"Waiting until a Gateway takes HTTPRoute {name}.")
+        return _cut(server, reasons.PROGRESSING, f"Waiting until a Gateway takes HTTPRoute {name}.")
     gateway = server.spec.signal.gateway
     names = ", ".join(ref.name for ref in gateway.parent_refs[:_MOST_PARENTS]) if gateway else ""
     message = (
         f"No Gateway has taken HTTPRoute {name}: check that there is a Gateway {names}, and that its controller runs."
     )
-    return _cut(server, ROUTE_REFUSED, message)
+    return _cut(server, reasons.ROUTE_NOT_ACCEPTED, message)
 
 
 def taken_by(route: Manifest) -> list[tuple[str | None, str]]:
@@ -64,7 +64,7 @@ def gateway_problem(server: LiveKitServer, gateways: list[Manifest]) -> Blocked 
     if not refused:
         return None
     message = f"The signalling's Gateway does not listen: {'; '.join(refused)} See `kubectl describe gateway`."
-    return _cut(server, ROUTE_REFUSED, message, rest=len(refused) < len(gateways))
+    return _cut(server, reasons.ROUTE_NOT_ACCEPTED, message, rest=len(refused) < len(gateways))
 
 
 def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datetime) -> Blocked | None:
@@ -80,12 +80,12 @@ def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datet
     made, turned = certificate["metadata"].get("creationTimestamp"), ready.get("lastTransitionTime")
     since = max(moment(made) or now, moment(turned) or _NEVER)
     if told is not issuing and now - since < _PATIENCE:
-        return _cut(server, "Progressing", f"Waiting for Certificate {name}: {words}", rest=rest)
+        return _cut(server, reasons.PROGRESSING, f"Waiting for Certificate {name}: {words}", rest=rest)
     message = f"Certificate {name} is not ready: {words} See `kubectl describe certificate {name}`."
-    return _cut(server, CERTIFICATE_MISSING, message, rest=rest)
+    return _cut(server, reasons.CERTIFICATE_NOT_READY, message, rest=rest)
 
 
-def _cut(server: LiveKitServer, reason: str, message: str, *, rest: bool = False) -> Blocked:
+def _cut(server: LiveKitServer, reason: Reason, message: str, *, rest: bool = False) -> Blocked:
     """Return a problem that cuts clients off, unless `rest` is left to come in by or the user leads them here."""
     kind = Blocked if rest or server.spec.signal.external_url else CutOff
     return kind(reason, message, retry_after=5.0)

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.server.media import DEFAULT_MUX_PORT, DEFAULT_PORT_RANGE, DEFAULT_TCP_PORT, ServiceSettings
 from livekit_operator.constants import LABEL_SLOT
@@ -174,7 +175,7 @@ def _node_ports(server: LiveKitServer, slot: int, current: Manifest | None) -> d
     if last > given.end:
         replicas = max(1, server.spec.replicas)
         raise Blocked(
-            "NodePortsExhausted",
+            reasons.NODE_PORTS_EXHAUSTED,
             f"{slot_name(server, slot)} needs node ports {first}-{last}, but media.nodePorts ends with {given.end}. "
             f"{replicas} server(s) and as many that drain need {2 * replicas * len(names)} ports: "
             f"{given.start}-{given.start + 2 * replicas * len(names) - 1}. Set spec.media.nodePorts so.",

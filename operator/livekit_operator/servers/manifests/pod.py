@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import (
     ANNOTATION_INPUTS,
@@ -322,7 +323,8 @@ def _config_text(server: LiveKitServer, config: dict[str, Any]) -> str:
     text = _VARIABLE.sub(r"$(\1)", text.replace(_OWN_ADDRESS, "$(NODE_IP)"))
     if len(text.encode()) > _MAX_CONFIG_BYTES:
         raise Blocked(
-            "ConfigRejected", f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes: shorten spec.extraConfig."
+            reasons.CONFIG_REJECTED,
+            f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes: shorten spec.extraConfig.",
         )
     return text
 

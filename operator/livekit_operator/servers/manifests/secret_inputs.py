@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.errors import Blocked
 from livekit_operator.manifests.metadata import Manifest, secret_variable
@@ -53,7 +54,7 @@ def require_quotable(source: SecretInput, key: str, value: bytes) -> None:
             f"{key} of Secret {source.name}, which {source.field} names, cannot stand in a configuration: choose one "
             f"of 1 to 512 printable ASCII characters without single quotes."
         )
-        raise Blocked("SecretInvalid", message, retry_after=10.0)
+        raise Blocked(reasons.SECRET_INVALID, message, retry_after=10.0)
 
 
 def managed_redis_secret_name(server: LiveKitServer) -> str:

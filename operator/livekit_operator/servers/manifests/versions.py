@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.errors import Blocked
 
@@ -19,8 +20,6 @@ Version = tuple[int, int, int]
 
 # `agents.target_load`: before it a worker got no call at a load of 0.7, and pools would never be full.
 OLDEST: Final[Version] = (1, 11, 0)
-
-REASON: Final = "VersionTooOld"
 
 
 @dataclass(frozen=True)
@@ -60,14 +59,17 @@ def require_known(server: LiveKitServer, config: Mapping[str, Any]) -> None:
     asked = server.spec.version
     if version_of(server) < OLDEST:
         raise Blocked(
-            REASON,
+            reasons.VERSION_TOO_OLD,
             f"spec.version {asked} is older than {shown(OLDEST)}, the oldest livekit-server that agents can be given "
             f"calls by: choose {shown(OLDEST)} or newer.",
         )
     wanted = [key for key in YOUNGER if _has(config, key.path) and not knows(server, key)]
     if wanted:
         words = ", ".join(f"{key.field} needs {shown(key.since)}" for key in wanted)
-        raise Blocked(REASON, f"spec.version is {asked}, and {words}: choose a newer version, or leave these out.")
+        raise Blocked(
+            reasons.VERSION_TOO_OLD,
+            f"spec.version is {asked}, and {words}: choose a newer version, or leave these out.",
+        )
 
 
 def shown(version: Version) -> str:

@@ -7,6 +7,7 @@ import yaml
 
 from livekit_operator.api.generate import HEADER, generated_files, main, with_example
 from livekit_operator.api.kinds import KINDS
+from livekit_operator.reasons.documented import TABLES
 
 REPOSITORY = Path(__file__).resolve().parents[4]
 
@@ -17,6 +18,10 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "examples").mkdir()
     (tmp_path / "examples/quickstart.yaml").write_text("kind: MeetingRoom\n")
     (tmp_path / "README.md").write_text("before\n<!-- quickstart -->\n<!-- /quickstart -->\nafter\n")
+    (tmp_path / "docs").mkdir()
+    for table in TABLES:
+        with (tmp_path / table.doc).open("a") as page:
+            page.write(f"by hand\n<!-- reasons: {table.name} -->\n<!-- /reasons -->\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -26,8 +31,8 @@ def test_the_committed_files_are_fresh(monkeypatch: pytest.MonkeyPatch) -> None:
     assert main(["--verify"]) == 0
 
 
-def test_a_file_for_each_kind_twice_and_the_reference(checkout: Path) -> None:
-    expected = {Path("docs/api.md"), Path("README.md")}
+def test_a_file_for_each_kind_twice_the_reference_and_the_pages_with_tables(checkout: Path) -> None:
+    expected = {Path("docs/api.md"), Path("README.md"), Path("docs/operations.md"), Path("docs/pools.md")}
     for kind in KINDS:
         name = f"livekit-operator.dev_{kind.plural}.yaml"
         expected |= {Path("crds") / name, Path("charts/livekit-operator/files/crds") / name}
@@ -38,6 +43,34 @@ def test_the_readme_shows_the_example(checkout: Path) -> None:
     main([])
     readme = (checkout / "README.md").read_text()
     assert readme == "before\n<!-- quickstart -->\n```yaml\nkind: MeetingRoom\n```\n<!-- /quickstart -->\nafter\n"
+
+
+def test_a_table_of_reasons_stands_where_its_page_has_the_markers(checkout: Path) -> None:
+    main([])
+    pools = (checkout / "docs/pools.md").read_text()
+    assert pools.startswith(
+        "by hand\n<!-- reasons: why there is no agent -->\n| reason | what it is | what to do |\n|---|"
+    )
+    assert "\n| `AllWorkersFull` | every place is taken | raise `maxReplicas`" in pools
+    assert pools.endswith("|\n<!-- /reasons -->\n")
+    for table in TABLES:
+        assert (checkout / table.doc).read_text().count(f"<!-- reasons: {table.name} -->\n|") == 1
+
+
+@pytest.mark.parametrize("kept", ["<!-- /reasons -->", "<!-- reasons: why there is no agent -->\n"])
+def test_a_page_that_lost_a_marker_is_an_error(kept: str, checkout: Path) -> None:
+    (checkout / "docs/pools.md").write_text(kept)
+    with pytest.raises(ValueError, match=r"docs/pools\.md has no markers"):
+        generated_files()
+
+
+def test_a_table_changed_by_hand_is_stale(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    main([])
+    capsys.readouterr()
+    page = checkout / "docs/pools.md"
+    page.write_text(page.read_text().replace("every place is taken", "it is full"))
+    assert main(["--verify"]) == 1
+    assert capsys.readouterr().out == "stale: docs/pools.md\n"
 
 
 def test_a_readme_without_markers_is_an_error() -> None:

@@ -5,9 +5,8 @@ from itertools import pairwise
 
 import pytest
 
+from livekit_operator import reasons
 from livekit_operator.reconciling.decisions.brakes import (
-    REASON_BACKING_OFF,
-    REASON_TOO_MANY_PODS,
     STATUS_WRITES_A_MINUTE,
     Brakes,
     Bucket,
@@ -59,7 +58,7 @@ def test_pods_that_end_soon_are_made_again_more_and_more_slowly(failed: int, wan
         return
     assert number == 0
     assert held is not None
-    assert (held.reason, held.until) == (REASON_BACKING_OFF, after(seconds))
+    assert (held.reason, held.until) == (reasons.BACKING_OFF, after(seconds))
     assert "Evicted" in held.message
     assert history.allow(1, wanted=wanted, now=after(seconds)) == (1, None)
 
@@ -115,7 +114,7 @@ def test_pods_within_a_minute(made: int, wanted: int, asked: int, allowed: int) 
     assert number == allowed
     assert (held is None) == (allowed == asked)
     if held:
-        assert (held.reason, held.until) == (REASON_TOO_MANY_PODS, after(30))
+        assert (held.reason, held.until) == (reasons.TOO_MANY_PODS, after(30))
 
 
 def test_a_storm_is_slowed_over_ten_minutes() -> None:
@@ -180,7 +179,9 @@ def test_a_child_that_is_put_right_now_and_then() -> None:
         now += timedelta(seconds=1)
         assert brakes.held("Service a", "d", now) is None
     brakes.written("Service a", "d", now, often="again and again")
-    assert brakes.held("Service a", "d", now) == Held("ChildChanged", "again and again", now + timedelta(seconds=10))
+    assert brakes.held("Service a", "d", now) == Held(
+        reasons.CHILD_CHANGED, "again and again", now + timedelta(seconds=10)
+    )
     assert brakes.told(now + timedelta(seconds=60)), "it is told a while longer"
     assert brakes.told(now + timedelta(seconds=601)) == []
     assert brakes.held("Service b", "d", now) is None
@@ -209,12 +210,12 @@ def test_a_status_is_written_sixty_times_a_minute() -> None:
 def test_what_was_held_is_told_a_while_longer() -> None:
     """Conditions would turn at each try otherwise."""
     brakes = Brakes("uid")
-    brakes.hold("pods", Held("BackingOff", "later", after(10)), NOW)
+    brakes.hold("pods", Held(reasons.BACKING_OFF, "later", after(10)), NOW)
     assert [held.until for held in brakes.told(NOW)] == [after(10)]
     brakes.hold("pods", None, after(10))
     assert [held.until for held in brakes.told(after(10))] == [after(70)]
     brakes.hold("pods", None, after(70))
     assert brakes.told(after(70)) == []
-    brakes.hold("pods", Held("BackingOff", "later", after(100)), after(80))
+    brakes.hold("pods", Held(reasons.BACKING_OFF, "later", after(100)), after(80))
     brakes.hold("pods", None, after(81))
     assert brakes.told(after(81)) == [], "the spec was changed: nothing is held any more"
