@@ -16,6 +16,7 @@ from livekit_operator.constants import (
     CONDITION_PROGRESSING,
     CONDITION_READY,
 )
+from livekit_operator.errors import Problem
 from livekit_operator.moments import timestamp
 from livekit_operator.outside import MOST_MESSAGE, said
 from livekit_operator.reasons import Reason
@@ -40,9 +41,14 @@ class Observed:
         return cls(CONDITION_READY, True, reasons.READY, message)
 
     @classmethod
-    def not_ready(cls, reason: Reason, message: str) -> "Observed":
-        """Return `Ready=False` with the reason."""
-        return cls(CONDITION_READY, False, reason, message)
+    def not_ready(cls, problem: Problem) -> "Observed":
+        """Return `Ready=False` for a problem."""
+        return cls.told(CONDITION_READY, False, problem)
+
+    @classmethod
+    def told(cls, kind: str, status: bool | None, problem: Problem) -> "Observed":
+        """Return a condition of any type that a problem is the reason of."""
+        return cls(kind, status, problem.reason, problem.message)
 
 
 @dataclass(frozen=True)
@@ -78,20 +84,20 @@ TOLD_PROGRESS = frozenset({reasons.WAITING_FOR_ROOMS, reasons.ROTATING_KEYS})
 _STATUS = {True: "True", False: "False", None: "Unknown"}
 
 
-def halted(old: Sequence[dict[str, Any]], standing: Sequence[str], reason: Reason, message: str) -> list[Observed]:
+def halted(old: Sequence[dict[str, Any]], standing: Sequence[str], problem: Problem) -> list[Observed]:
     """Return the conditions of a resource that cannot go on: none of those it has claims more than is known now.
 
     `standing` are the types that its kind always has, beside `Ready`; the others are those that it had.
     """
     types = dict.fromkeys([*standing, *(condition["type"] for condition in old)])
     types.pop(CONDITION_READY, None)
-    return [Observed.not_ready(reason, message), *(_halted(kind, reason, message) for kind in types)]
+    return [Observed.not_ready(problem), *(_halted(kind, problem) for kind in types)]
 
 
-def _halted(kind: str, reason: Reason, message: str) -> Observed:
-    wrong = reason not in UNDEGRADED_REASONS
+def _halted(kind: str, problem: Problem) -> Observed:
+    wrong = problem.reason not in UNDEGRADED_REASONS
     status = {CONDITION_DEGRADED: wrong, CONDITION_PROGRESSING: False, CONDITION_AGENTS_AVAILABLE: False}.get(kind)
-    return Observed(kind, status, reason, message)
+    return Observed.told(kind, status, problem)
 
 
 def find(conditions: Sequence[dict[str, Any]] | None, kind: str) -> dict[str, Any]:

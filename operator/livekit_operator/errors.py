@@ -1,5 +1,7 @@
 """Errors that reconcilers raise and the engine understands."""
 
+from dataclasses import dataclass, field
+
 from livekit_operator import reasons
 from livekit_operator.outside import MOST_MESSAGE, said
 from livekit_operator.reasons import Reason
@@ -9,22 +11,32 @@ class OperatorError(Exception):
     """Base of every error of this package."""
 
 
+@dataclass(frozen=True)
+class Problem:
+    """Why a resource is not as its spec says, in a reason and a sentence that says what to do.
+
+    `retry_after` is in seconds; None means that a watch will bring the change (an object of a kind that is watched).
+    Two problems are the same whenever each is looked at again.
+    """
+
+    reason: Reason
+    message: str
+    retry_after: float | None = field(default=None, compare=False)
+
+
+class CutOff(Problem):
+    """Clients outside the cluster cannot come in by the URL they are told, whatever the servers do."""
+
+
 class Blocked(OperatorError):
     """The desired state cannot be reached until something outside this object changes.
 
-    Becomes the condition `Ready=False` with `reason` and the message. `retry_after` is in seconds; None means that a
-    watch will bring the change (an object of a kind that is watched).
+    The problem becomes the condition `Ready=False`.
     """
 
-    def __init__(self, reason: Reason, message: str, *, retry_after: float | None = None) -> None:
-        super().__init__(message)
-        self.reason = reason
-        self.message = message
-        self.retry_after = retry_after
-
-
-class CutOff(Blocked):
-    """Clients outside the cluster cannot come in by the URL they are told, whatever the servers do."""
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
 
 
 class ServerNotAllowed(Blocked):
@@ -38,12 +50,11 @@ class NotOwned(Blocked):
     """
 
     def __init__(self, kind: str, namespace: str, name: str, why: str, instead: str = "choose another name") -> None:
-        super().__init__(
-            reasons.NOT_OWNED,
+        message = (
             f"{kind} {namespace}/{name} exists and is not owned by this resource: {why}. It is left untouched. "
-            f"Remove it or {instead}.",
-            retry_after=5.0,
+            f"Remove it or {instead}."
         )
+        super().__init__(Problem(reasons.NOT_OWNED, message, retry_after=5.0))
 
 
 class ServerUnreachable(OperatorError):

@@ -148,9 +148,9 @@ async def test_a_spec_is_refused_by_a_field_or_taken_by_the_server(
     except Blocked as blocked:
         # What the schema cannot see is a condition, which names its field as well.
         too_old = versions.version_of(server) < max(key.since for key in versions.YOUNGER)
-        if not refused_by_a_field(blocked.message) and "extraConfig." not in blocked.message:
+        if not refused_by_a_field(blocked.problem.message) and "extraConfig." not in blocked.problem.message:
             raise
-        outcomes["too old" if too_old and "spec.version" in blocked.message else "told"] += 1
+        outcomes["too old" if too_old and "spec.version" in blocked.problem.message else "told"] += 1
         return
     environment = {"NODE_IP": server.spec.media.node_ip or EXTERNAL_ADDRESS}
     if server.spec.media.exposure == "NodePort":

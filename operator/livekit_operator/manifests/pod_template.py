@@ -8,7 +8,7 @@ from typing import Any
 from livekit_operator import reasons
 from livekit_operator.api.pods import PodTemplate
 from livekit_operator.constants import GROUP
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 
 # What the `restricted` Pod Security Standard lets a pod mount. Anything else, such as a folder of the node, would give
 # whoever may write our resources more than they have: the operator makes the pod, not they.
@@ -96,15 +96,19 @@ def _volumes(spec: Mapping[str, Any], template: PodTemplate) -> list[dict[str, A
         name = volume.get("name")
         if name in taken:
             raise Blocked(
-                reasons.POD_TEMPLATE_REJECTED,
-                f"podTemplate.volumes: the name {name} is taken by the operator: choose another one.",
+                Problem(
+                    reasons.POD_TEMPLATE_REJECTED,
+                    f"podTemplate.volumes: the name {name} is taken by the operator: choose another one.",
+                )
             )
         refused = sorted(set(volume) - {"name", *_VOLUME_TYPES})
         if refused:
             raise Blocked(
-                reasons.POD_TEMPLATE_REJECTED,
-                f"podTemplate.volumes: {name} is of type {', '.join(refused)}; choose one of the types "
-                f"{', '.join(_VOLUME_TYPES)}.",
+                Problem(
+                    reasons.POD_TEMPLATE_REJECTED,
+                    f"podTemplate.volumes: {name} is of type {', '.join(refused)}; choose one of the types "
+                    f"{', '.join(_VOLUME_TYPES)}.",
+                )
             )
     return [*ours, *template.volumes]
 
@@ -118,8 +122,10 @@ def _container(item: Mapping[str, Any], container: str, template: PodTemplate) -
         taken = next((mine["mountPath"] for mine in ours if _overlap(path, mine["mountPath"])), None)
         if taken:
             raise Blocked(
-                reasons.POD_TEMPLATE_REJECTED,
-                f"podTemplate.volumeMounts: {path} collides with {taken} of the operator's: choose another path.",
+                Problem(
+                    reasons.POD_TEMPLATE_REJECTED,
+                    f"podTemplate.volumeMounts: {path} collides with {taken} of the operator's: choose another path.",
+                )
             )
     return {**item, "volumeMounts": [*ours, *template.volume_mounts]}
 

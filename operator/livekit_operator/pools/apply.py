@@ -12,7 +12,7 @@ from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import LABEL_BUSY
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, NotFound
+from livekit_operator.errors import Blocked, KubernetesError, NotFound, Problem
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, digest
 from livekit_operator.manifests.permits import pod_refusal
 from livekit_operator.manifests.pod_refusals import explain_refusal
@@ -42,11 +42,11 @@ async def attempt(
     try:
         await write()
     except Blocked as blocked:
-        memory.refusals.tell(what, (blocked.reason, blocked.message))
+        memory.refusals.tell(what, blocked.problem)
     except KubernetesError as error:
         if not error.refused:
             raise
-        problem = (reasons.KUBERNETES_REFUSED, explain_refusal(str(error), what=what))
+        problem = Problem(reasons.KUBERNETES_REFUSED, explain_refusal(str(error), what=what))
         memory.refusals.put(what, wanted, context.now(), problem)
     else:
         return True
@@ -138,14 +138,14 @@ async def carry_out(
             context.children["Pod"].put(made)
             note_made(context, pool, COMPONENT_AGENT, made)
         except Blocked as blocked:
-            memory.refusals.tell("Pod", (blocked.reason, blocked.message))
+            memory.refusals.tell("Pod", blocked.problem)
             return number
         except KubernetesError as error:
             if not error.refused:
                 raise
             # It names the pod, which is another one at each try.
             words = explain_refusal(str(error).replace(suffix, "…"), pod)
-            memory.refusals.tell("Pod", (reasons.KUBERNETES_REFUSED, words))
+            memory.refusals.tell("Pod", Problem(reasons.KUBERNETES_REFUSED, words))
             return number
     return len(decided.create)
 
@@ -153,4 +153,4 @@ async def carry_out(
 def _check_allowed(context: Context, pod: Manifest) -> None:
     """Raise Blocked when the chart's values do not allow what a pod asks for."""
     if refused := pod_refusal(pod["spec"].get("priorityClassName"), context.settings.allowed):
-        raise Blocked(reasons.NOT_ALLOWED, refused)
+        raise Blocked(Problem(reasons.NOT_ALLOWED, refused))

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from livekit_operator.errors import Problem
 from livekit_operator.pools.decisions.fair_shares import may_take, next_in_line
-from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.refusals import Refusals
 from livekit_operator.views import WorkerStatus
 
@@ -96,7 +96,7 @@ class PoolMemory:
     silent: dict[str, datetime] = field(default_factory=dict)
     """Uids of pods that gave no answer when they were last asked, and when that was."""
     refusals: Refusals = field(default_factory=Refusals)
-    problem: tuple[Reason, str] | None = None
+    problem: Problem | None = None
     """Reason and message why rooms get no agent."""
     unborn: bool = False
     """Whether pods are wanted and no version has ever had one that was ready."""

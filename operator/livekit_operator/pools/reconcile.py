@@ -9,7 +9,7 @@ from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import Autoscaling, Schedule, VoiceAgentPool
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, NamespaceTerminating, ServerNotAllowed
+from livekit_operator.errors import Blocked, NamespaceTerminating, Problem, ServerNotAllowed
 from livekit_operator.manifests.metadata import COMPONENT_AGENT
 from livekit_operator.pools import status as pool_status
 from livekit_operator.pools.apply import carry_out, protect
@@ -36,7 +36,6 @@ from livekit_operator.pools.versions import (
     note_proven,
     remember,
 )
-from livekit_operator.reasons import Reason
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.braking import allow_pods
 from livekit_operator.reconciling.frame import reconcile
@@ -46,8 +45,6 @@ from livekit_operator.reconciling.status import Outcome
 from livekit_operator.servers.access import find_access, find_server, server_problem
 from livekit_operator.servers.manifests.config import target_load
 from livekit_operator.servers.memory import ServerAccess
-
-Problem = tuple[Reason, str]
 
 
 async def reconcile_pool(context: Context, key: Key) -> float | None:
@@ -68,10 +65,10 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
         server = find_server(context, pool, pool.spec.server_ref)
         access = find_access(context, pool, server)
     except ServerNotAllowed as refused:
-        return await dismiss(context, pool, refused)
+        return await dismiss(context, pool, refused.problem)
     except Blocked as blocked:
         memory.stable, memory.canary = Free("", 0), None
-        return pool_status.halted(pool, await observe(context, pool, memory), memory, blocked)
+        return pool_status.halted(pool, await observe(context, pool, memory), memory, blocked.problem)
     if access is None:
         return None
     await adopt_pods(context, pool, COMPONENT_AGENT, lambda pod: is_pod_name(pool, pod))
@@ -90,17 +87,17 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
             known = await known_versions(context, pool, memory)
         standing, again = await _progress(context, pool, server, access, memory, observed, known, wanted)
     except Blocked as blocked:
-        blocked.retry_after = min(poll, blocked.retry_after or poll)
-        return pool_status.halted(pool, observed, memory, blocked)
+        problem = replace(blocked.problem, retry_after=min(poll, blocked.problem.retry_after or poll))
+        return pool_status.halted(pool, observed, memory, problem)
     except NamespaceTerminating:
         return status.terminating(pool, pool_status.count_remains(pool, observed, memory))
     offer(pool, observed, memory, standing.rollout)
     served = any(version.served or version.proven for version in standing.versions) or bool(observed.serving)
     memory.unborn = not served and standing.desired.replicas > 0
-    problem = memory.problem and memory.problem[0]
+    before = memory.problem and memory.problem.reason
     conditions = pool_status.conditions(pool, standing, memory, context.now())
     conditions += describe(context, pool)
-    if (memory.problem and memory.problem[0]) != problem:
+    if (memory.problem and memory.problem.reason) != before:
         for room in memory.waiting.keys() | memory.unanswered.keys():
             context.wake_served(room)  # they tell why they wait
     fields = pool_status.fields(pool, standing, memory, context.now())
@@ -179,7 +176,7 @@ def _desired(
         assert scaling is not None
         understood = [schedule for schedule in scaling.schedules if _is_understood(scaling, schedule, now)]
         plain = pool.spec.model_copy(update={"autoscaling": scaling.model_copy(update={"schedules": understood})})
-        desired, problem = desired_replicas(plain, demand, now, recent), (reasons.INVALID_SCHEDULE, str(error))
+        desired, problem = desired_replicas(plain, demand, now, recent), Problem(reasons.INVALID_SCHEDULE, str(error))
     memory.want(desired.wanted, now)
     return desired, problem
 

@@ -12,7 +12,7 @@ from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING, CONDITION_PROVIDERS_ACCEPTED
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.pools.apply import remove
 from livekit_operator.pools.context import Context
@@ -20,18 +20,17 @@ from livekit_operator.pools.manifests import children as build
 from livekit_operator.pools.manifests import records
 from livekit_operator.pools.memory import Free
 from livekit_operator.pools.observe import Observation, observe
-from livekit_operator.reasons import Reason
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.links import is_undeclared
 from livekit_operator.reconciling.status import Outcome
 
 
-async def dismiss(context: Context, pool: VoiceAgentPool, why: Blocked) -> Outcome:
+async def dismiss(context: Context, pool: VoiceAgentPool, why: Problem) -> Outcome:
     """Take the key and the pods from a pool, and tell how its calls end."""
     memory = context.pool_memory(pool.key)
     memory.refusals.begin()
     memory.stable, memory.canary, memory.canary_weight = Free("", 0), None, 0
-    told, memory.problem = memory.problem, (why.reason, why.message)
+    told, memory.problem = memory.problem, why
     await children.remove_secrets(context, pool, spare=records.records_name(pool))
     observed = await observe(context, pool, memory)
     now = context.now()
@@ -48,19 +47,17 @@ async def dismiss(context: Context, pool: VoiceAgentPool, why: Blocked) -> Outco
     return Outcome(conditions, fields, context.settings.pool_poll_seconds if observed.pods or refused else None)
 
 
-def _conditions(
-    why: Blocked, observed: Observation, end: datetime | None, refused: tuple[Reason, str] | None
-) -> list[Observed]:
+def _conditions(why: Problem, observed: Observation, end: datetime | None, refused: Problem | None) -> list[Observed]:
     pods, calls = len(observed.pods), sum(pod.view.sessions or 0 for pod in observed.pods)
     ready, draining = why.message, Observed(CONDITION_PROGRESSING, False, why.reason, "It has neither key nor pods.")
     if end:
         left = f"{pods} pods end their {calls} calls, at the latest at {end:%Y-%m-%dT%H:%M:%SZ}."
         ready, draining = f"{why.message} Its {left}", Observed(CONDITION_PROGRESSING, True, reasons.DRAINING, left)
     if refused:
-        ready = f"{ready} {refused[1]}"
-    unavailable = Observed(CONDITION_AGENTS_AVAILABLE, False, why.reason, why.message)
+        ready = f"{ready} {refused.message}"
+    unavailable = Observed.told(CONDITION_AGENTS_AVAILABLE, False, why)
     unasked = Observed(CONDITION_PROVIDERS_ACCEPTED, None, why.reason, "No agent is there to ask the providers.")
-    return [Observed.not_ready(why.reason, ready), draining, unavailable, unasked]
+    return [Observed.not_ready(Problem(why.reason, ready)), draining, unavailable, unasked]
 
 
 def _last_end(observed: Observation, now: datetime) -> datetime | None:

@@ -3,14 +3,12 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from livekit_operator.errors import Problem
 from livekit_operator.pools.decisions.autoscaling import Desired
 from livekit_operator.pools.decisions.history import Rollout
 from livekit_operator.pools.decisions.rollout import STABLE
 from livekit_operator.pools.manifests.versions import PoolVersion
 from livekit_operator.pools.observe import Observation, ObservedPod
-from livekit_operator.reasons import Reason
-
-Problem = tuple[Reason, str]
 
 
 @dataclass(frozen=True)

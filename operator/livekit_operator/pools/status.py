@@ -15,7 +15,7 @@ from livekit_operator.constants import (
     CONDITION_RUNNER_APPLIED,
     CONDITION_SCALING_LIMITED,
 )
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.moments import timestamp
 from livekit_operator.outside import said
 from livekit_operator.pools.decisions.agent_problems import PERSONAL_REASONS, UNSERVED_REASONS, AgentFacts, diagnose
@@ -26,7 +26,7 @@ from livekit_operator.pools.manifests.versions import PoolVersion, canary_deploy
 from livekit_operator.pools.memory import PoolMemory, ToldSessions
 from livekit_operator.pools.observe import Observation, ObservedPod
 from livekit_operator.pools.providers import provider_problems, provider_reason, providers_accepted
-from livekit_operator.pools.standing import Problem, Standing
+from livekit_operator.pools.standing import Standing
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.status import Outcome
 
@@ -70,11 +70,11 @@ def _counts(observed: Observation, memory: PoolMemory) -> dict[str, int]:
     }
 
 
-def halted(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, blocked: Blocked) -> Outcome:
+def halted(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, problem: Problem) -> Outcome:
     """Return the outcome of a pass that could not go on: what serves is still counted, and offered to rooms."""
-    memory.problem = (blocked.reason, blocked.message)
+    memory.problem = problem
     fields = count_remains(pool, observed, memory)
-    outcome = status.halted(pool, blocked.reason, blocked.message, fields=fields, again=blocked.retry_after)
+    outcome = status.halted(pool, problem, fields)
     if not fields["freeSessions"]:
         return outcome
     there = [condition for condition in outcome.conditions if condition.type != CONDITION_AGENTS_AVAILABLE]
@@ -89,7 +89,7 @@ def count_remains(pool: VoiceAgentPool, observed: Observation, memory: PoolMemor
 
 def _available(problem: Problem | None, free: int) -> Observed:
     if problem is not None:
-        return Observed(CONDITION_AGENTS_AVAILABLE, False, *problem)
+        return Observed.told(CONDITION_AGENTS_AVAILABLE, False, problem)
     if free:
         message = f"{free} more {'call' if free == 1 else 'calls'} can be taken now."
     else:
@@ -125,12 +125,12 @@ def conditions(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now
     """Return the conditions of what was observed; leave the reason why rooms get no agent in the memory."""
     facts = agent_facts(pool, standing, memory, now)
     problem = diagnose(facts)
-    if problem and problem[0] == reasons.PROVIDER_REJECTED:
-        problem = (provider_reason(standing.observed.provider_errors(standing.stable)), problem[1])
+    if problem and problem.reason == reasons.PROVIDER_REJECTED:
+        problem = Problem(provider_reason(standing.observed.provider_errors(standing.stable)), problem.message)
     ready = _ready(pool, standing, problem)
     if not standing.observed.serving and ready.status is False and problem is None:
-        problem = (ready.reason, ready.message)
-    elif not standing.observed.serving and standing.rollout.problem and problem and problem[0] in PERSONAL_REASONS:
+        problem = Problem(ready.reason, ready.message)
+    elif not standing.observed.serving and standing.rollout.problem and problem and problem.reason in PERSONAL_REASONS:
         problem = standing.rollout.problem
     memory.problem = problem
     available = _available(problem, facts.free_sessions)
@@ -252,31 +252,33 @@ def version_sessions(observed: Observation, memory: PoolMemory, revision: str) -
 def _ready(pool: VoiceAgentPool, standing: Standing, problem: Problem | None) -> Observed:
     observed, desired = standing.observed, standing.desired
     if errors := observed.provider_errors(standing.stable):
-        return Observed.not_ready(provider_reason(errors), provider_problems(errors))
+        return Observed.not_ready(Problem(provider_reason(errors), provider_problems(errors)))
     if standing.rollout.problem:
-        return Observed.not_ready(*standing.rollout.problem)
+        return Observed.not_ready(standing.rollout.problem)
     serving = observed.serving
     updated = sum(pod.view.version == standing.stable for pod in serving)
     # A pool that grows is ready all the while: only what must always be there counts.
     least = desired.minimum
     warm = "warm and registered" if pool.spec.agent.stock or pool.spec.agent.injected else "ready"
     message = f"{len(serving)} of {desired.replicas} pods are {warm}."
-    if serving and problem and problem[0] in UNSERVED_REASONS and standing.rollout.canary is None:
-        return Observed.not_ready(*problem)
+    if serving and problem and problem.reason in UNSERVED_REASONS and standing.rollout.canary is None:
+        return Observed.not_ready(problem)
     if updated >= least and (serving or not standing.trouble):
         if desired.replicas or serving:
             return Observed.ready(message)
         if pool.spec.autoscaling is None:
-            return Observed.not_ready(reasons.SCALED_TO_ZERO, "spec.replicas is 0: no agent runs, and none comes.")
+            return Observed.not_ready(
+                Problem(reasons.SCALED_TO_ZERO, "spec.replicas is 0: no agent runs, and none comes.")
+            )
         return Observed.ready("No pod is needed now; the next call brings one.")
     reason = reasons.PROGRESSING
     if serving and len(serving) >= least:
         reason, message = reasons.ROLLING_OUT, f"{updated} of {least} pods run the wanted version; older ones serve."
     if standing.trouble:
-        return Observed.not_ready(reasons.PODS_FAILING, f"{message} {standing.trouble}")
+        return Observed.not_ready(Problem(reasons.PODS_FAILING, f"{message} {standing.trouble}"))
     if not serving and standing.server_problem:
-        return Observed.not_ready(*standing.server_problem)
-    return Observed.not_ready(reason, message)
+        return Observed.not_ready(standing.server_problem)
+    return Observed.not_ready(Problem(reason, message))
 
 
 def _progressing(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> Observed:
@@ -308,7 +310,7 @@ def _progressing(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -
     ready = sum(pod.serves for pod in standing.settled)
     elsewhere = rollout.stable != standing.wanted and rollout.stable != pool.spec.rollout.rollback_to
     if rollout.problem and (elsewhere or ready < wanted):
-        return Observed(CONDITION_PROGRESSING, False, *rollout.problem)
+        return Observed.told(CONDITION_PROGRESSING, False, rollout.problem)
     if ready < wanted:
         message = f"{ready} of {wanted} pods of the wanted version are ready."
         return Observed(

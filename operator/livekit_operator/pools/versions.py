@@ -12,7 +12,7 @@ from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import ANNOTATION_FAILED, ANNOTATION_PROVEN, ANNOTATION_SERVED
 from livekit_operator.engine.cache import key_of
-from livekit_operator.errors import Blocked, NotFound, NotOwned
+from livekit_operator.errors import Blocked, NotFound, NotOwned, Problem
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, digest, labels
 from livekit_operator.moments import read_moment, timestamp
 from livekit_operator.pools import status as pool_status
@@ -65,7 +65,7 @@ async def _records(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -
         try:
             secret = await adopt(context, pool, pool_records.build_records(pool, {}), secret)
         except NotOwned as blocked:
-            memory.refusals.tell(f"Secret {key[1]}", (blocked.reason, blocked.message))
+            memory.refusals.tell(f"Secret {key[1]}", blocked.problem)
             return {}
     return pool_records.read_records(secret)
 
@@ -96,7 +96,9 @@ async def remember(
         if there and there.get("immutable") and versions.content_digest(there) != content:
             message = f"ConfigMap {'/'.join(key_of(there))} is not what the operator wrote for revision {revision}."
             raise Blocked(
-                reasons.NOT_OWNED, f"{message} It is left untouched: remove it, and it is made as it should be."
+                Problem(
+                    reasons.NOT_OWNED, f"{message} It is left untouched: remove it, and it is made as it should be."
+                )
             )
         await children.ensure(context, pool, desired)
         record = known[revision].record if revision in known else Record(content, context.now())
@@ -113,9 +115,11 @@ def kept_version(memory: PoolMemory, known: Mapping[str, PoolVersion], wanted: s
     """
     if wanted in known:
         return wanted
-    refused = memory.refusals.problem or (reasons.PROGRESSING, "Waiting for the ConfigMap of the wanted version.")
+    refused = memory.refusals.problem or Problem(
+        reasons.PROGRESSING, "Waiting for the ConfigMap of the wanted version."
+    )
     if not known:
-        raise Blocked(*refused)
+        raise Blocked(refused)
     return max(
         known.values(),
         key=lambda version: (not version.failed, bool(version.proven), version.proven or version.created),
@@ -281,18 +285,18 @@ async def find_inputs(
             raise
         former = max(others, key=lambda version: (version.proven, version.revision)).revision
         inputs[former] = await _inputs_of(context, pool, access, known[former])
-        return Rollout(former, None, (blocked.reason, blocked.message)), inputs, blocked.retry_after or again
+        return Rollout(former, None, blocked.problem), inputs, blocked.problem.retry_after or again
     if rollout.canary:
         try:
             inputs[rollout.canary] = await _inputs_of(context, pool, access, known[rollout.canary])
         except Blocked as blocked:
-            problem = (blocked.reason, blocked.message)
-            return Rollout(rollout.stable, None, problem), inputs, blocked.retry_after or again
+            problem = blocked.problem
+            return Rollout(rollout.stable, None, problem), inputs, blocked.problem.retry_after or again
     if rollout.retried:
         try:
             inputs[rollout.retried] = await _inputs_of(context, pool, access, known[rollout.retried])
         except Blocked as blocked:
-            return replace(rollout, retried=None), inputs, blocked.retry_after or again
+            return replace(rollout, retried=None), inputs, blocked.problem.retry_after or again
     return rollout, inputs, again
 
 

@@ -14,6 +14,7 @@ from livekit_operator.clients.api_resources import Manifest
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_READY
+from livekit_operator.errors import Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling.context import Context
@@ -82,7 +83,7 @@ def too_many_writes(context: Context, resource: Resource) -> Held | None:
         f"More than {most} writes within a minute were needed for this resource: something changes or removes what "
         f"the operator makes. See which policies and controllers write to objects of this namespace."
     )
-    return Held(reasons.TOO_MANY_WRITES, message, now + timedelta(seconds=wait))
+    return Held(Problem(reasons.TOO_MANY_WRITES, message), now + timedelta(seconds=wait))
 
 
 def counted(context: C, resource: Resource) -> C:
@@ -152,14 +153,14 @@ def with_held(outcome: Outcome, told: Sequence[Held]) -> Outcome:
     """Return an outcome whose conditions tell what is held back: as `Degraded`, and why it is not ready yet."""
     if not told:
         return outcome
-    first = told[0]
-    messages = list(dict.fromkeys(held.message for held in told))
+    first = told[0].problem
+    messages = list(dict.fromkeys(held.problem.message for held in told))
     more = f" And {len(messages) - _MOST_TOLD} more." if len(messages) > _MOST_TOLD else ""
     message = " ".join(messages[:_MOST_TOLD]) + more
     conditions = []
     for one in outcome.conditions:
         if one.type == CONDITION_READY and one.status is False and one.reason == reasons.PROGRESSING:
-            conditions.append(Observed.not_ready(first.reason, first.message))
+            conditions.append(Observed.not_ready(first))
         elif one.type != CONDITION_DEGRADED:
             conditions.append(one)
         elif one.status and one.reason != first.reason:

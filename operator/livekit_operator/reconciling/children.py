@@ -3,6 +3,7 @@
 What is not kept as it is written, or is put back again and again, is told and tried more and more seldom (`brakes`).
 """
 
+from dataclasses import replace
 from datetime import timedelta
 from http import HTTPStatus
 
@@ -51,7 +52,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     wanted = marked["metadata"]["annotations"][ANNOTATION_APPLIED]
     if held := brakes.held(name, wanted, context.now()):
         if known is None or not brakes.is_same(name, wanted):
-            raise Blocked(held.reason, held.message, retry_after=held.seconds(context.now()))
+            raise Blocked(replace(held.problem, retry_after=held.seconds(context.now())))
         return known
     often = f"{kind} {key[1]} {_OFTEN}: {_LOOK}"
     if brakes.is_often(name, wanted):

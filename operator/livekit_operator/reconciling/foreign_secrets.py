@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from livekit_operator import reasons
 from livekit_operator.engine.cache import Key, Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.context import Context
 
@@ -37,7 +37,7 @@ async def require_secret(context: Context, namespace: str, name: str, field: str
     secret = await read_secret(context, (namespace, name))
     if secret is None:
         message = f"Secret {name} of {field} does not exist: create it, or name another one."
-        raise Blocked(reasons.SECRET_NOT_FOUND, message, retry_after=RETRY_SECONDS)
+        raise Blocked(Problem(reasons.SECRET_NOT_FOUND, message, retry_after=RETRY_SECONDS))
     return secret
 
 
@@ -55,5 +55,5 @@ async def read_value(context: Context, namespace: str, name: str, key: str, fiel
     if not value:
         context.foreign_secrets.pop((namespace, name), None)
         message = f"Secret {name} of {field} has no key {key}: add it, or name another one."
-        raise Blocked(reasons.SECRET_KEY_MISSING, message, retry_after=RETRY_SECONDS)
+        raise Blocked(Problem(reasons.SECRET_KEY_MISSING, message, retry_after=RETRY_SECONDS))
     return str(value)

@@ -6,7 +6,14 @@ from typing import TypeVar
 from livekit_operator import reasons
 from livekit_operator.api.common import Resource
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
+from livekit_operator.errors import (
+    Blocked,
+    KubernetesError,
+    NamespaceTerminating,
+    Problem,
+    ServerRefused,
+    ServerUnreachable,
+)
 from livekit_operator.manifests.pod_refusals import explain_refusal
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.braking import counted, soonest, standing, too_many_writes, with_held
@@ -49,21 +56,23 @@ async def reconcile(
     try:
         outcome = await one_pass(context, resource)
     except Blocked as blocked:
-        outcome = status.halted(resource, blocked.reason, blocked.message, again=blocked.retry_after)
+        outcome = status.halted(resource, blocked.problem)
     except ServerUnreachable as error:
         message = f"The LiveKit server does not answer: {error}. See the conditions of the LiveKitServer."
         again = error.retry_after or _UNREACHABLE_RETRY_SECONDS
-        outcome = status.halted(resource, reasons.SERVER_UNREACHABLE, message, again=again)
+        outcome = status.halted(resource, Problem(reasons.SERVER_UNREACHABLE, message, retry_after=again))
     except ServerRefused as error:
         message = (
             f"The LiveKit server refused: {error.code}: {error}. Change what it names in the spec, or see its log."
         )
-        outcome = status.halted(resource, reasons.SERVER_REFUSED, message, again=_UNREACHABLE_RETRY_SECONDS)
+        outcome = status.halted(
+            resource, Problem(reasons.SERVER_REFUSED, message, retry_after=_UNREACHABLE_RETRY_SECONDS)
+        )
     except NamespaceTerminating:
         outcome = status.terminating(resource)
     except KubernetesError as error:
         if error.refused:
-            refused = status.halted(resource, reasons.KUBERNETES_REFUSED, explain_refusal(str(error)))
+            refused = status.halted(resource, Problem(reasons.KUBERNETES_REFUSED, explain_refusal(str(error))))
             await status.write(context, resource, refused)
         raise
     if outcome is None:

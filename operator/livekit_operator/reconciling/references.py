@@ -8,7 +8,7 @@ from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.conditions import holds
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.context import Context
 from livekit_operator.reconciling.understanding import NotUnderstood, parse
@@ -43,6 +43,6 @@ def understood(context: Context, model: type[R], manifest: Manifest) -> R:
         kind, name = model.__name__, manifest["metadata"]["name"]
         where = f" at {problem.path}" if problem.path else ""
         message = f"{kind} {name} is not understood{where}: {problem.why}. Correct it there."
-        raise Blocked(Reason(f"{kind}{reasons.NOT_UNDERSTOOD}"), message) from problem
+        raise Blocked(Problem(Reason(f"{kind}{reasons.NOT_UNDERSTOOD}"), message)) from problem
     context.understood[ident] = manifest, parsed
     return parsed

@@ -5,9 +5,8 @@ from datetime import datetime, timedelta
 
 from livekit_operator import reasons
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.errors import KubernetesError, Problem
 from livekit_operator.manifests.pod_refusals import explain_refusal
-from livekit_operator.reasons import Reason
 
 # What the API server refused is tried again after this time: a policy or a quota changes when people change it.
 REFUSED_SECONDS = 30.0
@@ -19,7 +18,7 @@ class Refusal:
 
     wanted: str
     until: datetime | None
-    problem: tuple[Reason, str]
+    problem: Problem
 
 
 @dataclass
@@ -30,7 +29,7 @@ class Refusals:
     former: dict[str, Refusal] = field(default_factory=dict)
 
     @property
-    def problem(self) -> tuple[Reason, str] | None:
+    def problem(self) -> Problem | None:
         """Return reason and message of the first one of this pass."""
         return next((refusal.problem for refusal in self.current.values()), None)
 
@@ -46,16 +45,16 @@ class Refusals:
         self.current[what] = refusal
         return True
 
-    def put(self, what: str, wanted: str, now: datetime, problem: tuple[Reason, str]) -> None:
+    def put(self, what: str, wanted: str, now: datetime, problem: Problem) -> None:
         """Note what was refused, and is not tried again for a while."""
         self.current[what] = Refusal(wanted, now + timedelta(seconds=REFUSED_SECONDS), problem)
 
-    def tell(self, what: str, problem: tuple[Reason, str]) -> None:
+    def tell(self, what: str, problem: Problem) -> None:
         """Note what cannot be now, and is tried at the next pass."""
         self.current[what] = Refusal("", None, problem)
 
 
-def refusal(error: KubernetesError, pod: Manifest | None = None) -> Blocked:
+def refusal(error: KubernetesError, pod: Manifest | None = None) -> Problem:
     """Return what to say of a request that the API server refuses: a quota, a policy, a port that is taken.
 
     Of a `pod` the containers are named that were refused.
@@ -63,4 +62,4 @@ def refusal(error: KubernetesError, pod: Manifest | None = None) -> Blocked:
     """
     if not error.refused:
         raise error
-    return Blocked(reasons.KUBERNETES_REFUSED, explain_refusal(str(error), pod), retry_after=10.0)
+    return Problem(reasons.KUBERNETES_REFUSED, explain_refusal(str(error), pod), retry_after=10.0)

@@ -12,7 +12,7 @@ from livekit_operator import conditions, reasons
 from livekit_operator.api.common import Resource
 from livekit_operator.conditions import Observed, merge, transitions
 from livekit_operator.constants import API_VERSION
-from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound
+from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound, Problem
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.moments import timestamp
 from livekit_operator.reasons import Reason
@@ -45,18 +45,11 @@ class Outcome:
     """Whether to leave the status as it is: nothing is known that people should hear."""
 
 
-def halted(
-    resource: Resource,
-    reason: Reason,
-    message: str,
-    *,
-    fields: dict[str, Any] | None = None,
-    again: float | None = None,
-) -> Outcome:
+def halted(resource: Resource, problem: Problem, fields: dict[str, Any] | None = None) -> Outcome:
     """Return the outcome of a pass that could not go on: `fields` change, the others stay as they were."""
     kept = {key: value for key, value in resource.status.items() if key not in _COMMON}
-    told = conditions.halted(resource.status.get("conditions") or (), resource.standing, reason, message)
-    return Outcome(told, {**kept, **fields} if fields else None, again)
+    told = conditions.halted(resource.status.get("conditions") or (), resource.standing, problem)
+    return Outcome(told, {**kept, **fields} if fields else None, problem.retry_after)
 
 
 def terminating(resource: Resource, fields: dict[str, Any] | None = None) -> Outcome:
@@ -64,9 +57,8 @@ def terminating(resource: Resource, fields: dict[str, Any] | None = None) -> Out
 
     The resource itself goes last: after its pods, and after the calls on these.
     """
-    return halted(
-        resource, reasons.NAMESPACE_TERMINATING, _TERMINATING, fields=fields, again=_TERMINATING_RETRY_SECONDS
-    )
+    problem = Problem(reasons.NAMESPACE_TERMINATING, _TERMINATING, retry_after=_TERMINATING_RETRY_SECONDS)
+    return halted(resource, problem, fields)
 
 
 async def write(context: Context, resource: Resource, outcome: Outcome) -> float | None:

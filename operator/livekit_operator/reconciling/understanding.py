@@ -13,7 +13,7 @@ from livekit_operator.api.common import Metadata, Resource
 from livekit_operator.clients.decoding import UNREAD
 from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import NotFound, OperatorError
+from livekit_operator.errors import NotFound, OperatorError, Problem
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.context import Context
@@ -63,7 +63,7 @@ async def tell(context: Context, model: type[Resource], manifest: Manifest, prob
         for finalizer in {ROOM_FINALIZER, SERVER_FINALIZER} & set(metadata.finalizers):
             await remove_finalizer(context, resource, finalizer)
         return None
-    await status.write(context, resource, status.halted(resource, reasons.NOT_UNDERSTOOD, _message(problem)))
+    await status.write(context, resource, status.halted(resource, Problem(reasons.NOT_UNDERSTOOD, _message(problem))))
     return _NO_ROOM_RETRY_SECONDS if problem.why == NO_ROOM else None
 
 

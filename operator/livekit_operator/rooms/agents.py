@@ -14,13 +14,12 @@ from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import find
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_READY
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.pools.access import find_pool, pool_allows, pool_at
 from livekit_operator.pools.decisions.agent_problems import ASKED_AGAIN, CONNECT_HINT, PERSONAL_REASONS
 from livekit_operator.pools.decisions.history import pick_deployment
 from livekit_operator.pools.manifests.children import agent_name
 from livekit_operator.pools.memory import PoolMemory
-from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.references import target
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.decisions.dispatching import CONNECT_SECONDS, Decision, State, WantedAgent, decide_dispatch
@@ -29,8 +28,6 @@ from livekit_operator.rooms.memory import AskedAgent
 from livekit_operator.servers.access import allows
 from livekit_operator.servers.memory import ServerAccess
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomView
-
-Problem = tuple[Reason, str]
 
 # Reasons of a pool that is not ready that are over by themselves.
 _MOMENTARY = (reasons.PROGRESSING, reasons.ROLLING_OUT)
@@ -202,13 +199,13 @@ def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> Can
             memory.served(room.key)
         return Candidate(reference, shown, key, "", None, _not_allowed(room, shown))
     if pool is None:
-        problem = (
+        problem = Problem(
             reasons.POOL_NOT_FOUND,
             f"VoiceAgentPool {shown} does not exist: create it, or name another one in spec.agents.",
         )
         return Candidate(reference, shown, key, "", None, problem)
     if target(pool, pool.spec.server_ref) != target(room, room.spec.server_ref):
-        problem = (
+        problem = Problem(
             reasons.POOL_ON_OTHER_SERVER,
             f"VoiceAgentPool {shown} serves another LiveKitServer: name one of this server in spec.agents.",
         )
@@ -224,7 +221,7 @@ def _not_allowed(room: MeetingRoom, shown: str) -> Problem:
         f"VoiceAgentPool {shown} does not exist, or does not let rooms of namespace {namespace} call its agents: "
         f"whoever has the pool adds {namespace} to its spec.allowedNamespaces."
     )
-    return reasons.POOL_NOT_ALLOWED, message
+    return Problem(reasons.POOL_NOT_ALLOWED, message)
 
 
 def _in_vain(room: Key, candidate: Candidate) -> tuple[bool, bool]:
@@ -237,7 +234,7 @@ def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Prob
     """Return what the pool says of itself that concerns each of its rooms, whether somebody waits in it or not."""
     conditions = pool.status.get("conditions")
     if not conditions:
-        return (
+        return Problem(
             reasons.NO_WORKER_REGISTERED,
             f"VoiceAgentPool {shown} has not been looked at yet: see the operator's log if that lasts.",
         )
@@ -248,7 +245,7 @@ def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Prob
     lasts = memory.unborn or (ready.get("status") == "False" and ready["reason"] not in _MOMENTARY)
     if condition["reason"] in PERSONAL_REASONS and not (lasts and not pool.status.get("readyReplicas")):
         return None
-    return condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}"
+    return Problem(condition["reason"], f"VoiceAgentPool {shown}: {condition['message']}")
 
 
 def _note_unconnected(context: Context, room: Key, candidate: Candidate, asked: AskedAgent) -> None:
@@ -262,7 +259,7 @@ def _note_unconnected(context: Context, room: Key, candidate: Candidate, asked: 
 def _problem(room: Key, candidate: Candidate, decision: Decision, asked: AskedAgent | None) -> Problem | None:
     """Return why somebody in this room waits for an agent."""
     if asked is not None and asked.unconnected:
-        return (
+        return Problem(
             reasons.AGENT_NOT_CONNECTED,
             f"VoiceAgentPool {candidate.shown}: its agent joined the room and was not connected within "
             f"{CONNECT_SECONDS:.0f} s: {CONNECT_HINT}.",
@@ -276,12 +273,12 @@ def _problem(room: Key, candidate: Candidate, decision: Decision, asked: AskedAg
             "are kept for others. It gets another one when a call of its own ends, or when the pool grows: raise its "
             "spec.autoscaling.maxReplicas."
         )
-        return reasons.SHARE_REACHED, message
+        return Problem(reasons.SHARE_REACHED, message)
     told = candidate.memory.problem if candidate.memory else None
     if told is None:
         message = f"VoiceAgentPool {candidate.shown}: an agent was asked for and has not come yet. {ASKED_AGAIN}"
-        return reasons.DISPATCH_PENDING, message
-    return told[0], f"VoiceAgentPool {candidate.shown}: {told[1]}"
+        return Problem(reasons.DISPATCH_PENDING, message)
+    return Problem(told.reason, f"VoiceAgentPool {candidate.shown}: {told.message}")
 
 
 def _counted(access: ServerAccess, view: RoomView, people: int) -> RoomView:

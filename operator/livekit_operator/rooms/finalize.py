@@ -5,7 +5,7 @@ from datetime import timedelta
 from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.constants import ROOM_FINALIZER
-from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Problem, RoomUnanswered, ServerRefused, ServerUnreachable
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.finalizers import remove_finalizer
@@ -37,7 +37,7 @@ async def finalize(context: Context, room: MeetingRoom) -> Outcome | None:
     if server is not None and (problem := await _delete_room(context, room)):
         deleted_at = parse_timestamp(room.metadata.deletion_timestamp or "")
         if "deletionTimestamp" not in server["metadata"] and context.now() - deleted_at < DELETION_PATIENCE:
-            return status.halted(room, reasons.DELETING, problem, again=_DELETION_RETRY_SECONDS)
+            return status.halted(room, Problem(reasons.DELETING, problem, retry_after=_DELETION_RETRY_SECONDS))
         await status.emit(
             context, room, "Warning", reasons.ROOM_NOT_DELETED, f"Let go without the server: {problem} {_MAY_BE_LEFT}"
         )

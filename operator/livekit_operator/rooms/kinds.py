@@ -4,11 +4,9 @@ from livekit_operator import reasons
 from livekit_operator.api.common import ObjectRef
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
 from livekit_operator.engine.cache import key_of
-from livekit_operator.reasons import Reason
+from livekit_operator.errors import Problem
 from livekit_operator.reconciling.references import target
 from livekit_operator.rooms.context import Context
-
-Problem = tuple[Reason, str]
 
 
 def effective_agents(context: Context, room: MeetingRoom) -> tuple[list[RoomAgent], Problem | None]:
@@ -28,8 +26,10 @@ def effective_agents(context: Context, room: MeetingRoom) -> tuple[list[RoomAgen
         return [RoomAgent(pool_ref=ObjectRef(name=(kept or names)[0]))], None
     where = f"of namespace {namespace} serves LiveKitServer {server[1]}"
     if not names:
-        return [], (reasons.POOL_NOT_FOUND, f"No VoiceAgentPool {where}: create one, or name one in spec.agents.")
-    return [], (
+        return [], Problem(
+            reasons.POOL_NOT_FOUND, f"No VoiceAgentPool {where}: create one, or name one in spec.agents."
+        )
+    return [], Problem(
         reasons.POOL_AMBIGUOUS,
         f"More than one VoiceAgentPool {where}: {', '.join(names)}. Name one in spec.agents.",
     )

@@ -11,7 +11,7 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.conditions import find
 from livekit_operator.constants import ANNOTATION_CLAIM, ANNOTATION_RECREATE, CONDITION_READY, ROOM_FINALIZER
 from livekit_operator.engine.cache import Key, key_of
-from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, Problem, ServerRefused, ServerUnreachable
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.finalizers import add_finalizer, remove_finalizer
@@ -104,9 +104,11 @@ def check_foreign(room: MeetingRoom, listed: RoomView | None, *, claimed: bool) 
     if listed is None or claimed or room.spec.adopt:
         return
     raise Blocked(
-        reasons.ROOM_EXISTS,
-        f"The server has a room {listed.name} already, which this resource has not made; it is left untouched. "
-        f"Take it over by spec.adopt, or choose another roomName.",
+        Problem(
+            reasons.ROOM_EXISTS,
+            f"The server has a room {listed.name} already, which this resource has not made; it is left untouched. "
+            f"Take it over by spec.adopt, or choose another roomName.",
+        )
     )
 
 
@@ -211,7 +213,7 @@ async def _create(access: ServerAccess, settings: RoomSettings, former: str | No
         if view.sid != former:
             return view
     message = f"Room {settings.name} was deleted to be made anew: {why}."
-    raise Blocked(reasons.RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS)
+    raise Blocked(Problem(reasons.RECREATING, message, retry_after=_RECREATE_RETRY_SECONDS))
 
 
 def opened_room(room: MeetingRoom, view: RoomView) -> OpenRoom:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.rooms.decisions.dispatching import Decision
 
 
@@ -37,7 +37,7 @@ class Tokens:
 
     shown: Sequence[Manifest]
     due: datetime | None
-    problem: Blocked | None = None
+    problem: Problem | None = None
     note: str | None = None
     """What is to be told though every token is there."""
 

@@ -8,7 +8,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.constants import ANNOTATION_RECREATE
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, RoomUnanswered, ServerNotAllowed
+from livekit_operator.errors import Blocked, Problem, RoomUnanswered, ServerNotAllowed
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import children, status
 from livekit_operator.reconciling.frame import reconcile
@@ -58,7 +58,9 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
         if room.spec.expires_at:
             # It ends in time whatever keeps it from being opened.
             left = (parse_timestamp(room.spec.expires_at) - context.now()).total_seconds()
-            blocked.retry_after = left if blocked.retry_after is None else min(left, blocked.retry_after)
+            again = blocked.problem.retry_after
+            problem = replace(blocked.problem, retry_after=left if again is None else min(left, again))
+            raise Blocked(problem) from blocked
         raise
 
 
@@ -70,7 +72,7 @@ def _unanswered(context: Context, room: MeetingRoom, error: RoomUnanswered) -> O
         f"The server answers, but none of its nodes does for room {build.room_name(room)}: {error}. Make the room anew "
         f"by another value of the annotation {ANNOTATION_RECREATE} if it stays so."
     )
-    return status.halted(room, reasons.ROOM_UNANSWERED, message, again=_NAME_RETRY_SECONDS)
+    return status.halted(room, Problem(reasons.ROOM_UNANSWERED, message, retry_after=_NAME_RETRY_SECONDS))
 
 
 async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
@@ -87,7 +89,7 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
             f"MeetingRoom {'/'.join(holder)} has room {build.room_name(room)} already: choose another roomName, or "
             f"delete that one."
         )
-        raise Blocked(reasons.NAME_CONFLICT, message, retry_after=_NAME_RETRY_SECONDS)
+        raise Blocked(Problem(reasons.NAME_CONFLICT, message, retry_after=_NAME_RETRY_SECONDS))
     access = find_access(context, room, server)
     if access is None:
         return None
@@ -95,7 +97,7 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
         problem = server_problem(room, server)
         if problem is None:
             return None  # the server's first listing wakes us
-        raise Blocked(*problem)
+        raise Blocked(problem)
     claimed = lifecycle.is_claimed(context, room, access)
     if claimed and (why := await lifecycle.ended(room, access, context.now())):
         await lifecycle.end(context, room, why)
@@ -111,7 +113,7 @@ async def apply(
     lifecycle.check_foreign(room, listed, claimed=claimed)
     names = agent_names(context, room, server)
     if (problem := refusal(room, server, names)) and not (claimed and listed):
-        raise Blocked(*problem)
+        raise Blocked(problem)
     await lifecycle.claim(context, room, access, claimed=claimed)
     heard = Overheard(access.client)
     access = replace(access, client=heard.client)
@@ -120,7 +122,7 @@ async def apply(
     try:
         opened = opened or await lifecycle.ensure_room(room, access, claimed=claimed)
     except Blocked as blocked:
-        if blocked.reason == reasons.ROOM_EXISTS:
+        if blocked.problem.reason == reasons.ROOM_EXISTS:
             await lifecycle.unclaim(context, room)
         raise
     # Not before there is the room: who comes as soon as there is a token would make it, and be taken for a stranger.

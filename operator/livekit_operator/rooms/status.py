@@ -8,6 +8,7 @@ from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_AGENTS_READY
+from livekit_operator.errors import Problem
 from livekit_operator.moments import timestamp
 from livekit_operator.outside import said
 from livekit_operator.reconciling.status import Outcome
@@ -15,7 +16,6 @@ from livekit_operator.rooms import lifecycle
 from livekit_operator.rooms.agents import AgentObservation
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.decisions import settings as build
-from livekit_operator.rooms.kinds import Problem
 from livekit_operator.rooms.lifecycle import OpenRoom
 from livekit_operator.rooms.memory import Tokens
 
@@ -84,17 +84,15 @@ def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
 
 def _conditions(observed: Observation, *, outdated: bool) -> list[Observed]:
     agent_problem = next((agent.problem for agent in observed.agents if agent.problem), observed.agents_problem)
-    blocked = observed.tokens.problem
-    told = (blocked.reason, blocked.message) if blocked else None
-    problem = observed.room_problem or told or observed.server_problem or agent_problem
+    problem = observed.room_problem or observed.tokens.problem or observed.server_problem or agent_problem
     is_open = f"Room {observed.room.view.name} is open. {observed.tokens.note or ''}".strip()
-    ready = Observed.not_ready(*problem) if problem else Observed.ready(is_open)
+    ready = Observed.not_ready(problem) if problem else Observed.ready(is_open)
     conditions = [ready]
     if observed.agents or observed.agents_problem:
         joined = all(agent.decision.state == "Joined" for agent in observed.agents)
         message = "Every agent is in the room." if joined else "Agents come to this room when it needs them."
-        agents = agent_problem or (reasons.POOLS_READY, message)
-        conditions.append(Observed(CONDITION_AGENTS_READY, agent_problem is None, *agents))
+        agents = agent_problem or Problem(reasons.POOLS_READY, message)
+        conditions.append(Observed.told(CONDITION_AGENTS_READY, agent_problem is None, agents))
     if outdated:
         message = (
             "The server cannot change a room in use; it is made anew when everybody has left. To have it now, give the "

@@ -7,7 +7,7 @@ from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.constants import ANNOTATION_EXPIRES_AT
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.errors import Blocked, KubernetesError, Problem
 from livekit_operator.manifests.pod_refusals import explain_refusal
 from livekit_operator.moments import timestamp
 from livekit_operator.reconciling import children
@@ -67,7 +67,7 @@ async def _ensure_all(
                 _check_name(context, room, entry, wanted)
             found.append((entry, await _ensure(context, room, entry, access.keys, new=new)))
         except Blocked as blocked:
-            problems.append(blocked)
+            problems.append(blocked.problem)
     identities = {entry.identity for entry in wanted}
     for secret in context.children["Secret"].owned_by(identity(room)):
         if secret["metadata"]["name"] not in names:
@@ -92,7 +92,7 @@ def _check_name(context: Context, room: MeetingRoom, entry: Entry, wanted: Seque
             f"{entry.path}: the Secret {entry.secret_name} is {holder.identity}'s already; "
             f"give it another name by secretName."
         )
-        raise Blocked(reasons.SECRET_NAME_TAKEN, message)
+        raise Blocked(Problem(reasons.SECRET_NAME_TAKEN, message))
 
 
 def _check(
@@ -100,9 +100,9 @@ def _check(
 ) -> None:
     """Raise Blocked when an entry gets no Secret, whatever there is."""
     if problem := problem_of(room, entry, limits, agents, context.settings.allowed):
-        raise Blocked(*problem)
+        raise Blocked(problem)
     if message := beyond.get(entry.identity):
-        raise Blocked(reasons.TOKENS_TOO_LARGE, message)
+        raise Blocked(Problem(reasons.TOKENS_TOO_LARGE, message))
 
 
 def _check_free_name(context: Context, room: MeetingRoom, entry: Entry) -> str | None:
@@ -114,8 +114,8 @@ def _check_free_name(context: Context, room: MeetingRoom, entry: Entry) -> str |
     if refused is None:
         return None
     if not _has_own(context, room, entry):
-        raise Blocked(*refused)
-    return f"Secret {entry.secret_name} is kept, but would not be made again: {refused[1]}"
+        raise Blocked(refused)
+    return f"Secret {entry.secret_name} is kept, but would not be made again: {refused.message}"
 
 
 def _has_own(context: Context, room: MeetingRoom, entry: Entry) -> bool:
@@ -142,7 +142,7 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
             raise
         # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
         message = f"{entry.path}: {explain_refusal(str(error), what='the Secret')}"
-        raise Blocked(reasons.INVALID_SECRET, message, retry_after=_REFUSED_RETRY_SECONDS) from error
+        raise Blocked(Problem(reasons.INVALID_SECRET, message, retry_after=_REFUSED_RETRY_SECONDS)) from error
 
 
 async def _remove(

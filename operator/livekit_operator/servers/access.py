@@ -7,8 +7,7 @@ from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import find
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, ServerNotAllowed
-from livekit_operator.reasons import Reason
+from livekit_operator.errors import Blocked, Problem, ServerNotAllowed
 from livekit_operator.reconciling.references import is_allowed, target, understood
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.memory import ServerAccess
@@ -23,19 +22,16 @@ def find_server(context: Context, resource: Resource, reference: ObjectRef) -> L
     """
     key = target(resource, reference)
     manifest = context.resources["LiveKitServer"].get(key)
-    foreign = key[0] != resource.metadata.namespace
+    if manifest is None and key[0] != resource.metadata.namespace:
+        raise Blocked(Problem(reasons.SERVER_NOT_ALLOWED, _not_allowed(resource, key)))
     if manifest is None:
-        missing = (
+        message = (
             f"LiveKitServer {_shown(resource, key)} does not exist: create it, or name another one in spec.serverRef."
         )
-        raise (
-            Blocked(reasons.SERVER_NOT_ALLOWED, _not_allowed(resource, key))
-            if foreign
-            else Blocked(reasons.SERVER_NOT_FOUND, missing)
-        )
+        raise Blocked(Problem(reasons.SERVER_NOT_FOUND, message))
     server = understood(context, LiveKitServer, manifest)
     if not allows(server, resource):
-        raise ServerNotAllowed(reasons.SERVER_NOT_ALLOWED, _not_allowed(resource, key))
+        raise ServerNotAllowed(Problem(reasons.SERVER_NOT_ALLOWED, _not_allowed(resource, key)))
     return server
 
 
@@ -66,7 +62,7 @@ def _not_allowed(resource: Resource, key: Key) -> str:
     )
 
 
-def server_problem(resource: Resource, server: LiveKitServer) -> tuple[Reason, str] | None:
+def server_problem(resource: Resource, server: LiveKitServer) -> Problem | None:
     """Return that a server is not ready and why, in its own words; None when it is ready.
 
     Others' namespaces get its reason alone: a message may name rooms.
@@ -76,13 +72,13 @@ def server_problem(resource: Resource, server: LiveKitServer) -> tuple[Reason, s
         return None
     shown = _shown(resource, server.key)
     if not ready:
-        return (
+        return Problem(
             reasons.SERVER_NOT_READY,
             f"LiveKitServer {shown} has not been looked at yet: see the operator's log if that lasts.",
         )
     own = resource.metadata.namespace == server.metadata.namespace and ready["reason"] != reasons.DELETING
     words = f"{ready['reason']}: {ready['message'][:_MOST_WORDS]}" if own else f"{ready['reason']}. Ask whoever has it."
-    return reasons.SERVER_NOT_READY, f"LiveKitServer {shown} is not ready: {words}"
+    return Problem(reasons.SERVER_NOT_READY, f"LiveKitServer {shown} is not ready: {words}")
 
 
 def find_access(context: Context, resource: Resource, server: LiveKitServer) -> ServerAccess | None:
@@ -93,7 +89,7 @@ def find_access(context: Context, resource: Resource, server: LiveKitServer) -> 
     problem = server_problem(resource, server)
     if problem is None:
         return None  # just after a start of the operator: its pass comes first and wakes us
-    raise Blocked(*problem)
+    raise Blocked(problem)
 
 
 def _shown(resource: Resource, key: Key) -> str:

@@ -9,7 +9,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.constants import LABEL_SERVING
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Conflict, KubernetesError, NotFound, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound, ServerRefused, ServerUnreachable
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import timestamp
 from livekit_operator.reconciling import children, status
@@ -70,7 +70,7 @@ async def carry_out(
             note_made(context, server, COMPONENT_SERVER, made)
         except KubernetesError as error:
             if not isinstance(error, Conflict):
-                raise refusal(error, pod) from error
+                raise Blocked(refusal(error, pod)) from error
             # Not ours, or ours and not in the cache yet, or ours without the labels by which it is found.
             found = await children.find(context, "Pod", *key_of(pod))
             if found is not None and not is_owned(server, found):

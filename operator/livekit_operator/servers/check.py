@@ -1,5 +1,6 @@
 """The short-lived pod that has livekit-server read a new configuration before anything gives way to it."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 from livekit_operator import reasons
@@ -7,7 +8,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import LABEL_REVISION
 from livekit_operator.containers import container_status
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked, Conflict, KubernetesError
+from livekit_operator.errors import Blocked, Conflict, KubernetesError, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER_CHECK
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import children
@@ -49,9 +50,9 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
     if not ended and not finished:
         if trouble := start_trouble(pod):
-            raise trouble
+            raise Blocked(trouble)
         if hangs := await why_it_hangs(context, [pod]):
-            raise hanging_trouble(*hangs)
+            raise Blocked(hanging_trouble(*hangs))
         return _CHECK_RETRY_SECONDS
     known = context.checked.get(server.key)
     if known is None or known.pod != pod["metadata"]["uid"]:
@@ -73,9 +74,8 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     if not output.strip():
         note_failed(context, server, COMPONENT_SERVER_CHECK, pod)
         return _CHECK_RETRY_SECONDS
-    refused = explain(output) or Blocked(reasons.CONFIG_REJECTED, not_taken(last_line(output)))
-    refused.retry_after = _CHECK_AGAIN_AFTER.total_seconds()
-    raise refused
+    refused = explain(output) or Problem(reasons.CONFIG_REJECTED, not_taken(last_line(output)))
+    raise Blocked(replace(refused, retry_after=_CHECK_AGAIN_AFTER.total_seconds()))
 
 
 async def end_check(context: Context, server: LiveKitServer) -> None:
@@ -95,7 +95,7 @@ async def _start_check(context: Context, server: LiveKitServer, inputs: ServerIn
             return  # the one before is still going
         except KubernetesError as error:
             if not (small and error.refused):
-                raise refusal(error, pod) from error
+                raise Blocked(refusal(error, pod)) from error
         else:
             context.children["Pod"].put(made)
             note_made(context, server, COMPONENT_SERVER_CHECK, made)

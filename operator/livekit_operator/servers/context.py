@@ -5,7 +5,7 @@ from datetime import datetime
 
 from livekit_operator.api.livekitserver import LiveKitServerSpec
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.reconciling.context import Context as KitContext
 from livekit_operator.servers.decisions.breaker import Breaker
 from livekit_operator.servers.decisions.key_rotation import KeyState
@@ -31,7 +31,7 @@ class Context(KitContext):
     """LiveKitServers that lost one of their servers, and whose rooms could not be listed since."""
     pruned: dict[Key, tuple[str, LiveKitServerSpec]] = field(default_factory=dict)
     """LiveKitServer -> its uid and the spec for which objects of optional kinds were last looked for."""
-    gateways: dict[Key, tuple[datetime, Blocked | None]] = field(default_factory=dict)
+    gateways: dict[Key, tuple[datetime, Problem | None]] = field(default_factory=dict)
     """LiveKitServer -> when its Gateways were last looked at, and what was wrong with them."""
     dialed: dict[Key, Dialed] = field(default_factory=dict)
     """LiveKitServer -> whether what leads clients to it takes connections."""

@@ -12,6 +12,7 @@ from livekit_operator.constants import (
     CONDITION_PROGRESSING,
     SERVER_FINALIZER,
 )
+from livekit_operator.errors import Problem
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling.finalizers import remove_finalizer
 from livekit_operator.reconciling.ownership import is_orphaning
@@ -65,7 +66,7 @@ async def finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     }
     fields = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
     conditions = [
-        Observed.not_ready(reasons.DELETING, message),
+        Observed.not_ready(Problem(reasons.DELETING, message)),
         Observed(CONDITION_PROGRESSING, True, reasons.DELETING, message),
         Observed(CONDITION_DEGRADED, False, reasons.AS_EXPECTED, "It is being deleted."),
     ]

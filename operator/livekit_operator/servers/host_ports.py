@@ -6,7 +6,7 @@ from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.reconciling.ownership import identity_of
 from livekit_operator.servers.context import Context
@@ -14,7 +14,7 @@ from livekit_operator.servers.decisions.port_conflicts import find_conflict
 from livekit_operator.servers.host_servers import host_server, takes_ports
 
 
-def port_conflict(context: Context, server: LiveKitServer) -> Blocked | None:
+def port_conflict(context: Context, server: LiveKitServer) -> Problem | None:
     """Return why a server has to wait for its ports; others' names are told only within their namespace."""
     if not takes_ports(server):
         return None
@@ -30,7 +30,7 @@ def port_conflict(context: Context, server: LiveKitServer) -> Blocked | None:
         f"{who} has {conflict.ports} on nodes that this one may run on too: "
         f"choose other ports, keep the two apart by spec.podTemplate.nodeSelector, or use media.exposure NodePort."
     )
-    return Blocked(reasons.PORT_CONFLICT, message, retry_after=10.0)
+    return Problem(reasons.PORT_CONFLICT, message, retry_after=10.0)
 
 
 def _holds(context: Context, key: Key) -> bool:

@@ -13,7 +13,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import ANNOTATION_KEYS, KEY_API_KEY, KEY_API_SECRET, KEY_KEY_FILE, MIN_API_SECRET_LENGTH
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, NotOwned
+from livekit_operator.errors import Blocked, KubernetesError, NotOwned, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, labels
 from livekit_operator.moments import timestamp
 from livekit_operator.reconciling import children
@@ -38,7 +38,7 @@ class ServerKeyring:
 
     state: KeyState
     status: dict[str, Any]
-    problem: Blocked | None = None
+    problem: Problem | None = None
 
 
 async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
@@ -54,7 +54,7 @@ async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
         except Blocked as blocked:
             if known is None:
                 raise
-            problem = blocked
+            problem = blocked.problem
     rotation = server.spec.key_rotation.id
     state = known or KeyState(in_use=(first := given or generate_key()), accepted=(first,), rotation=rotation)
     if not state.salt:
@@ -112,7 +112,7 @@ def parse_key(secret: Manifest) -> ApiKey:
 
 
 def _invalid(message: str) -> Blocked:
-    return Blocked(reasons.KEYS_INVALID, message, retry_after=RETRY_SECONDS)
+    return Blocked(Problem(reasons.KEYS_INVALID, message, retry_after=RETRY_SECONDS))
 
 
 async def _read_state(context: Context, server: LiveKitServer) -> KeyState | None:

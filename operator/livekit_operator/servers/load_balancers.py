@@ -5,7 +5,7 @@ from datetime import timedelta
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling.hanging_pods import last_warning
 from livekit_operator.servers.context import Context
@@ -18,7 +18,7 @@ PATIENCE = timedelta(seconds=60)
 _MIXED = " A cloud that takes no Service with both UDP and TCP needs spec.media.loadBalancer.iceTcp: false."
 
 
-async def missing_address(context: Context, server: LiveKitServer, service: Manifest) -> Blocked:
+async def missing_address(context: Context, server: LiveKitServer, service: Manifest) -> Problem:
     """Return what to say of a Service of type LoadBalancer that has no address, in the words of its Events."""
     name = service["metadata"]["name"]
     words = await last_warning(context, service)
@@ -29,10 +29,10 @@ async def missing_address(context: Context, server: LiveKitServer, service: Mani
         f"Service {name} has no address yet: {why}{hint} Each Service of type LoadBalancer has one of its own: the "
         f"signalling's, unless spec.signal.service.type is ClusterIP, and each server's."
     )
-    return Blocked(reasons.NO_EXTERNAL_ADDRESS, message)
+    return Problem(reasons.NO_EXTERNAL_ADDRESS, message)
 
 
-async def signal_without_address(context: Context, server: LiveKitServer, service: Manifest) -> Blocked | None:
+async def signal_without_address(context: Context, server: LiveKitServer, service: Manifest) -> Problem | None:
     """Return that the signalling's Service waits for a load balancer, None when it needs none or has not long."""
     if signalling.signal_service_type(server) != "LoadBalancer" or server_service.has_address(service):
         return None

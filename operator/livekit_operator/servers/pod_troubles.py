@@ -4,7 +4,7 @@ from livekit_operator import reasons
 from livekit_operator.conditions import find
 from livekit_operator.containers import container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.errors import KubernetesError, Problem
 from livekit_operator.manifests.pod_remedies import NO_IMAGE, UNSCHEDULABLE, look_at, waiting_remedy
 from livekit_operator.outside import said
 from livekit_operator.servers.context import Context
@@ -20,21 +20,21 @@ _PORT_FORBIDDEN = (
 _IMAGE = "spec.version, spec.image"
 
 
-def start_trouble(pod: Manifest) -> Blocked | None:
+def start_trouble(pod: Manifest) -> Problem | None:
     """Return why a pod does not start, None when nothing is known to keep it."""
     name, pod_status = pod["metadata"]["name"], pod.get("status") or {}
     own = container_status(pod, CONTAINER)
     if why := waiting(own):
         return _container_trouble(name, None, *why)
     if has_ended(pod):
-        return Blocked(reasons.POD_FAILING, f"Pod {name} has ended: see its log.")
+        return Problem(reasons.POD_FAILING, f"Pod {name} has ended: see its log.")
     for status in other_statuses(pod, CONTAINER):
         if why := waiting(status):
             return _container_trouble(name, str(status.get("name")), *why)
     scheduled = find(pod_status.get("conditions"), "PodScheduled")
     if scheduled.get("status") == "False":
         words = said(scheduled.get("message") or "").rstrip(". ")
-        return Blocked(reasons.UNSCHEDULABLE, f"Pod {name}: {words}. {UNSCHEDULABLE}")
+        return Problem(reasons.UNSCHEDULABLE, f"Pod {name}: {words}. {UNSCHEDULABLE}")
     return None
 
 
@@ -44,22 +44,22 @@ def has_ended(pod: Manifest) -> bool:
     return (own.get("restartCount") or 0) > 0 or "terminated" in (own.get("state") or {})
 
 
-def hanging_trouble(name: str, words: str) -> Blocked:
+def hanging_trouble(name: str, words: str) -> Problem:
     """Return what to say of a pod whose containers do not start, in the words of `hanging_pods`."""
-    return Blocked(reasons.POD_NOT_STARTING, f"Pod {name} does not start: {words.rstrip('. ')}. {look_at(name)}")
+    return Problem(reasons.POD_NOT_STARTING, f"Pod {name} does not start: {words.rstrip('. ')}. {look_at(name)}")
 
 
-def _container_trouble(pod: str, container: str | None, reason: str, message: str) -> Blocked:
+def _container_trouble(pod: str, container: str | None, reason: str, message: str) -> Problem:
     """Return what to say of a container that waits; None is the server's own."""
     which = f"Pod {pod}, container {container}" if container else f"Pod {pod}"
     if reason == "CrashLoopBackOff":
-        return Blocked(reasons.POD_FAILING, f"{which} ends again and again: see its log.")
+        return Problem(reasons.POD_FAILING, f"{which} ends again and again: see its log.")
     kind = reasons.IMAGE_NOT_FOUND if reason in NO_IMAGE else reasons.POD_FAILING
     words = f"{said(reason, 64)}: {said(message)}".rstrip(":. ")
-    return Blocked(kind, f"{which}: {words}. {waiting_remedy(pod, reason, None if container else _IMAGE)}")
+    return Problem(kind, f"{which}: {words}. {waiting_remedy(pod, reason, None if container else _IMAGE)}")
 
 
-async def last_words(context: Context, pod: Manifest, memory: PodMemory) -> Blocked | None:
+async def last_words(context: Context, pod: Manifest, memory: PodMemory) -> Problem | None:
     """Return why a server ends again and again, in its own words, read once for each end."""
     own = container_status(pod, CONTAINER)
     restarts = int(own.get("restartCount") or 0)
@@ -75,7 +75,7 @@ async def last_words(context: Context, pod: Manifest, memory: PodMemory) -> Bloc
     return explain(memory.trouble[1])
 
 
-def explain(output: str) -> Blocked | None:
+def explain(output: str) -> Problem | None:
     """Return what livekit-server's last words mean, None when they are not known to mean anything.
 
     Sources: pkg/config/config.go, pkg/service/server.go, protocol redis/redis.go
@@ -84,34 +84,34 @@ def explain(output: str) -> Blocked | None:
     words = last.rstrip(". ")
     if refused := find_last(last):
         unknown = "NOAUTH" in last or "WRONGPASS" in last
-        return Blocked(
+        return Problem(
             reasons.REDIS_UNREACHABLE if unknown else reasons.REDIS_REFUSED,
             f"Redis does not do as it should: {refused}",
         )
     if "permission denied" in last and ("listen" in last or "bind" in last):
-        return Blocked(reasons.PORT_FORBIDDEN, f"{_PORT_FORBIDDEN}: {last}")
+        return Problem(reasons.PORT_FORBIDDEN, f"{_PORT_FORBIDDEN}: {last}")
     if "redis" in last.lower() or "NOAUTH" in last or "WRONGPASS" in last:
-        return Blocked(
+        return Problem(
             reasons.REDIS_UNREACHABLE,
             f"Redis does not answer as it should: {words}. Check address and password in spec.redis, and the network.",
         )
     if "address already in use" in last:
-        return Blocked(
+        return Problem(
             reasons.PORT_CONFLICT,
             f"A port of this server is taken on its node: {words}. Choose other ports or nodes, or exposure NodePort.",
         )
     if "key file" in last or "keys must be provided" in last:
-        return Blocked(
+        return Problem(
             reasons.KEYS_INVALID,
             f"livekit-server cannot use its keys: {words}. Correct the Secret of spec.keysSecretRef.",
         )
     if "TURN" in last or "tls" in last:
-        return Blocked(
+        return Problem(
             reasons.TURN_REJECTED,
             f"TURN cannot be offered: {words}. Correct domain, ports and certificate in spec.turn.",
         )
     if "could not parse config" in last or "could not validate" in last or "field " in last or "yaml" in last:
-        return Blocked(reasons.CONFIG_REJECTED, not_taken(last))
+        return Problem(reasons.CONFIG_REJECTED, not_taken(last))
     return None
 
 

@@ -8,7 +8,7 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.constants import LABEL_COMPONENT
 from livekit_operator.containers import container
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.reconciling.ownership import identity
 from livekit_operator.servers.context import Context
@@ -47,7 +47,7 @@ class Server:
     pod: Manifest
     view: ServerPod
     load: ServerLoad | None = None
-    trouble: Blocked | None = None
+    trouble: Problem | None = None
     public: str | None = None
     """The public IP address of its node, where whoever made the node says one."""
 

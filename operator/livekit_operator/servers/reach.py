@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Problem
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.load_balancers import signal_without_address
 from livekit_operator.servers.manifests import reach, signalling
@@ -28,12 +28,12 @@ class Reach:
     """How clients reach the servers: their URL, None while there is none, and what keeps them away."""
 
     url: str | None
-    unreached: Sequence[Blocked] = ()
-    awaited: Blocked | None = None
+    unreached: Sequence[Problem] = ()
+    awaited: Problem | None = None
     """What does not lead to servers yet that have just become ready."""
 
 
-async def _find_unreachable(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> list[Blocked]:
+async def _find_unreachable(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> list[Problem]:
     """Return what keeps clients from servers that run well, by spec and nodes."""
     problems = []
     if waits := await signal_without_address(context, server, service):
@@ -43,7 +43,7 @@ async def _find_unreachable(context: Context, server: LiveKitServer, look: Look,
             "Nothing says which URL clients use: spec.signal.service.type is ClusterIP. Set spec.signal.externalUrl to "
             "that of what leads to the Service, or let spec.signal have an ingress, a gateway or another service.type."
         )
-        problems.append(Blocked(reasons.EXTERNAL_URL_MISSING, message))
+        problems.append(Problem(reasons.EXTERNAL_URL_MISSING, message))
     nodes = sorted({_node(item) for item in look.servers if item.view.up and not item.view.leaving} - {""})
     if server.spec.media.node_ip and server.spec.media.exposure != "LoadBalancer" and len(nodes) > 1:
         message = (
@@ -51,7 +51,7 @@ async def _find_unreachable(context: Context, server: LiveKitServer, look: Look,
             f"nodes: {', '.join(nodes[:_MOST_NODES])}. Rooms on another one than it leads to cannot be joined: leave "
             f"it out and set spec.media.discoverExternalIp, by which each tells its own node's public address."
         )
-        problems.append(Blocked(reasons.NODE_IP_SHARED, message))
+        problems.append(Problem(reasons.NODE_IP_SHARED, message))
     return problems
 
 
@@ -74,7 +74,7 @@ async def find_reach(context: Context, server: LiveKitServer, look: Look, servic
     return Reach(url, unreached, awaited=refused)
 
 
-async def _find_refusal(context: Context, server: LiveKitServer, url: str | None, node: str | None) -> Blocked | None:
+async def _find_refusal(context: Context, server: LiveKitServer, url: str | None, node: str | None) -> Problem | None:
     """Return that what leads clients to servers that answer refuses them, None when it does not or cannot be told.
 
     Only where the cluster itself leads there: what answers for a URL of somebody's own may be out of reach from here.
@@ -99,10 +99,10 @@ async def _find_refusal(context: Context, server: LiveKitServer, url: str | None
         return None
     if context.now() - known.refused_since < _LEADS_WITHIN:
         message = f"Waiting until {url} leads to the servers, which answer in the cluster: it refuses connections."
-        return Blocked(reasons.PROGRESSING, message, retry_after=_DIAL_AGAIN_SECONDS)
+        return Problem(reasons.PROGRESSING, message, retry_after=_DIAL_AGAIN_SECONDS)
     who = "kube-proxy on that node" if leads == "NodePort" else "the load balancer's health checks and listeners"
     message = (
         f"{url} refuses connections of the operator, though the servers answer in the cluster. See {who}, or what "
         f"keeps the operator from connecting; or set spec.signal.externalUrl to what clients use."
     )
-    return Blocked(reasons.EXTERNAL_URL_REFUSED, message, retry_after=_LEADS_WITHIN.total_seconds())
+    return Problem(reasons.EXTERNAL_URL_REFUSED, message, retry_after=_LEADS_WITHIN.total_seconds())

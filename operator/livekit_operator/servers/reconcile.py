@@ -7,7 +7,7 @@ from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import SERVER_FINALIZER
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import Blocked, NamespaceTerminating
+from livekit_operator.errors import Blocked, NamespaceTerminating, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling.braking import allow_pods
@@ -73,7 +73,7 @@ async def _keep(context: Context, server: LiveKitServer) -> Outcome | None:
         await ensure_redis(context, server)
         inputs = await read_inputs(context, server, keys.state)
     except Blocked as blocked:
-        problems.append(blocked)
+        problems.append(blocked.problem)
     if access := context.servers.get(server.key):
         access.rooms.start_listing()  # the look may bring it
     look = await observe.look(context, server, inputs, keys.state.in_use)
@@ -113,7 +113,7 @@ async def _keep(context: Context, server: LiveKitServer) -> Outcome | None:
         poll = access.rooms.listing_seconds(poll)
     outcome = decide(server, observed, poll)
     waits = [*problems, *reach.unreached, *([reach.awaited] if reach.awaited else [])]
-    looks = [again, *(blocked.retry_after for blocked in waits)]
+    looks = [again, *(problem.retry_after for problem in waits)]
     if sum(view.up for view in look.views) > 1 and is_shared(server):
         looks.append(_SHARED_POLL_SECONDS)
     silent = any(item.view.ready and item.load is None for item in look.servers)
@@ -155,7 +155,7 @@ async def _carry_out(
     decided: Plan,
     inputs: ServerInputs | None,
     surroundings: Surroundings,
-    problems: list[Blocked],
+    problems: list[Problem],
 ) -> float | None:
     """Do what was decided as far as nothing stands against it; return when to look again."""
     again = None
@@ -166,8 +166,8 @@ async def _carry_out(
         try:
             again = await check.check(context, server, inputs)
         except Blocked as refused:
-            problems.append(refused)
-            again = refused.retry_after
+            problems.append(refused.problem)
+            again = refused.problem.retry_after
             blocked = True
         blocked = blocked or again is not None
     elif not any(not view.current and not view.leaving for view in look.views):
@@ -179,8 +179,8 @@ async def _carry_out(
     try:
         soon = await carry_out(context, server, look, decided, inputs, surroundings.slots)
     except Blocked as refused:
-        problems.append(refused)
-        return refused.retry_after
+        problems.append(refused.problem)
+        return refused.problem.retry_after
     return min((seconds for seconds in (again, soon) if seconds), default=None)
 
 

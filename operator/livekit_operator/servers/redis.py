@@ -19,7 +19,7 @@ from livekit_operator.conditions import find, holds
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.containers import container_status, waiting
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.errors import Blocked, KubernetesError, Problem
 from livekit_operator.manifests.metadata import COMPONENT_REDIS, selector
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import children
@@ -50,7 +50,7 @@ _SETTLES_WITHIN = timedelta(seconds=6)
 _LONG_AGO = "1970-01-01T00:00:00Z"
 
 
-def find_sharing(context: Context, server: LiveKitServer) -> Blocked | None:
+def find_sharing(context: Context, server: LiveKitServer) -> Problem | None:
     """Return why this server must not be at its Redis, None when nobody else is there or others have to go."""
     mine = _claim(context, server)
     if mine is None:
@@ -65,7 +65,7 @@ def find_sharing(context: Context, server: LiveKitServer) -> Blocked | None:
         f"numbers, so each would be given jobs, rooms and participants of the other, whatever spec.redis.db says: give "
         f"this one a Redis of its own in spec.redis."
     )
-    return Blocked(reasons.REDIS_SHARED, message, retry_after=_RETRY_SECONDS)
+    return Problem(reasons.REDIS_SHARED, message, retry_after=_RETRY_SECONDS)
 
 
 def _others(context: Context, server: LiveKitServer, mine: RedisClaim) -> Iterator[RedisClaim]:
@@ -103,7 +103,7 @@ def _endpoints(key: Key, redis: Redis) -> Endpoints:
     return endpoints(namespace, redis.cluster.addresses if redis.cluster else [redis.address or ""])
 
 
-def find_managed_trouble(context: Context, server: LiveKitServer) -> Blocked | None:
+def find_managed_trouble(context: Context, server: LiveKitServer) -> Problem | None:
     """Return why the managed Redis does not start, in the words of the scheduler, the kubelet or a policy."""
     if not (server.spec.redis and server.spec.redis.managed):
         return None
@@ -122,7 +122,7 @@ def find_managed_trouble(context: Context, server: LiveKitServer) -> Blocked | N
         f"The managed Redis does not start: {words}. Its pod has spec.podTemplate's nodeSelector and tolerations, and "
         f"spec.redis.managed.resources; or name a Redis of your own in spec.redis."
     )
-    return Blocked(reasons.REDIS_UNREACHABLE, message, retry_after=_RETRY_SECONDS)
+    return Problem(reasons.REDIS_UNREACHABLE, message, retry_after=_RETRY_SECONDS)
 
 
 def _redis_pods(context: Context, server: LiveKitServer) -> Iterator[Manifest]:
@@ -144,7 +144,7 @@ def _waits_for(pod: Manifest) -> str | None:
     return f"pod {name}: {why[0]}: {why[1]}".rstrip(": .") if why else None
 
 
-async def find_refusal(context: Context, server: LiveKitServer, look: Look) -> Blocked | None:
+async def find_refusal(context: Context, server: LiveKitServer, look: Look) -> Problem | None:
     """Return what Redis refuses the servers by their logs, which are read now and then; None when it does not."""
     if not is_shared(server):
         return None
@@ -153,7 +153,7 @@ async def find_refusal(context: Context, server: LiveKitServer, look: Look) -> B
     memories = context.server_pods.get(server.key, {})
     said = [memories[item.pod["metadata"]["uid"]].refused for item in running if not item.view.leaving]
     words = next((text for text in said if text), None)
-    return Blocked(reasons.REDIS_REFUSED, words, retry_after=_RETRY_SECONDS) if words else None
+    return Problem(reasons.REDIS_REFUSED, words, retry_after=_RETRY_SECONDS) if words else None
 
 
 async def _read_log(context: Context, server: LiveKitServer, item: Server) -> None:
@@ -230,4 +230,4 @@ async def ensure_redis(context: Context, server: LiveKitServer) -> None:
             runs = manifest["kind"] == "Deployment"
             await children.ensure(context, server, managed_redis.keep_running(manifest, known) if runs else manifest)
     except KubernetesError as error:
-        raise refusal(error) from error
+        raise Blocked(refusal(error)) from error

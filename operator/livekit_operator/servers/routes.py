@@ -4,7 +4,7 @@ from datetime import timedelta
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked, KubernetesError
+from livekit_operator.errors import KubernetesError, Problem
 from livekit_operator.reconciling import children
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.manifests.foreign_status import (
@@ -18,7 +18,7 @@ from livekit_operator.servers.manifests.foreign_status import (
 _GATEWAYS_LOOKED_AT_EVERY = timedelta(seconds=30)
 
 
-async def told_by_its_controller(context: Context, server: LiveKitServer, manifest: Manifest | None) -> list[Blocked]:
+async def told_by_its_controller(context: Context, server: LiveKitServer, manifest: Manifest | None) -> list[Problem]:
     """Return what is wrong with an object of another project's kind, as it was just read; nothing of other kinds."""
     if manifest is None:
         return []
@@ -31,7 +31,7 @@ async def told_by_its_controller(context: Context, server: LiveKitServer, manife
     return [found] if found else []
 
 
-async def _gateways(context: Context, server: LiveKitServer, route: Manifest) -> Blocked | None:
+async def _gateways(context: Context, server: LiveKitServer, route: Manifest) -> Problem | None:
     """Return what is wrong with the Gateways that have taken the route, as they were seen lately.
 
     Of no others: whoever names a Gateway of another namespace learns of it no more than it tells its own.

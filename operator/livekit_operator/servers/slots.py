@@ -8,7 +8,7 @@ from typing import Any
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.reconciling.ownership import is_owned
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.manifests import media
@@ -63,17 +63,17 @@ async def find_slot_inputs(
     """
     exposure = server.spec.media.exposure
     if exposure != "HostNetwork" and service is None:
-        raise Blocked(reasons.PROGRESSING, f"Waiting for Service {media.slot_name(server, slot)}.")
+        raise Blocked(Problem(reasons.PROGRESSING, f"Waiting for Service {media.slot_name(server, slot)}."))
     ports: SlotPorts | None = media.slot_ports(server, service)
     if ports is None:
-        raise Blocked(reasons.PROGRESSING, f"Waiting for the node ports of {media.slot_name(server, slot)}.")
+        raise Blocked(Problem(reasons.PROGRESSING, f"Waiting for the node ports of {media.slot_name(server, slot)}."))
     if exposure != "LoadBalancer":
         return SlotInputs(slot, ports)
     address = media.slot_address(server, service)
     if address is None:
         name = media.slot_name(server, slot)
         message = f"Service {name} has no address yet: see `kubectl describe service {name}`."
-        raise Blocked(reasons.NO_EXTERNAL_ADDRESS, message)
+        raise Blocked(Problem(reasons.NO_EXTERNAL_ADDRESS, message))
     addresses = await _resolve(address)
     return SlotInputs(slot, ports, advertised if advertised in addresses else addresses[0])
 
@@ -88,7 +88,7 @@ async def _resolve(address: str) -> list[str]:
         found = await asyncio.get_running_loop().getaddrinfo(address, None, type=socket.SOCK_DGRAM)
     except OSError as error:
         message = f"The load balancer's name {address} cannot be resolved: {error}. Check the operator's DNS."
-        raise Blocked(reasons.NO_EXTERNAL_ADDRESS, message, retry_after=10.0) from error
+        raise Blocked(Problem(reasons.NO_EXTERNAL_ADDRESS, message, retry_after=10.0)) from error
     return sorted({str(entry[4][0]) for entry in found})
 
 

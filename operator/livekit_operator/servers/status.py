@@ -8,7 +8,7 @@ from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import UNDEGRADED_REASONS, Observed, find
 from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_PROGRESSING, CONDITION_READY
-from livekit_operator.errors import Blocked, CutOff
+from livekit_operator.errors import CutOff, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, selector
 from livekit_operator.moments import parse_timestamp, timestamp
 from livekit_operator.reasons import Reason
@@ -39,13 +39,13 @@ class Observation:
     look: Look
     decided: Plan
     reach: Reach
-    problems: list[Blocked]
+    problems: list[Problem]
     rooms: int | None = None
     participants: int | None = None
     unlisted: str | None = None
     hangs: bool = False
     """Whether requests for its rooms run out of time, though it lists them."""
-    refused: Blocked | None = None
+    refused: Problem | None = None
     """What Redis refuses servers that run."""
     settling: bool = False
     """Whether all servers became ready only just now, which with Redis says little."""
@@ -89,44 +89,46 @@ def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) ->
 
 def _ready(server: LiveKitServer, observed: Observation) -> Observed:
     if server.spec.replicas == 0 and not observed.staying:
-        return Observed.not_ready(reasons.SCALED_TO_ZERO, "spec.replicas is 0: no server runs.")
+        return Observed.not_ready(Problem(reasons.SCALED_TO_ZERO, "spec.replicas is 0: no server runs."))
     if not observed.serving:
         problem = _first_problem(observed)
         if problem is not None:
-            return Observed.not_ready(problem.reason, problem.message)
+            return Observed.not_ready(problem)
         if silence := _redis_is_silent(server, observed):
-            return Observed.not_ready(silence.reason, silence.message)
+            return Observed.not_ready(silence)
         silent = any(item.view.unreachable for item in observed.staying)
         if observed.unlisted and silent and _last_reason(server) in (reasons.READY, reasons.SERVER_UNREACHABLE):
             return _unanswering(observed)
         kept = _kept(server) if observed.settling else None
-        return kept or Observed.not_ready(reasons.PROGRESSING, "Waiting for a server to answer.")
+        return kept or Observed.not_ready(Problem(reasons.PROGRESSING, "Waiting for a server to answer."))
     if observed.refused:
-        return Observed.not_ready(observed.refused.reason, observed.refused.message)
+        return Observed.not_ready(observed.refused)
     if observed.settling and _last_reason(server) != reasons.READY:
         return _kept(server) or Observed.not_ready(
-            reasons.PROGRESSING, "Waiting whether the servers get on with Redis."
+            Problem(reasons.PROGRESSING, "Waiting whether the servers get on with Redis.")
         )
     if observed.unlisted and _last_reason(server) not in (reasons.READY, reasons.SERVER_UNREACHABLE):
         # A pod is ready a moment before its Service leads to it.
-        return Observed.not_ready(reasons.PROGRESSING, f"Waiting until the server can be reached: {observed.unlisted}.")
+        return Observed.not_ready(
+            Problem(reasons.PROGRESSING, f"Waiting until the server can be reached: {observed.unlisted}.")
+        )
     if observed.unlisted:
         return _unanswering(observed)
     missing = next((found for found in observed.reach.unreached if found.reason in NO_URL), None)
     if observed.reach.url is None and missing:
-        return Observed.not_ready(missing.reason, missing.message)
+        return Observed.not_ready(missing)
     if observed.reach.url is None:
-        return Observed.not_ready(reasons.PROGRESSING, "Waiting for an address that clients can use.")
+        return Observed.not_ready(Problem(reasons.PROGRESSING, "Waiting for an address that clients can use."))
     if waits := observed.reach.awaited:
-        return Observed.not_ready(waits.reason, waits.message)
+        return Observed.not_ready(waits)
     if cut := next((problem for problem in observed.problems if isinstance(problem, CutOff)), None):
-        return Observed.not_ready(cut.reason, cut.message)
+        return Observed.not_ready(cut)
     return Observed.ready(f"The server answers at {observed.reach.url}.")
 
 
 def _unanswering(observed: Observation) -> Observed:
     message = f"The server runs but does not answer: {observed.unlisted}. {_LOOK_AT_SERVERS}"
-    return Observed.not_ready(reasons.SERVER_UNREACHABLE, message)
+    return Observed.not_ready(Problem(reasons.SERVER_UNREACHABLE, message))
 
 
 def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
@@ -183,7 +185,7 @@ def _degraded(server: LiveKitServer, observed: Observation, ready: Observed) -> 
     return Observed(CONDITION_DEGRADED, False, reasons.AS_EXPECTED, "Nothing is wrong.")
 
 
-def _first_problem(observed: Observation) -> Blocked | None:
+def _first_problem(observed: Observation) -> Problem | None:
     """Return what keeps a server from what it should be: what the operator found first, then what pods say."""
     troubles = [item.trouble for item in observed.staying if item.trouble and not item.view.up]
     # A server that waits for the place of the one it replaces is on its way.
@@ -204,7 +206,7 @@ def shown_rooms(item: Server) -> str:
     return f"{item.view.name}: {names or f'{item.load.participants} participants in {item.load.rooms} rooms'}"
 
 
-def _redis_is_silent(server: LiveKitServer, observed: Observation) -> Blocked | None:
+def _redis_is_silent(server: LiveKitServer, observed: Observation) -> Problem | None:
     """Return that servers are not ready for what they do not hear from Redis, None when they are, or on their way."""
     still = not observed.serving and any(_stands_still(item) for item in observed.staying)
     if not (is_shared(server) and still and (_has_worked(server) or observed.still_long)):
@@ -214,7 +216,7 @@ def _redis_is_silent(server: LiveKitServer, observed: Observation) -> Blocked | 
         "not answer, or its user may not use every channel (ACL SETUSER … &*): check both. A server that has nobody is "
         "replaced after three minutes of it."
     )
-    return Blocked(reasons.REDIS_UNREACHABLE, message)
+    return Problem(reasons.REDIS_UNREACHABLE, message)
 
 
 def _kept(server: LiveKitServer, kind: str = CONDITION_READY) -> Observed | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound
+from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound, Problem
 from livekit_operator.manifests.metadata import COMPONENT_REDIS, digest
 from livekit_operator.manifests.permits import Part, Refusal, server_refusals
 from livekit_operator.reconciling import children
@@ -60,8 +60,8 @@ class Surroundings:
 
     signal_service: Manifest
     slots: dict[int, SlotInputs]
-    problems: list[Blocked]
-    slot_problems: dict[int, Blocked]
+    problems: list[Problem]
+    slot_problems: dict[int, Problem]
     startable: bool = True
     """Whether servers may be started: as pods that are allowed, under an account of their own."""
 
@@ -120,7 +120,7 @@ async def ensure_surroundings(
         try:
             return await children.ensure(context, server, manifest)
         except Blocked as blocked:
-            problems.append(blocked)
+            problems.append(blocked.problem)
         except NotFound:
             if manifest["kind"] not in _MISSING:
                 raise
@@ -131,7 +131,7 @@ async def ensure_surroundings(
             )
             # Nothing else leads clients here, unless the user does.
             cut = manifest["metadata"]["name"] != turn_certificate_name(server)
-            kind = CutOff if cut and not server.spec.signal.external_url else Blocked
+            kind = CutOff if cut and not server.spec.signal.external_url else Problem
             problems.append(kind(reason, message, retry_after=30.0))
         except KubernetesError as error:
             problems.append(refusal(error))
@@ -141,7 +141,7 @@ async def ensure_surroundings(
     if signal_service is None:
         # Without it nothing can be reached.
         told = [_not_allowed(server, item) for item in refusals if item.part == "SignalService"]
-        raise (told or problems[-1:])[0]
+        raise Blocked((told or problems[-1:])[0])
     account = build_service_account(server)
     # Under somebody else's a server would have the rights of that one: whoever may write servers names the account.
     has_account = await ensure(account) is not None or _own(context, server, account) is not None
@@ -154,7 +154,7 @@ async def ensure_surroundings(
     ):
         problems += await told_by_its_controller(context, server, await ensure(manifest))
     slot_inputs: dict[int, SlotInputs] = {}
-    slot_problems: dict[int, Blocked] = {}
+    slot_problems: dict[int, Problem] = {}
     kept: set[int] = set()
     for slot in sorted(slots):
         try:
@@ -163,7 +163,8 @@ async def ensure_surroundings(
         except Blocked as blocked:
             waits = slot_service(context, server, slot)
             unaddressed = server.spec.media.exposure == "LoadBalancer" and waits is not None and not has_address(waits)
-            slot_problems[slot] = await missing_address(context, server, waits) if unaddressed and waits else blocked
+            missing = await missing_address(context, server, waits) if unaddressed and waits else None
+            slot_problems[slot] = missing or blocked.problem
     ports = {slot: inputs.ports for slot, inputs in slot_inputs.items() if inputs.ports}
     for manifest in build_network_policies(server, context.settings.namespace, ports):
         if manifest["metadata"]["name"] not in {media.slot_name(server, slot) for slot in kept}:
@@ -174,9 +175,9 @@ async def ensure_surroundings(
     return Surroundings(signal_service, slot_inputs, problems, slot_problems, startable)
 
 
-def _not_allowed(server: LiveKitServer, item: Refusal) -> Blocked:
+def _not_allowed(server: LiveKitServer, item: Refusal) -> Problem:
     leads = item.part in ("Ingress", "HTTPRoute") and not server.spec.signal.external_url
-    return (CutOff if leads else Blocked)(reasons.NOT_ALLOWED, item.message)
+    return (CutOff if leads else Problem)(reasons.NOT_ALLOWED, item.message)
 
 
 def _part_of(server: LiveKitServer, manifest: Manifest) -> Part | None:

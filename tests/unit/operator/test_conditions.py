@@ -6,6 +6,7 @@ import pytest
 
 from livekit_operator import reasons
 from livekit_operator.conditions import Observed, Transition, merge, transition
+from livekit_operator.errors import Problem
 from livekit_operator.moments import timestamp
 from livekit_operator.reasons import Reason
 
@@ -23,9 +24,9 @@ def before(status: str, reason: str = "Ready") -> list[dict[str, str]]:
         pytest.param([], Observed.ready("m"), timestamp(NOW), id="new"),
         pytest.param(before("True"), Observed.ready("other words"), EARLIER, id="same status, other message"),
         pytest.param(
-            before("False", "A"), Observed.not_ready(Reason("B"), "m"), EARLIER, id="same status, other reason"
+            before("False", "A"), Observed.not_ready(Problem(Reason("B"), "m")), EARLIER, id="same status, other reason"
         ),
-        pytest.param(before("True"), Observed.not_ready(Reason("A"), "m"), timestamp(NOW), id="turned False"),
+        pytest.param(before("True"), Observed.not_ready(Problem(Reason("A"), "m")), timestamp(NOW), id="turned False"),
         pytest.param(before("False"), Observed.ready("m"), timestamp(NOW), id="turned True"),
         pytest.param(before("True"), Observed("Ready", None, Reason("A"), "m"), timestamp(NOW), id="turned Unknown"),
         pytest.param([{"type": "Ready", "status": "True"}], Observed.ready("m"), timestamp(NOW), id="time was missing"),
@@ -60,29 +61,42 @@ def test_merging_twice_changes_nothing() -> None:
         pytest.param(before("False", "SecretNotFound"), Observed.ready("m"), "Normal", id="healed"),
         pytest.param(before("Unknown"), Observed.ready("m"), "Normal", id="ready after unknown"),
         pytest.param(before("True"), Observed.ready("other"), None, id="still ready"),
-        pytest.param([], Observed.not_ready(reasons.PROGRESSING, "m"), None, id="progress of a new one"),
-        pytest.param(before("True"), Observed.not_ready(reasons.PROGRESSING, "m"), "Warning", id="lost its readiness"),
-        pytest.param([], Observed.not_ready(reasons.SECRET_NOT_FOUND, "m"), "Warning", id="a problem from the start"),
+        pytest.param([], Observed.not_ready(Problem(reasons.PROGRESSING, "m")), None, id="progress of a new one"),
+        pytest.param(
+            before("True"), Observed.not_ready(Problem(reasons.PROGRESSING, "m")), "Warning", id="lost its readiness"
+        ),
+        pytest.param(
+            [], Observed.not_ready(Problem(reasons.SECRET_NOT_FOUND, "m")), "Warning", id="a problem from the start"
+        ),
         pytest.param(
             before("False", "SecretNotFound"),
-            Observed.not_ready(reasons.SECRET_NOT_FOUND, "other"),
+            Observed.not_ready(Problem(reasons.SECRET_NOT_FOUND, "other")),
             None,
             id="same problem",
         ),
         pytest.param(
             before("False", "SecretNotFound"),
-            Observed.not_ready(reasons.KEYS_INVALID, "m"),
+            Observed.not_ready(Problem(reasons.KEYS_INVALID, "m")),
             "Warning",
             id="other problem",
         ),
         pytest.param(
-            before("True"), Observed.not_ready(reasons.DELETING, "m"), None, id="deleted by somebody who knows it"
+            before("True"),
+            Observed.not_ready(Problem(reasons.DELETING, "m")),
+            None,
+            id="deleted by somebody who knows it",
         ),
         pytest.param(
-            before("True"), Observed.not_ready(reasons.ROLLING_OUT, "m"), "Normal", id="a change somebody asked for"
+            before("True"),
+            Observed.not_ready(Problem(reasons.ROLLING_OUT, "m")),
+            "Normal",
+            id="a change somebody asked for",
         ),
         pytest.param(
-            before("False"), Observed.not_ready(reasons.SCALED_TO_ZERO, "m"), None, id="asked for from the start"
+            before("False"),
+            Observed.not_ready(Problem(reasons.SCALED_TO_ZERO, "m")),
+            None,
+            id="asked for from the start",
         ),
         pytest.param(before("True"), Observed("AgentsReady", False, Reason("A"), "m"), None, id="another condition"),
     ],

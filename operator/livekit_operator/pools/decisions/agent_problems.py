@@ -8,9 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from livekit_operator import reasons
+from livekit_operator.errors import Problem
 from livekit_operator.reasons import Reason
-
-Problem = tuple[Reason, str]
 
 # HTTP answers of a provider that does not take the key: waiting does not help.
 REFUSED_CODES = (401, 403)
@@ -87,7 +86,7 @@ def diagnose(facts: AgentFacts) -> Problem | None:
     for reason, check in _CHECKS:
         message = check(facts)
         if message is not None:
-            return reason, message
+            return Problem(reason, message)
     return None
 
 

@@ -26,7 +26,7 @@ from typing import Literal
 from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import CanaryAnalysis
 from livekit_operator.api.voiceagentpool import Rollout as RolloutSpec
-from livekit_operator.reasons import Reason
+from livekit_operator.errors import Problem
 
 Verdict = Literal["Promote", "Fail", "Wait"]
 
@@ -54,7 +54,7 @@ class Rollout:
 
     stable: str
     canary: str | None = None
-    problem: tuple[Reason, str] | None = None
+    problem: Problem | None = None
     retried: str | None = None
 
 
@@ -69,7 +69,7 @@ def choose(rollout: RolloutSpec, wanted: str, known: Sequence[Version]) -> Rollo
             f"spec.rollout.rollbackTo: status.versions has no revision {pinned}; nothing is rolled back. Name one of "
             f"these, or remove it."
         )
-        problem = (reasons.REVISION_NOT_FOUND, message)
+        problem = Problem(reasons.REVISION_NOT_FOUND, message)
     version = by_revision.get(wanted)
     fallback = _fallback(known, wanted)
     if version is not None and version.failed is not None:
@@ -121,15 +121,15 @@ def _fallback(known: Sequence[Version], wanted: str | None = None) -> Version | 
     return max(proven, key=lambda version: (version.proven, version.created, version.revision), default=None)
 
 
-def _fall_back(version: Version, fallback: Version | None, problem: tuple[Reason, str] | None) -> Rollout:
+def _fall_back(version: Version, fallback: Version | None, problem: Problem | None) -> Rollout:
     what = f"Revision {version.revision} failed: {version.failed}"
     if fallback is None:
         message = f"{what} There is no version that served before to fall back to: change the spec."
-        return Rollout(version.revision, None, problem or (reasons.ROLLOUT_FAILED, message))
+        return Rollout(version.revision, None, problem or Problem(reasons.ROLLOUT_FAILED, message))
     retried = None if version.served else version.revision
     if retried:
         again = "One pod is still tried: once it is ready for a while, the rollout goes on."
     else:
         again = "Change the spec, or name it in spec.rollout.rollbackTo to try it all the same."
     message = f"{what} Revision {fallback.revision} runs instead. {again}"
-    return Rollout(fallback.revision, None, problem or (reasons.ROLLED_BACK, message), retried)
+    return Rollout(fallback.revision, None, problem or Problem(reasons.ROLLED_BACK, message), retried)

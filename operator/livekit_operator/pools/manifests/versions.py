@@ -30,7 +30,7 @@ from livekit_operator.constants import (
     LABEL_REVISION,
     TRACK_CANARY,
 )
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, Manifest, child, digest, read_json
 from livekit_operator.moments import read_moment
 from livekit_operator.pools.manifests.children import agent_name, child_name
@@ -136,7 +136,7 @@ def build_version_map(pool: VoiceAgentPool, template: Template) -> Manifest:
     data = {CONFIG_FILE: _text(config), TEMPLATE_FILE: _text(stored)}
     if sum(len(text.encode()) for text in data.values()) > _MAX_BYTES:
         message = f"spec.agent and spec.podTemplate are longer than {_MAX_BYTES} bytes together: shorten them."
-        raise Blocked(reasons.POOL_TOO_LARGE, message)
+        raise Blocked(Problem(reasons.POOL_TOO_LARGE, message))
     name = version_map_name(pool, revision(template))
     manifest = child(pool, COMPONENT_AGENT, "ConfigMap", "v1", name, immutable=True, data=data)
     manifest["metadata"]["labels"][LABEL_REVISION] = revision(template)

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
 from livekit_operator import reasons
+from livekit_operator.errors import Problem
 from livekit_operator.reasons import Reason
 
 FIRST_PAUSE = timedelta(seconds=10)
@@ -56,10 +57,9 @@ def _shown(moment: datetime) -> str:
 
 @dataclass(frozen=True)
 class Held:
-    """What is held back until when; reason and message are a condition's."""
+    """What is held back, as a condition tells of it, and until when."""
 
-    reason: Reason
-    message: str
+    problem: Problem
     until: datetime
 
     def seconds(self, now: datetime) -> float:
@@ -124,7 +124,7 @@ class PodHistory:
         # Each place is filled again once at once: a node that is lost takes many pods with it.
         rounds = -(-(len(self.ended) - places) // places)
         if number > 0 and (after := pause(rounds)) and now < (until := max(self.ended.values()) + after):
-            return 0, Held(reasons.BACKING_OFF, self._backing_off(until), until)
+            return 0, Held(Problem(reasons.BACKING_OFF, self._backing_off(until)), until)
         for span, most, since in (
             (_MINUTE, 10 + 3 * places, None),
             (_TEN_MINUTES, 20 + 10 * places, self._asked),
@@ -133,9 +133,8 @@ class PodHistory:
             left = most - len(recent)
             if left < number:
                 until = recent[max(0, len(recent) - most)] + span if recent else now + span
-                return max(0, left), Held(
-                    reasons.TOO_MANY_PODS, self._too_many(len(recent), span, wanted, until), until
-                )
+                words = self._too_many(len(recent), span, wanted, until)
+                return max(0, left), Held(Problem(reasons.TOO_MANY_PODS, words), until)
         return number, None
 
     def _backing_off(self, until: datetime) -> str:
@@ -197,7 +196,7 @@ class ChildBrakes:
             # Not from the last write of all: what was wanted before may be written once more in the same pass.
             waits = known.changes >= _CHANGED_AT_ONCE
             until = min(until, known.changed + self._changed_pause if waits else _NEVER)
-        return Held(self._reason, known.problem, until) if now < min(until, known.told_until) else None
+        return Held(Problem(self._reason, known.problem), until) if now < min(until, known.told_until) else None
 
     def is_same(self, name: str, digest: str) -> bool:
         """Return whether this is what was written last."""
@@ -237,7 +236,7 @@ class ChildBrakes:
     def told(self, now: datetime) -> list[Held]:
         """Return what is to be told."""
         return [
-            Held(self._reason, one.problem, one.until if now < one.until else one.told_until)
+            Held(Problem(self._reason, one.problem), one.until if now < one.until else one.told_until)
             for one in self._known.values()
             if now < one.told_until
         ]

@@ -13,10 +13,10 @@ from livekit_operator.api.base import ApiModel
 from livekit_operator.api.meetingroom import MeetingRoom, RoomKind
 from livekit_operator.api.tokens import Role, Token, TokenOptions
 from livekit_operator.constants import GROUP, LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, LABEL_NAME
+from livekit_operator.errors import Problem
 from livekit_operator.manifests.metadata import digest, dns_name
 from livekit_operator.manifests.permits import metadata_refusal, secret_name_refusal
 from livekit_operator.moments import parse_timestamp
-from livekit_operator.reasons import Reason
 from livekit_operator.rooms.decisions.limits import Limits, beyond_attributes, beyond_bytes
 from livekit_operator.rooms.decisions.settings import AgentNames
 from livekit_operator.settings import Allowed
@@ -147,47 +147,45 @@ def _secret_names(room: MeetingRoom) -> dict[str, str]:
     return {identity: f"{room.metadata.name}-{name}" for identity, name in names.items()}
 
 
-def problem_of(
-    room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames, allowed: Allowed
-) -> tuple[Reason, str] | None:
+def problem_of(room: MeetingRoom, entry: Entry, limits: Limits, agents: AgentNames, allowed: Allowed) -> Problem | None:
     """Return reason and message of why an entry gets no token; None when it does."""
     made_with = entry.options.room_configuration
     if made_with and (problem := agents.refusal(f"{entry.path}.roomConfiguration.agents", made_with.agents)):
-        return reasons.AGENT_NOT_ALLOWED, problem
+        return Problem(reasons.AGENT_NOT_ALLOWED, problem)
     if _is_of_another_namespace(room) and (beyond := _server_wide(entry)):
         message = (
             f"{entry.path} asks for {', '.join(beyond)}, which reaches beyond the room: only rooms in the "
             f"namespace of the LiveKitServer may give that away. Leave it out here."
         )
-        return reasons.GRANT_NOT_ALLOWED, message
+        return Problem(reasons.GRANT_NOT_ALLOWED, message)
     if problem := _refused_by_server(entry, limits):
-        return reasons.SERVER_LIMIT_EXCEEDED, problem
+        return Problem(reasons.SERVER_LIMIT_EXCEEDED, problem)
     if name := next((name for name in _given_names(entry) if not _METADATA_NAME.fullmatch(name)), None):
-        return (
+        return Problem(
             reasons.INVALID_SECRET,
             f"{entry.path}.secret: Kubernetes takes no label or annotation named {name!r}: choose another name.",
         )
     if name := next((name for name in _given_names(entry) if _is_reserved(name)), None):
-        return (
+        return Problem(
             reasons.INVALID_SECRET,
             f"{entry.path}.secret: the label or annotation {name} is the operator's own: choose another name.",
         )
     if refused := metadata_refusal(_given_names(entry), f"{entry.path}.secret", allowed):
-        return reasons.NOT_ALLOWED, refused
+        return Problem(reasons.NOT_ALLOWED, refused)
     if key := next((key for key in entry.keys.values() if key in _OTHERS_KEYS), None):
-        return (
+        return Problem(
             reasons.INVALID_SECRET,
             f"{entry.path}.secret.keys: {key} is a key of another kind of Secret: choose another one.",
         )
     return None
 
 
-def name_problem(room: MeetingRoom, entry: Entry, allowed: Allowed) -> tuple[Reason, str] | None:
+def name_problem(room: MeetingRoom, entry: Entry, allowed: Allowed) -> Problem | None:
     """Return reason and message of why no Secret of the entry's name is made; None when it is."""
     path = f"{entry.path}.secretName" if isinstance(entry.options, Token) else entry.path
     namespace, name = room.metadata.namespace, room.metadata.name
     message = secret_name_refusal(namespace, name, entry.secret_name, path, allowed)
-    return (reasons.SECRET_NAME_NOT_ALLOWED, message) if message else None
+    return Problem(reasons.SECRET_NAME_NOT_ALLOWED, message) if message else None
 
 
 def beyond_texts(wanted: Sequence[Entry]) -> dict[str, str]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.meetingroom import MeetingRoom
-from livekit_operator.reasons import Reason
+from livekit_operator.errors import Problem
 from livekit_operator.rooms.decisions.settings import AgentNames, room_name
 
 # Limits of a server that names none (livekit pkg/config/config.go), in bytes.
@@ -40,14 +40,14 @@ class Limits:
         )
 
 
-def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> tuple[Reason, str] | None:
+def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> Problem | None:
     """Return reason and message of why the room cannot be made; None when it can."""
     if problem := _of_another_namespace(room, server):
-        return reasons.ROOM_NAME_NOT_ALLOWED, problem
+        return Problem(reasons.ROOM_NAME_NOT_ALLOWED, problem)
     if problem := agents.refusal("spec.agentDispatches", room.spec.agent_dispatches):
-        return reasons.AGENT_NOT_ALLOWED, problem
+        return Problem(reasons.AGENT_NOT_ALLOWED, problem)
     if problem := beyond_limits(room, Limits.of(server)):
-        return reasons.SERVER_LIMIT_EXCEEDED, problem
+        return Problem(reasons.SERVER_LIMIT_EXCEEDED, problem)
     preset, section = room.spec.preset, server.spec.extra_config.get("room")
     presets = section.get("room_configurations") if isinstance(section, dict) else None
     if preset and not (isinstance(presets, dict) and preset in presets):
@@ -56,7 +56,7 @@ def refusal(room: MeetingRoom, server: LiveKitServer, agents: AgentNames) -> tup
             f"LiveKitServer {name} has no {preset} in spec.extraConfig.room.room_configurations: add it, or choose "
             f"another spec.preset."
         )
-        return reasons.PRESET_NOT_FOUND, message
+        return Problem(reasons.PRESET_NOT_FOUND, message)
     return None
 
 

@@ -16,7 +16,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.server.config import Limits, Logging, NodeSelection, RoomDefaults, WebhookEvent
 from livekit_operator.api.server.media import TurnServer
 from livekit_operator.api.server.redis import RedisTls
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.servers.decisions.extra_config import find_forbidden
 from livekit_operator.servers.manifests.managed_redis import redis_name
 from livekit_operator.servers.manifests.media import spec_ports
@@ -70,7 +70,9 @@ def build_config(
         )
     if forbidden:
         raise Blocked(
-            reasons.CONFIG_REJECTED, f"livekit-server is not given this: {'; '.join(forbidden)}. Correct these."
+            Problem(
+                reasons.CONFIG_REJECTED, f"livekit-server is not given this: {'; '.join(forbidden)}. Correct these."
+            )
         )
     sections: Section = {
         "port": spec.signal.port,

@@ -11,7 +11,7 @@ from typing import Any
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import find, holds
-from livekit_operator.errors import Blocked, CutOff
+from livekit_operator.errors import CutOff, Problem
 from livekit_operator.manifests.metadata import Manifest
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.outside import moment, said
@@ -25,7 +25,7 @@ _ROUTE = "Check spec.signal.gateway, and the Gateway's listeners and allowed rou
 _NEVER = datetime.min.replace(tzinfo=UTC)
 
 
-def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Blocked | None:
+def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Problem | None:
     """Return why an HTTPRoute leads nobody here, in its Gateways' words; None when one of them has taken it."""
     name, generation = route["metadata"]["name"], route["metadata"].get("generation", 0)
     parents = ((route.get("status") or {}).get("parents") or ())[:_MOST_PARENTS]
@@ -54,7 +54,7 @@ def taken_by(route: Manifest) -> list[tuple[str | None, str]]:
     return [(ref.get("namespace"), ref["name"]) for ref in refs if ref.get("kind", "Gateway") == "Gateway"]
 
 
-def gateway_problem(server: LiveKitServer, gateways: list[Manifest]) -> Blocked | None:
+def gateway_problem(server: LiveKitServer, gateways: list[Manifest]) -> Problem | None:
     """Return why none or only some of the Gateways listen, in their controller's words; None when all do."""
     refused = [
         f"Gateway {gateway['metadata']['name']}: {words}"
@@ -67,7 +67,7 @@ def gateway_problem(server: LiveKitServer, gateways: list[Manifest]) -> Blocked 
     return _cut(server, reasons.ROUTE_NOT_ACCEPTED, message, rest=len(refused) < len(gateways))
 
 
-def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datetime) -> Blocked | None:
+def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datetime) -> Problem | None:
     """Return why a Certificate is not there, in cert-manager's words; None when it is."""
     name, status = certificate["metadata"]["name"], certificate.get("status") or {}
     ready, issuing = find(status.get("conditions"), "Ready"), find(status.get("conditions"), "Issuing")
@@ -85,9 +85,9 @@ def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datet
     return _cut(server, reasons.CERTIFICATE_NOT_READY, message, rest=rest)
 
 
-def _cut(server: LiveKitServer, reason: Reason, message: str, *, rest: bool = False) -> Blocked:
+def _cut(server: LiveKitServer, reason: Reason, message: str, *, rest: bool = False) -> Problem:
     """Return a problem that cuts clients off, unless `rest` is left to come in by or the user leads them here."""
-    kind = Blocked if rest or server.spec.signal.external_url else CutOff
+    kind = Problem if rest or server.spec.signal.external_url else CutOff
     return kind(reason, message, retry_after=5.0)
 
 

@@ -8,7 +8,7 @@ from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.server.media import DEFAULT_MUX_PORT, DEFAULT_PORT_RANGE, DEFAULT_TCP_PORT, ServiceSettings
 from livekit_operator.constants import LABEL_SLOT
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, Manifest, selector
 from livekit_operator.servers.manifests.names import child_name
 from livekit_operator.servers.manifests.service import build_service, load_balancer_address
@@ -175,9 +175,12 @@ def _node_ports(server: LiveKitServer, slot: int, current: Manifest | None) -> d
     if last > given.end:
         replicas = max(1, server.spec.replicas)
         raise Blocked(
-            reasons.NODE_PORTS_EXHAUSTED,
-            f"{slot_name(server, slot)} needs node ports {first}-{last}, but media.nodePorts ends with {given.end}. "
-            f"{replicas} server(s) and as many that drain need {2 * replicas * len(names)} ports: "
-            f"{given.start}-{given.start + 2 * replicas * len(names) - 1}. Set spec.media.nodePorts so.",
+            Problem(
+                reasons.NODE_PORTS_EXHAUSTED,
+                f"{slot_name(server, slot)} needs node ports {first}-{last}, but media.nodePorts ends with "
+                f"{given.end}. "
+                f"{replicas} server(s) and as many that drain need {2 * replicas * len(names)} ports: "
+                f"{given.start}-{given.start + 2 * replicas * len(names) - 1}. Set spec.media.nodePorts so.",
+            )
         )
     return {name: first + index for index, name in enumerate(names)}

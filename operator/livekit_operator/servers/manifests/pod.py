@@ -24,7 +24,7 @@ from livekit_operator.constants import (
     LABEL_SLOT,
 )
 from livekit_operator.containers import container
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.manifests.metadata import (
     COMPONENT_SERVER,
     COMPONENT_SERVER_CHECK,
@@ -323,8 +323,10 @@ def _config_text(server: LiveKitServer, config: dict[str, Any]) -> str:
     text = _VARIABLE.sub(r"$(\1)", text.replace(_OWN_ADDRESS, "$(NODE_IP)"))
     if len(text.encode()) > _MAX_CONFIG_BYTES:
         raise Blocked(
-            reasons.CONFIG_REJECTED,
-            f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes: shorten spec.extraConfig.",
+            Problem(
+                reasons.CONFIG_REJECTED,
+                f"The configuration is longer than {_MAX_CONFIG_BYTES} bytes: shorten spec.extraConfig.",
+            )
         )
     return text
 

@@ -7,7 +7,7 @@ from typing import Final
 
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.manifests.metadata import Manifest, secret_variable
 from livekit_operator.servers.manifests.managed_redis import KEY_PASSWORD, redis_name
 from livekit_operator.servers.manifests.turn import turn_certificate_secret
@@ -54,7 +54,7 @@ def require_quotable(source: SecretInput, key: str, value: bytes) -> None:
             f"{key} of Secret {source.name}, which {source.field} names, cannot stand in a configuration: choose one "
             f"of 1 to 512 printable ASCII characters without single quotes."
         )
-        raise Blocked(reasons.SECRET_INVALID, message, retry_after=10.0)
+        raise Blocked(Problem(reasons.SECRET_INVALID, message, retry_after=10.0))
 
 
 def managed_redis_secret_name(server: LiveKitServer) -> str:

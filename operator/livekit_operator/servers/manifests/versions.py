@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.errors import Blocked
+from livekit_operator.errors import Blocked, Problem
 
 Version = tuple[int, int, int]
 
@@ -59,16 +59,20 @@ def require_known(server: LiveKitServer, config: Mapping[str, Any]) -> None:
     asked = server.spec.version
     if version_of(server) < OLDEST:
         raise Blocked(
-            reasons.VERSION_TOO_OLD,
-            f"spec.version {asked} is older than {shown(OLDEST)}, the oldest livekit-server that agents can be given "
-            f"calls by: choose {shown(OLDEST)} or newer.",
+            Problem(
+                reasons.VERSION_TOO_OLD,
+                f"spec.version {asked} is older than {shown(OLDEST)}, the oldest livekit-server that agents can be "
+                f"given calls by: choose {shown(OLDEST)} or newer.",
+            )
         )
     wanted = [key for key in YOUNGER if _has(config, key.path) and not knows(server, key)]
     if wanted:
         words = ", ".join(f"{key.field} needs {shown(key.since)}" for key in wanted)
         raise Blocked(
-            reasons.VERSION_TOO_OLD,
-            f"spec.version is {asked}, and {words}: choose a newer version, or leave these out.",
+            Problem(
+                reasons.VERSION_TOO_OLD,
+                f"spec.version is {asked}, and {words}: choose a newer version, or leave these out.",
+            )
         )
 
 

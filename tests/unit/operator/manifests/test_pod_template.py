@@ -113,7 +113,7 @@ def test_volumes_are_mounted_in_the_one_container() -> None:
 def test_what_would_break_a_pod_is_refused(template: Part, message: str) -> None:
     with pytest.raises(Blocked, match=message) as error:
         applied(**template)
-    assert error.value.reason == "PodTemplateRejected"
+    assert error.value.problem.reason == "PodTemplateRejected"
 
 
 @pytest.mark.parametrize("path", ["/etc/mainly", "/etc2", "/etc/other"])

@@ -142,7 +142,7 @@ def service(owner: MeetingRoom) -> Manifest:
 
 def told(world: World, owner: MeetingRoom) -> list[str]:
     """Return what is told of changed children."""
-    return [held.message for held in world.context.brakes_of(owner).children.told(world.clock())]
+    return [held.problem.message for held in world.context.brakes_of(owner).children.told(world.clock())]
 
 
 async def test_an_item_whose_key_a_policy_changes_is_told_and_tried_seldom(world: World) -> None:

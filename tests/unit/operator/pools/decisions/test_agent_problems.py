@@ -101,8 +101,8 @@ CAUSES: dict[str, dict[str, Any]] = {
 def test_each_cause_is_named_with_what_to_do(changes: dict[str, Any], reason: str, told: str) -> None:
     problem = diagnose(replace(FINE, **changes))
     assert problem is not None
-    assert problem[0] == reason
-    assert told in problem[1]
+    assert problem.reason == reason
+    assert told in problem.message
 
 
 @pytest.mark.parametrize(
@@ -132,7 +132,7 @@ def test_of_several_causes_the_most_specific_one_is_told(first: int) -> None:
         together |= CAUSES[reason]
     problem = diagnose(replace(FINE, **together))
     assert problem is not None
-    assert problem[0] == reasons[first]
+    assert problem.reason == reasons[first]
 
 
 facts = st.builds(
@@ -159,14 +159,14 @@ facts = st.builds(
 def test_a_message_is_one_line_that_names_a_field_or_a_command(known: AgentFacts) -> None:
     problem = diagnose(known)
     if problem is not None:
-        assert problem[0] in CAUSES
-        assert any(word in problem[1] for word in ("spec.", "status.", "kubectl "))
-        assert problem[1].endswith(".")
-        assert ".." not in problem[1]
-        assert "\n" not in problem[1]
+        assert problem.reason in CAUSES
+        assert any(word in problem.message for word in ("spec.", "status.", "kubectl "))
+        assert problem.message.endswith(".")
+        assert ".." not in problem.message
+        assert "\n" not in problem.message
 
 
 @given(facts)
 def test_who_waits_for_nothing_has_only_problems_of_the_pool(known: AgentFacts) -> None:
     problem = diagnose(replace(known, free_sessions=1, dispatch_age=None))
-    assert problem is None or problem[0] not in ("AllWorkersFull", "DispatchPending")
+    assert problem is None or problem.reason not in ("AllWorkersFull", "DispatchPending")

@@ -121,7 +121,7 @@ def test_choose(
 ) -> None:
     chosen = choose(RolloutSpec.model_validate(spec), "new", known)
     assert (chosen.stable, chosen.canary) == (stable, canary)
-    assert (chosen.problem and chosen.problem[0]) == reason
+    assert (chosen.problem and chosen.problem.reason) == reason
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_choose(
 def test_problems_say_what_to_do(spec: dict[str, Any], known: list[Version], expected: str) -> None:
     problem = choose(RolloutSpec.model_validate(spec), "new", known).problem
     assert problem is not None
-    assert problem[1] == expected
+    assert problem.message == expected
 
 
 @pytest.mark.parametrize(

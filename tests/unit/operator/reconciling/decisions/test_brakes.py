@@ -6,6 +6,7 @@ from itertools import pairwise
 import pytest
 
 from livekit_operator import reasons
+from livekit_operator.errors import Problem
 from livekit_operator.reconciling.decisions.brakes import (
     STATUS_WRITES_A_MINUTE,
     Brakes,
@@ -58,8 +59,8 @@ def test_pods_that_end_soon_are_made_again_more_and_more_slowly(failed: int, wan
         return
     assert number == 0
     assert held is not None
-    assert (held.reason, held.until) == (reasons.BACKING_OFF, after(seconds))
-    assert "Evicted" in held.message
+    assert (held.problem.reason, held.until) == (reasons.BACKING_OFF, after(seconds))
+    assert "Evicted" in held.problem.message
     assert history.allow(1, wanted=wanted, now=after(seconds)) == (1, None)
 
 
@@ -114,7 +115,7 @@ def test_pods_within_a_minute(made: int, wanted: int, asked: int, allowed: int) 
     assert number == allowed
     assert (held is None) == (allowed == asked)
     if held:
-        assert (held.reason, held.until) == (reasons.TOO_MANY_PODS, after(30))
+        assert (held.problem.reason, held.until) == (reasons.TOO_MANY_PODS, after(30))
 
 
 def test_a_storm_is_slowed_over_ten_minutes() -> None:
@@ -138,12 +139,12 @@ def test_a_child_that_is_not_kept() -> None:
         brakes.written("Service a", "d", now, problem="spec.type was changed by x")
         held = brakes.held("Service a", "d", now)
         assert held is not None
-        assert held.message == "spec.type was changed by x"
+        assert held.problem.message == "spec.type was changed by x"
         waits.append((held.until - now).total_seconds())
         now = held.until
         assert brakes.held("Service a", "d", now) is None
     assert waits == [10, 20, 40, 80, 160, 300, 300]
-    assert [one.message for one in brakes.told(now)] == ["spec.type was changed by x"]
+    assert [one.problem.message for one in brakes.told(now)] == ["spec.type was changed by x"]
     brakes.written("Service a", "d", now)
     assert brakes.told(now) == []
 
@@ -180,7 +181,7 @@ def test_a_child_that_is_put_right_now_and_then() -> None:
         assert brakes.held("Service a", "d", now) is None
     brakes.written("Service a", "d", now, often="again and again")
     assert brakes.held("Service a", "d", now) == Held(
-        reasons.CHILD_CHANGED, "again and again", now + timedelta(seconds=10)
+        Problem(reasons.CHILD_CHANGED, "again and again"), now + timedelta(seconds=10)
     )
     assert brakes.told(now + timedelta(seconds=60)), "it is told a while longer"
     assert brakes.told(now + timedelta(seconds=601)) == []
@@ -210,12 +211,12 @@ def test_a_status_is_written_sixty_times_a_minute() -> None:
 def test_what_was_held_is_told_a_while_longer() -> None:
     """Conditions would turn at each try otherwise."""
     brakes = Brakes("uid")
-    brakes.hold("pods", Held(reasons.BACKING_OFF, "later", after(10)), NOW)
+    brakes.hold("pods", Held(Problem(reasons.BACKING_OFF, "later"), after(10)), NOW)
     assert [held.until for held in brakes.told(NOW)] == [after(10)]
     brakes.hold("pods", None, after(10))
     assert [held.until for held in brakes.told(after(10))] == [after(70)]
     brakes.hold("pods", None, after(70))
     assert brakes.told(after(70)) == []
-    brakes.hold("pods", Held(reasons.BACKING_OFF, "later", after(100)), after(80))
+    brakes.hold("pods", Held(Problem(reasons.BACKING_OFF, "later"), after(100)), after(80))
     brakes.hold("pods", None, after(81))
     assert brakes.told(after(81)) == [], "the spec was changed: nothing is held any more"

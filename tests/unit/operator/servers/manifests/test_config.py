@@ -369,10 +369,10 @@ NO_SECRETS = "a configuration holds no secrets"
 def test_building_names_all_that_is_forbidden() -> None:
     with pytest.raises(Blocked) as blocked:
         config(extraConfig={"port": 1, "x": {"password": "hunter2"}})
-    assert blocked.value.reason == "ConfigRejected"
-    assert "extraConfig.port: set spec.signal.port instead" in blocked.value.message
-    assert f"extraConfig.x.password: {NO_SECRETS}" in blocked.value.message
-    assert "hunter2" not in blocked.value.message
+    assert blocked.value.problem.reason == "ConfigRejected"
+    assert "extraConfig.port: set spec.signal.port instead" in blocked.value.problem.message
+    assert f"extraConfig.x.password: {NO_SECRETS}" in blocked.value.problem.message
+    assert "hunter2" not in blocked.value.problem.message
 
 
 @pytest.mark.parametrize(

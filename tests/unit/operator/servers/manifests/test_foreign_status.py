@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.errors import Blocked, CutOff
+from livekit_operator.errors import CutOff, Problem
 from livekit_operator.servers.manifests.foreign_status import certificate_problem, gateway_problem, route_problem
 from tests.unit.operator import models
 
@@ -27,7 +27,7 @@ def made(name: str, status: dict[str, Any], generation: int = 2) -> dict[str, An
     return {"metadata": metadata, "status": status}
 
 
-def told(found: Blocked | None) -> tuple[type[Blocked], str] | None:
+def told(found: Problem | None) -> tuple[type[Problem], str] | None:
     return (type(found), found.reason) if found else None
 
 
@@ -56,7 +56,7 @@ def told(found: Blocked | None) -> tuple[type[Blocked], str] | None:
         pytest.param(
             [parent(WELL, RESOLVED), parent(NO_PARENT, name="inner")],
             LATE,
-            (Blocked, "RouteNotAccepted"),
+            (Problem, "RouteNotAccepted"),
             "Gateway inner",
             id="one of two",
         ),
@@ -73,7 +73,7 @@ def told(found: Blocked | None) -> tuple[type[Blocked], str] | None:
     ],
 )
 def test_routes(
-    parents: list[dict[str, Any]], now: datetime, expected: tuple[type[Blocked], str] | None, words: str
+    parents: list[dict[str, Any]], now: datetime, expected: tuple[type[Problem], str] | None, words: str
 ) -> None:
     route = made("voice-livekit", {"parents": parents})
     found = route_problem(models.server(signal=GATEWAY), route, now)
@@ -85,7 +85,7 @@ def test_routes(
 def test_a_url_of_the_users_own_is_not_cut_off() -> None:
     signal = {**GATEWAY, "externalUrl": "wss://voice.example.com"}
     found = route_problem(models.server(signal=signal), made("voice-livekit", {"parents": [parent(NO_PARENT)]}), LATE)
-    assert told(found) == (Blocked, "RouteNotAccepted")
+    assert told(found) == (Problem, "RouteNotAccepted")
 
 
 @pytest.mark.parametrize(
@@ -94,11 +94,11 @@ def test_a_url_of_the_users_own_is_not_cut_off() -> None:
         ([None], None),
         (["True"], None),
         (["False"], (CutOff, "RouteNotAccepted")),
-        (["False", "True"], (Blocked, "RouteNotAccepted")),
+        (["False", "True"], (Problem, "RouteNotAccepted")),
         ([], None),
     ],
 )
-def test_gateways(programmed: list[str | None], expected: tuple[type[Blocked], str] | None) -> None:
+def test_gateways(programmed: list[str | None], expected: tuple[type[Problem], str] | None) -> None:
     gateways = [
         made(
             f"g{n}", {"conditions": [{"type": "Programmed", "status": s, "reason": "AddressNotAssigned"}] if s else []}
@@ -126,12 +126,12 @@ ISSUING = {"type": "Issuing", "status": "True", "reason": "DoesNotExist"}
         ("voice-signal-tls", {"conditions": [PENDING, ISSUING]}, SOON, (CutOff, "Progressing"), "Secret does not"),
         ("voice-signal-tls", {"conditions": [PENDING, ISSUING]}, LATE, (CutOff, "CertificateNotReady"), "DoesNotExist"),
         ("voice-signal-tls", {"conditions": [PENDING, FAILED]}, SOON, (CutOff, "CertificateNotReady"), "denied it"),
-        ("voice-turn-tls", {"conditions": [PENDING, FAILED]}, SOON, (Blocked, "CertificateNotReady"), "denied it"),
+        ("voice-turn-tls", {"conditions": [PENDING, FAILED]}, SOON, (Problem, "CertificateNotReady"), "denied it"),
         (
             "voice-signal-tls",
             {"conditions": [PENDING, FAILED], "notAfter": "2026-04-01T00:00:00Z"},
             LATE,
-            (Blocked, "CertificateNotReady"),
+            (Problem, "CertificateNotReady"),
             "denied it",
         ),
         (
@@ -145,7 +145,7 @@ ISSUING = {"type": "Issuing", "status": "True", "reason": "DoesNotExist"}
     ],
 )
 def test_certificates(
-    name: str, status: dict[str, Any], now: datetime, expected: tuple[type[Blocked], str] | None, words: str
+    name: str, status: dict[str, Any], now: datetime, expected: tuple[type[Problem], str] | None, words: str
 ) -> None:
     found = certificate_problem(models.server(signal=TLS), made(name, status), now)
     assert told(found) == expected

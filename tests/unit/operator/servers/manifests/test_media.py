@@ -161,7 +161,7 @@ def test_a_range_that_is_too_small_is_named(turn: Spec, slot: int, last: int, ne
     server = models.server(media=media, replicas=2, redis={"managed": {}}, **turn)
     with pytest.raises(Blocked, match=rf"-{last}, but .* need {needed} ports: 30100-{30100 + needed - 1}") as error:
         build.build_slot_service(server, slot, None)
-    assert error.value.reason == "NodePortsExhausted"
+    assert error.value.problem.reason == "NodePortsExhausted"
 
 
 @pytest.mark.parametrize(

@@ -143,4 +143,4 @@ def test_what_would_break_out_of_the_configuration_is_refused(value: bytes) -> N
     secret_inputs.require_quotable(source, "password", b'pass: "word" # {1} $(X) \\')
     with pytest.raises(Blocked, match=r"password of Secret turn, which spec\.media\.turnServers\[0\]") as refused:
         secret_inputs.require_quotable(source, "password", value)
-    assert value.decode() not in refused.value.message or not value
+    assert value.decode() not in refused.value.problem.message or not value

@@ -114,8 +114,8 @@ def test_every_key_is_looked_at() -> None:
 def test_an_older_server_is_refused_with_the_field_and_the_version_that_is_needed(version: str) -> None:
     with pytest.raises(Blocked) as refused:
         config(version=version)
-    assert refused.value.reason == "VersionTooOld"
-    assert refused.value.message.startswith(f"spec.version {version} is older than {OLDEST}")
+    assert refused.value.problem.reason == "VersionTooOld"
+    assert refused.value.problem.message.startswith(f"spec.version {version} is older than {OLDEST}")
 
 
 @pytest.mark.parametrize(
