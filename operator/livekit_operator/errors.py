@@ -96,11 +96,6 @@ class KubernetesError(OperatorError):
         self.status = status
         self.reason = reason
 
-    @property
-    def refused(self) -> bool:
-        """Return whether it is for people to hear of: a quota, an admission policy, a value that a schema refuses."""
-        return self.status in (400, 403, 422)
-
 
 class NotFound(KubernetesError):
     """The object does not exist."""
@@ -112,8 +107,3 @@ class Conflict(KubernetesError):
 
 class NamespaceTerminating(KubernetesError):
     """The namespace is being deleted and takes nothing new."""
-
-    @property
-    def refused(self) -> bool:
-        """Return False: nobody has to hear of it, as what it was for goes as well."""
-        return False

@@ -5,17 +5,17 @@ looked after, and only a pod that could not do without is not made.
 """
 
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from functools import partial
 
 from livekit_operator import reasons
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import LABEL_BUSY
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, NotFound, Problem
+from livekit_operator.errors import Blocked, NotFound, Problem
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, digest
 from livekit_operator.manifests.permits import pod_refusal
-from livekit_operator.manifests.pod_refusals import explain_refusal
 from livekit_operator.pools.context import Context
 from livekit_operator.pools.decisions.history import Rollout
 from livekit_operator.pools.decisions.rollout import CANARY, Plan
@@ -25,44 +25,21 @@ from livekit_operator.pools.manifests.versions import PoolVersion
 from livekit_operator.pools.memory import PoolMemory
 from livekit_operator.pools.observe import Observation
 from livekit_operator.reconciling import children
-from livekit_operator.reconciling.braking import note_made
 from livekit_operator.reconciling.ownership import is_owned
 from livekit_operator.servers.memory import ServerAccess
-
-
-async def attempt(
-    context: Context, memory: PoolMemory, what: str, wanted: str, write: Callable[[], Awaitable[object]]
-) -> bool:
-    """Write `what`, to become as `wanted`; return whether that was accepted.
-
-    What is refused is kept in the memory. The same is not written again for a while.
-    """
-    if memory.refusals.holds(what, wanted, context.now()):
-        return False
-    try:
-        await write()
-    except Blocked as blocked:
-        memory.refusals.tell(what, blocked.problem)
-    except KubernetesError as error:
-        if not error.refused:
-            raise
-        problem = Problem(reasons.KUBERNETES_REFUSED, explain_refusal(str(error), what=what))
-        memory.refusals.put(what, wanted, context.now(), problem)
-    else:
-        return True
-    return False
 
 
 async def remove(context: Context, memory: PoolMemory, kind: str, manifest: Manifest) -> None:
     """Delete a child, as far as that is taken."""
     what = f"the deletion of {kind} {manifest['metadata']['name']}"
-    await attempt(context, memory, what, "", lambda: children.remove(context, kind, manifest))
+    await memory.refusals.attempt(what, "", lambda: children.remove(context, kind, manifest), context.now())
 
 
 async def ensure(context: Context, pool: VoiceAgentPool, memory: PoolMemory, desired: Manifest) -> bool:
     """Make a child as desired; return whether it is so now."""
     what = f"{desired['kind']} {desired['metadata']['name']}"
-    return await attempt(context, memory, what, digest(desired), lambda: children.ensure(context, pool, desired))
+    write = partial(children.ensure, context, pool, desired)
+    return await memory.refusals.attempt(what, digest(desired), write, context.now())
 
 
 async def provide(context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory) -> bool:
@@ -102,7 +79,7 @@ async def _mark(context: Context, pool: VoiceAgentPool, memory: PoolMemory, name
         with suppress(NotFound):
             await children.patch(context, pool, "Pod", name, busy_patch(busy))
 
-    return await attempt(context, memory, f"the mark of Pod {name}", str(busy), write)
+    return await memory.refusals.attempt(f"the mark of Pod {name}", str(busy), write, context.now())
 
 
 async def carry_out(
@@ -130,24 +107,20 @@ async def carry_out(
         return 0
     for number, track in enumerate(decided.create):
         version = known[(track == CANARY and (rollout.canary or rollout.retried)) or rollout.stable]
-        suffix = secrets.token_hex(3)
-        try:
-            pod = build_pod(pool, version, track, inputs[version.revision], suffix)
-            _check_allowed(context, pod)
-            made = await context.kubernetes.create(pod)
-            context.children["Pod"].put(made)
-            note_made(context, pool, COMPONENT_AGENT, made)
-        except Blocked as blocked:
-            memory.refusals.tell("Pod", blocked.problem)
-            return number
-        except KubernetesError as error:
-            if not error.refused:
-                raise
-            # It names the pod, which is another one at each try.
-            words = explain_refusal(str(error).replace(suffix, "…"), pod)
-            memory.refusals.tell("Pod", Problem(reasons.KUBERNETES_REFUSED, words))
+        make = partial(_make_pod, context, pool, version, track, inputs[version.revision])
+        if not await memory.refusals.attempt("Pod", "", make, context.now()):
             return number
     return len(decided.create)
+
+
+async def _make_pod(
+    context: Context, pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: PodInputs
+) -> None:
+    """Make a pod; raises Blocked when it cannot be, or is not let."""
+    suffix = secrets.token_hex(3)
+    pod = build_pod(pool, version, track, inputs, suffix)
+    _check_allowed(context, pod)
+    await children.make_pod(context, pool, COMPONENT_AGENT, pod, part=suffix)
 
 
 def _check_allowed(context: Context, pod: Manifest) -> None:

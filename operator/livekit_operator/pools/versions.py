@@ -16,7 +16,7 @@ from livekit_operator.errors import Blocked, NotFound, NotOwned, Problem
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, digest, labels
 from livekit_operator.moments import read_moment, timestamp
 from livekit_operator.pools import status as pool_status
-from livekit_operator.pools.apply import attempt, remove
+from livekit_operator.pools.apply import remove
 from livekit_operator.pools.context import Context
 from livekit_operator.pools.decisions.history import Rollout, Version, failed_to_progress, judge_canary, prune
 from livekit_operator.pools.decisions.rollout import STABLE
@@ -105,7 +105,7 @@ async def remember(
         records = {name: version.record for name, version in known.items()}
         await children.ensure(context, pool, pool_records.build_records(pool, {**records, revision: record}))
 
-    await attempt(context, memory, f"ConfigMap {name}", revision, write)
+    await memory.refusals.attempt(f"ConfigMap {name}", revision, write, context.now())
 
 
 def kept_version(memory: PoolMemory, known: Mapping[str, PoolVersion], wanted: str) -> str:
@@ -237,7 +237,7 @@ async def _note(
 
     # The same whatever their texts, which tell the time.
     what = f"the notes {', '.join(sorted(notes))} of revision {revision} in Secret {pool_records.records_name(pool)}"
-    if not await attempt(context, memory, what, "", write):
+    if not await memory.refusals.attempt(what, "", write, context.now()):
         return known
     await _show_notes(context, pool, memory, revision, notes)
     if notes.get("failed"):
@@ -259,7 +259,7 @@ async def _show_notes(
         with suppress(NotFound):
             await children.patch(context, pool, "ConfigMap", name, patch)
 
-    await attempt(context, memory, f"the annotations of ConfigMap {name}", "", write)
+    await memory.refusals.attempt(f"the annotations of ConfigMap {name}", "", write, context.now())
 
 
 async def find_inputs(

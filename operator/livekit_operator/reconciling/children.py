@@ -14,9 +14,11 @@ from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound
 from livekit_operator.logs import ObjectLogger
 from livekit_operator.manifests.metadata import digest
 from livekit_operator.moments import timestamp
+from livekit_operator.reconciling.braking import note_made
 from livekit_operator.reconciling.comparing import Path, contains, difference, found_at, manager_of, shown_path
 from livekit_operator.reconciling.context import Context
 from livekit_operator.reconciling.ownership import adopt, identity, is_owned
+from livekit_operator.reconciling.refusals import blocked_if_refused
 
 _OFTEN = "was changed or removed again and again after this operator had made it as it should be"
 _LOOK = "see who writes to it in its metadata.managedFields and Events, and have that leave it alone."
@@ -136,6 +138,18 @@ async def _create(context: Context, owner: Resource, desired: Manifest) -> Manif
     if (cache := context.children.get(desired["kind"])) is not None:
         cache.put(created)
     return created
+
+
+async def make_pod(context: Context, owner: Resource, component: str, pod: Manifest, *, part: str = "") -> Manifest:
+    """Create a pod of a component, and return it; a `part` of its name is another one at each try.
+
+    Raises Blocked when the API server refuses it, Conflict when there is one of that name, KubernetesError.
+    """
+    with blocked_if_refused(pod=pod, part=part):
+        made = await context.kubernetes.create(pod)
+    context.children["Pod"].put(made)
+    note_made(context, owner, component, made)
+    return made
 
 
 async def remove(context: Context, kind: str, manifest: Manifest, *, grace_seconds: int | None = None) -> None:

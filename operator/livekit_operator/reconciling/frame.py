@@ -14,10 +14,10 @@ from livekit_operator.errors import (
     ServerRefused,
     ServerUnreachable,
 )
-from livekit_operator.manifests.pod_refusals import explain_refusal
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.braking import counted, soonest, standing, too_many_writes, with_held
 from livekit_operator.reconciling.context import Context
+from livekit_operator.reconciling.refusals import problem_of
 from livekit_operator.reconciling.status import Outcome
 from livekit_operator.reconciling.understanding import NotUnderstood, parse, read_again, tell
 
@@ -71,9 +71,8 @@ async def reconcile(
     except NamespaceTerminating:
         outcome = status.terminating(resource)
     except KubernetesError as error:
-        if error.refused:
-            refused = status.halted(resource, Problem(reasons.KUBERNETES_REFUSED, explain_refusal(str(error))))
-            await status.write(context, resource, refused)
+        if refused := problem_of(error):
+            await status.write(context, resource, status.halted(resource, refused))
         raise
     if outcome is None:
         return None

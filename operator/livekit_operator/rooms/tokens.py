@@ -7,11 +7,11 @@ from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
 from livekit_operator.constants import ANNOTATION_EXPIRES_AT
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import Blocked, KubernetesError, Problem
-from livekit_operator.manifests.pod_refusals import explain_refusal
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.moments import timestamp
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.ownership import identity, is_owned
+from livekit_operator.reconciling.refusals import blocked_if_refused_as
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.decisions.entries import Entry, beyond_texts, entries, name_problem, problem_of
 from livekit_operator.rooms.decisions.limits import Limits
@@ -20,8 +20,6 @@ from livekit_operator.rooms.manifests import token_secret as build
 from livekit_operator.rooms.memory import KeptTokens, Tokens
 from livekit_operator.servers.manifests.keys import ServerKeys
 from livekit_operator.servers.memory import ServerAccess
-
-_REFUSED_RETRY_SECONDS = 30.0
 
 
 async def ensure_tokens(
@@ -130,19 +128,14 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
         desired = build.build_token_secret(room, entry, keys, now=now)
     else:
         desired = build.keep_token_secret(room, entry, keys, known)
-    try:
+    # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
+    with blocked_if_refused_as(reasons.INVALID_SECRET, entry.path, what="the Secret"):
         if known is not None and is_owned(room, known) and (patch := build.left_over(known, desired)):
             # Applying does not do it: a Secret that was created is not only the applier's.
             await children.patch(context, room, "Secret", entry.secret_name, patch)
         made = await children.ensure(context, room, desired, new=new)
-        # Where a policy takes our annotations away, the Secret is told of as it was to be.
-        return made if ANNOTATION_EXPIRES_AT in (made["metadata"].get("annotations") or {}) else desired
-    except KubernetesError as error:
-        if not error.refused:
-            raise
-        # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
-        message = f"{entry.path}: {explain_refusal(str(error), what='the Secret')}"
-        raise Blocked(Problem(reasons.INVALID_SECRET, message, retry_after=_REFUSED_RETRY_SECONDS)) from error
+    # Where a policy takes our annotations away, the Secret is told of as it was to be.
+    return made if ANNOTATION_EXPIRES_AT in (made["metadata"].get("annotations") or {}) else desired
 
 
 async def _remove(

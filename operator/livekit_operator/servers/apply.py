@@ -9,13 +9,11 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.constants import LABEL_SERVING
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Blocked, Conflict, KubernetesError, NotFound, ServerRefused, ServerUnreachable
+from livekit_operator.errors import Conflict, NotFound, ServerRefused, ServerUnreachable
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import timestamp
 from livekit_operator.reconciling import children, status
-from livekit_operator.reconciling.braking import note_made
 from livekit_operator.reconciling.ownership import adopt, is_owned, relabel
-from livekit_operator.reconciling.refusals import refusal
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.decisions.key_rotation import ApiKey
 from livekit_operator.servers.decisions.rollout import Plan
@@ -65,12 +63,8 @@ async def carry_out(
         )
         pod = build_pod(server, inputs, slots[slot], serving=serving)
         try:
-            made = await context.kubernetes.create(pod)
-            context.children["Pod"].put(made)
-            note_made(context, server, COMPONENT_SERVER, made)
-        except KubernetesError as error:
-            if not isinstance(error, Conflict):
-                raise Blocked(refusal(error, pod)) from error
+            await children.make_pod(context, server, COMPONENT_SERVER, pod)
+        except Conflict:
             # Not ours, or ours and not in the cache yet, or ours without the labels by which it is found.
             found = await children.find(context, "Pod", *key_of(pod))
             if found is not None and not is_owned(server, found):

@@ -12,9 +12,8 @@ from livekit_operator.errors import Blocked, Conflict, KubernetesError, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER_CHECK
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import children
-from livekit_operator.reconciling.braking import allow_pods, note_failed, note_made
+from livekit_operator.reconciling.braking import allow_pods, note_failed
 from livekit_operator.reconciling.hanging_pods import why_it_hangs
-from livekit_operator.reconciling.refusals import refusal
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.manifests.pod import CONTAINER, ServerInputs, build_check_pod, check_passed, revision
 from livekit_operator.servers.memory import Checked
@@ -90,15 +89,13 @@ async def _start_check(context: Context, server: LiveKitServer, inputs: ServerIn
     for small in (True, False):
         pod = build_check_pod(server, inputs, small=small)
         try:
-            made = await context.kubernetes.create(pod)
+            await children.make_pod(context, server, COMPONENT_SERVER_CHECK, pod)
         except Conflict:
             return  # the one before is still going
-        except KubernetesError as error:
-            if not (small and error.refused):
-                raise Blocked(refusal(error, pod)) from error
+        except Blocked:
+            if not small:
+                raise
         else:
-            context.children["Pod"].put(made)
-            note_made(context, server, COMPONENT_SERVER_CHECK, made)
             return
 
 

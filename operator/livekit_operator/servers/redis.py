@@ -19,11 +19,11 @@ from livekit_operator.conditions import find, holds
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.containers import container_status, waiting
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, KubernetesError, Problem
+from livekit_operator.errors import KubernetesError, Problem
 from livekit_operator.manifests.metadata import COMPONENT_REDIS, selector
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import children
-from livekit_operator.reconciling.refusals import refusal
+from livekit_operator.reconciling.refusals import blocked_if_refused
 from livekit_operator.servers import observe
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.decisions.redis_refusals import find_logged
@@ -225,9 +225,7 @@ async def ensure_redis(context: Context, server: LiveKitServer) -> None:
     image, omit_ids = context.settings.redis_image, context.settings.omit_ids
     known = context.children["Deployment"].get((server.metadata.namespace, managed_redis.redis_name(server)))
     wanted = managed_redis.build_managed_redis(server, password, image, omit_ids=omit_ids)
-    try:
+    with blocked_if_refused():
         for manifest in (account, *wanted):
             runs = manifest["kind"] == "Deployment"
             await children.ensure(context, server, managed_redis.keep_running(manifest, known) if runs else manifest)
-    except KubernetesError as error:
-        raise Blocked(refusal(error)) from error

@@ -4,8 +4,9 @@ from datetime import timedelta
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Manifest
-from livekit_operator.errors import KubernetesError, Problem
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.reconciling import children
+from livekit_operator.reconciling.refusals import blocked_if_refused
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.manifests.foreign_status import (
     certificate_problem,
@@ -42,10 +43,9 @@ async def _gateways(context: Context, server: LiveKitServer, route: Manifest) ->
     found = []
     for namespace, name in dict.fromkeys(taken_by(route)):
         try:
-            manifest = await children.find(context, "Gateway", namespace or server.metadata.namespace, name)
-        except KubernetesError as error:
-            if not error.refused:
-                raise
+            with blocked_if_refused():
+                manifest = await children.find(context, "Gateway", namespace or server.metadata.namespace, name)
+        except Blocked:
             continue  # not for us to read
         if manifest is not None:
             found.append(manifest)

@@ -7,14 +7,14 @@ from dataclasses import dataclass, replace
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.errors import Blocked, CutOff, KubernetesError, NotFound, Problem
+from livekit_operator.errors import Blocked, CutOff, NotFound, Problem
 from livekit_operator.manifests.metadata import COMPONENT_REDIS, digest
 from livekit_operator.manifests.permits import Part, Refusal, server_refusals
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.context import CHILD_KINDS, OPTIONAL_KINDS
 from livekit_operator.reconciling.foreign_secrets import read_value
 from livekit_operator.reconciling.ownership import identity, is_owned
-from livekit_operator.reconciling.refusals import refusal
+from livekit_operator.reconciling.refusals import blocked_if_refused
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.decisions.key_rotation import KeyState
 from livekit_operator.servers.load_balancers import missing_address
@@ -118,7 +118,8 @@ async def ensure_surroundings(
             return _own(context, server, manifest)
         wanted.add((manifest["kind"], key_of(manifest)))
         try:
-            return await children.ensure(context, server, manifest)
+            with blocked_if_refused():
+                return await children.ensure(context, server, manifest)
         except Blocked as blocked:
             problems.append(blocked.problem)
         except NotFound:
@@ -133,15 +134,13 @@ async def ensure_surroundings(
             cut = manifest["metadata"]["name"] != turn_certificate_name(server)
             kind = CutOff if cut and not server.spec.signal.external_url else Problem
             problems.append(kind(reason, message, retry_after=30.0))
-        except KubernetesError as error:
-            problems.append(refusal(error))
         return None
 
     signal_service = await ensure(build_signal_service(server))
     if signal_service is None:
         # Without it nothing can be reached.
-        told = [_not_allowed(server, item) for item in refusals if item.part == "SignalService"]
-        raise Blocked((told or problems[-1:])[0])
+        denied = [_not_allowed(server, item) for item in refusals if item.part == "SignalService"]
+        raise Blocked((denied or problems[-1:])[0])
     account = build_service_account(server)
     # Under somebody else's a server would have the rights of that one: whoever may write servers names the account.
     has_account = await ensure(account) is not None or _own(context, server, account) is not None
