@@ -95,8 +95,8 @@ NO_AGENT = Table(
             (reasons.AGENT_NOT_CONNECTED,),
             "an agent joined and was not connected within 10 s: signalling reaches the server, media does not",
             "from where the agents run, the address in the server's `status.servers` (`media.nodeIp`) must answer on "
-            "the ports in `status.ports`: firewall, NetworkPolicy; without `media.iceLite` the server tries its own way "
-            "to them as well; with `media.discoverExternalIp` they may need `media.advertiseInternalIp`",
+            "the ports in `status.ports`: firewall, NetworkPolicy; without `media.iceLite` the server tries "
+            "its own way to them as well; with `media.discoverExternalIp` they may need `media.advertiseInternalIp`",
         ),
         Row(
             (reasons.ALL_WORKERS_FULL,),
