@@ -16,6 +16,7 @@ from livekit_operator.clients.kubernetes import Page, WatchEvent, WatchExpired
 from livekit_operator.constants import API_VERSION, ORPHAN_FINALIZER
 from livekit_operator.errors import Conflict, KubernetesError, NotFound
 from livekit_operator.moments import timestamp
+from tests.fakes import schema
 from tests.fakes.clock import Clock
 
 Manifest = dict[str, Any]
@@ -74,14 +75,20 @@ class FakeKubernetes:
 
     # What tests do as people, the kubelet or another controller.
 
-    def put(self, manifest: Manifest) -> Manifest:
-        """Store an object as somebody else would create it."""
+    def put(self, manifest: Manifest, *, checked: bool = True) -> Manifest:
+        """Store an object as somebody else would create it; one that is not `checked` is of CRDs of another version."""
+        if checked:
+            _check(manifest)
         return copy.deepcopy(self._store(copy.deepcopy(manifest)))
 
-    def edit(self, kind: str, namespace: str, name: str, patch: Manifest, *, status: bool = False) -> Manifest:
-        """Merge-patch an object by hand; with `status` its status."""
+    def edit(
+        self, kind: str, namespace: str, name: str, patch: Manifest, *, status: bool = False, checked: bool = True
+    ) -> Manifest:
+        """Merge-patch an object by hand; with `status` its status. One not `checked` is of CRDs of another version."""
         current = self._find(kind, namespace, name)
         changed = _merged(current, {"status": patch} if status else patch)
+        if checked:
+            _check(changed, current)
         return copy.deepcopy(self._update(current, changed))
 
     def vanish(self, kind: str, namespace: str, name: str) -> None:
@@ -254,7 +261,9 @@ class FakeKubernetes:
             raise Conflict(409, "Conflict", "the object has been modified")
         # Each door changes only its own part.
         part = {"status": patch["status"]} if subresource == "status" else {**patch, "status": current.get("status")}
-        return copy.deepcopy(self._update(current, self._admitted(copy.deepcopy(_merged(current, part)))))
+        changed = _merged(current, part)
+        _check(changed, current)
+        return copy.deepcopy(self._update(current, self._admitted(copy.deepcopy(changed))))
 
     async def delete(
         self, kind: str, namespace: str, name: str, uid: str | None = None, grace_seconds: int | None = None
@@ -386,6 +395,18 @@ def gone(kind: str = "watch") -> WatchExpired:
 
 def _key(manifest: Manifest) -> ObjectKey:
     return manifest["kind"], manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
+
+
+def _check(manifest: Manifest, before: Manifest | None = None) -> None:
+    """Fail when the CRD does not allow the spec or the status of a resource, or names none of its fields.
+
+    What stays as it was is not looked at, as a real API server does, which also keeps what an older CRD allowed.
+    """
+    kind, name = manifest["kind"], manifest["metadata"].get("name")
+    for part in ("spec", "status"):
+        if part in manifest and manifest[part] != (before or {}).get(part):
+            found = schema.problems(kind, part, manifest[part])
+            assert not found, f"the CRD of {kind} does not allow this of {name}: " + "; ".join(found)
 
 
 def _without(manifest: Manifest, *keys: str) -> Manifest:

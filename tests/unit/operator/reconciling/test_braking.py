@@ -375,11 +375,11 @@ async def test_whatever_writes_without_end_is_slowed_and_told(world: World, monk
 
 async def test_a_room_with_five_hundred_identities_is_not_slowed(world: World) -> None:
     await world.with_server()
-    groups = [{"identityPrefix": "guest", "count": 500}]
-    world.kubernetes.put(manifests.room(tokenGroups=groups))
+    world.kubernetes.put(manifests.room(generateTokens={"identityPrefix": "guest", "count": 500}))
     await world.reconcile("MeetingRoom", "support-42")
     assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
     await world.reconcile("MeetingRoom", "support-42")
+    assert len(world.get("MeetingRoom", "support-42")["status"]["tokens"]) == 500
     assert all(c["type"] != "Degraded" for c in world.get("MeetingRoom", "support-42")["status"]["conditions"])
 
 

@@ -51,7 +51,7 @@ async def test_a_status_is_whole_where_the_store_has_another_one_than_is_known()
     # Put back while no watch tells of it: the room was closed then, and one of its fields is gone since.
     stored = world.kubernetes.objects["MeetingRoom", NAMESPACE, "support-42"]
     closed = {"type": "Ready", "status": "False", "reason": "Closed", "message": "m", "observedGeneration": 0}
-    stored["status"] = {"conditions": [closed], "observedGeneration": 0, "agentsJoined": 7, "queued": {"a": 1}}
+    stored["status"] = {"conditions": [closed], "observedGeneration": 0, "agentsJoined": 7, "lastHandledRecreate": "a"}
     world.livekit.join("support-42", "alice")
     await world.reconcile("LiveKitServer", "voice")
     await world.reconcile("MeetingRoom", "support-42")
@@ -59,5 +59,5 @@ async def test_a_status_is_whole_where_the_store_has_another_one_than_is_known()
     status = world.kubernetes.objects["MeetingRoom", NAMESPACE, "support-42"]["status"]
     assert status == world.get("MeetingRoom", "support-42")["status"]
     assert status["participants"] == 1
-    assert "queued" not in status
+    assert "lastHandledRecreate" not in status
     assert [c["type"] for c in status["conditions"]] == ["Ready"], "nothing says that it is not kept as it is written"

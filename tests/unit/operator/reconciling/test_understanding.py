@@ -79,7 +79,7 @@ async def test_one_that_is_deleted_is_let_go(world: World, manifest: dict[str, A
     kind, name = manifest["kind"], manifest["metadata"]["name"]
     manifest["metadata"]["finalizers"] = [finalizer]
     manifest["spec"] = {"extraConfig": nested(40), "serverRef": {"name": "-"}}
-    world.kubernetes.put(manifest)
+    world.kubernetes.put(manifest, checked=False)
     await world.reconcile(kind, name)
     world.kubernetes.ask_to_delete(kind, NAMESPACE, name)
     assert world.kubernetes.peek(kind, NAMESPACE, name)

@@ -589,7 +589,7 @@ async def test_an_event_that_cannot_be_written_stops_nothing(world: World) -> No
 async def test_a_resource_of_another_version_stops_nobody_else(world: World) -> None:
     """The API server has validated it: operator and CRDs are of different versions."""
     await world.with_server()
-    world.kubernetes.put(manifests.room("strange", maxParticipants="many"))
+    world.kubernetes.put(manifests.room("strange", maxParticipants="many"), checked=False)
     await opened(world)
     assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
     assert await world.reconcile("MeetingRoom", "strange") is None

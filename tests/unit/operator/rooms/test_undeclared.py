@@ -17,7 +17,8 @@ SERVER = (NAMESPACE, "voice")
 
 async def with_pool(world: World, **spec: Any) -> None:
     await world.with_server(allowedPoolNamespaces=["guests"])
-    await world.with_pool(**{"roomPrefix": "voice-agent-", "replicas": 1, **spec})
+    wanted = {"roomPrefix": "voice-agent-", "replicas": 1, **spec}
+    await world.with_pool(**{field: value for field, value in wanted.items() if value is not None})
 
 
 def opened(world: World, name: str = ROOM, *people: str) -> None:

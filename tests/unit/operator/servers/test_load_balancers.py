@@ -99,7 +99,7 @@ async def test_what_the_cloud_says_of_a_service_is_quoted(world: World) -> None:
 
 
 async def test_a_signalling_without_an_address_is_said_in_the_clouds_words(world: World) -> None:
-    signal = {"service": {"type": "LoadBalancer"}, "externalUrl": None}
+    signal = {"service": {"type": "LoadBalancer"}}
     world.kubernetes.put(manifests.server(signal=signal, media={"exposure": "NodePort"}))
     await world.settle()
     world.give_node_ports()

@@ -11,9 +11,7 @@ from tests.unit.operator.servers.test_redis import OUTSIDE, settled
 
 
 async def test_no_url_for_clients_is_said_as_such(world: World) -> None:
-    world.kubernetes.put(
-        manifests.server(signal={"service": {"type": "ClusterIP"}, "externalUrl": None}, media={"exposure": "NodePort"})
-    )
+    world.kubernetes.put(manifests.server(signal={"service": {"type": "ClusterIP"}}, media={"exposure": "NodePort"}))
     await settled(world, "voice")
     assert world.ready("LiveKitServer", "voice") == ("False", "ExternalUrlMissing")
     assert "spec.signal.externalUrl" in world.message("LiveKitServer", "voice")
@@ -40,7 +38,7 @@ async def test_a_node_behind_a_nat_is_told_by_its_public_address(world: World) -
     world.kubernetes.put(node)
     found: dict[str, Any] = {
         "media": {"exposure": "NodePort", "discoverExternalIp": True},
-        "signal": {"externalUrl": None},
+        "signal": {},
     }
     world.kubernetes.put(manifests.server(**found))
     await settled(world, "voice")
@@ -56,7 +54,7 @@ async def test_a_node_behind_a_nat_is_told_by_its_public_address(world: World) -
     assert world.get("LiveKitServer", "voice")["status"]["externalUrl"] == url.replace("203.0.113.11", "192.0.2.1")
 
 
-NODE_PORTS: dict[str, Any] = {"media": {"exposure": "NodePort"}, "signal": {"externalUrl": None}}
+NODE_PORTS: dict[str, Any] = {"media": {"exposure": "NodePort"}, "signal": {}}
 
 
 async def at_node_ports(world: World) -> tuple[str, int]:
@@ -135,7 +133,7 @@ async def test_an_address_that_only_the_server_knows_is_not_told(world: World) -
 
 async def test_the_address_that_is_given_leads_to_the_signalling_too(world: World) -> None:
     given: dict[str, Any] = {"exposure": "NodePort", "nodeIp": "203.0.113.11"}
-    world.kubernetes.put(manifests.server(media=given, signal={"externalUrl": None}))
+    world.kubernetes.put(manifests.server(media=given, signal={}))
     await settled(world, "voice")
     (port,) = world.get("Service", "voice-livekit")["spec"]["ports"]
     status = world.get("LiveKitServer", "voice")["status"]
