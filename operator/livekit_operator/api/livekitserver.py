@@ -218,6 +218,10 @@ class LiveKitServerSpec(ApiModel):
     pod_template: PodTemplate = Field(default=PodTemplate(), description="Overrides for the servers' pods.")
 
 
+ServerState = Literal["Pending", "Starting", "Serving", "Standby", "Unreachable", "Draining", "Failed"]
+KeyPhase = Literal["Stable", "Accepting", "Moving", "Dropping"]
+
+
 class ServerPort(ApiModel):
     """One line of the firewall list."""
 
@@ -238,7 +242,7 @@ class ServerReplica(ApiModel):
         description="Address that its media is reached at; with `media.discoverExternalIp` its node's `ExternalIP`, "
         "left out where the node has none.",
     )
-    state: Literal["Pending", "Starting", "Serving", "Standby", "Unreachable", "Draining", "Failed"] = Field(
+    state: ServerState = Field(
         description="`Standby` is ready and waits until the rooms of the one it replaces are empty; `Draining` takes "
         "no new rooms and leaves when its own are empty."
     )
@@ -249,15 +253,15 @@ class ServerReplica(ApiModel):
         description="When it leaves at the latest, rooms or not.",
         json_schema_extra={"format": "date-time"},
     )
-    waits_for: list[str] = Field(
-        default_factory=list, description="Rooms that it waits for before it leaves, ten at most."
+    waits_for: list[str] | None = Field(
+        default=None, description="Rooms that it waits for before it leaves, ten at most."
     )
 
 
 class KeyStatus(ApiModel):
     """How far a rotation of keys has come."""
 
-    phase: Literal["Stable", "Accepting", "Moving", "Dropping"] = Field(
+    phase: KeyPhase = Field(
         description="`Accepting`: servers roll to accept the new key as well. `Moving`: the new key is in use, the old "
         "one still accepted. `Dropping`: servers roll to accept only the new one."
     )

@@ -224,11 +224,14 @@ class VoiceAgentPoolSpec(ApiModel):
     pod_template: PodTemplate = Field(default=PodTemplate(), description="Overrides for the agents' pods.")
 
 
+Track = Literal["Stable", "Canary", "Old", "Failed", "History"]
+
+
 class VersionStatus(ApiModel):
     """One version of the pool."""
 
     revision: str = Field(description="Its name, also the pods' label `livekit-operator.dev/revision`.")
-    track: Literal["Stable", "Canary", "Old", "Failed", "History"] = Field(
+    track: Track = Field(
         description="`Stable` gets the calls, `Canary` some of them, `Old` ends the ones it has; `Failed` did not "
         "serve or was taken back; `History` has no pods."
     )

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
+from livekit_operator.api.voiceagentpool import SessionStatus
 from livekit_operator.errors import Problem
 from livekit_operator.pools.decisions.fair_shares import may_take, next_in_line
 from livekit_operator.reconciling.refusals import Refusals
@@ -60,7 +61,7 @@ class ToldSessions:
 
     at: datetime
     calls: frozenset[str]
-    lines: Sequence[Mapping[str, str]]
+    lines: Sequence[SessionStatus]
 
 
 @dataclass

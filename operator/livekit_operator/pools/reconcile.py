@@ -101,7 +101,7 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
         for room in memory.waiting.keys() | memory.unanswered.keys():
             context.wake_served(room)  # they tell why they wait
     fields = pool_status.fields(pool, standing, memory, context.now())
-    context.metrics.show_pool(*pool.key, fields)
+    context.metrics.show_pool(*pool.key, status.plain(fields))
     return Outcome(conditions, fields, min(poll, again))
 
 

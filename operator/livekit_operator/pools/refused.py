@@ -5,10 +5,9 @@ does not wait for them. What is left, versions and accounts, gives no access to 
 """
 
 from datetime import datetime, timedelta
-from typing import Any
 
 from livekit_operator import reasons
-from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolStatus
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING, CONDITION_PROVIDERS_ACCEPTED
 from livekit_operator.engine.cache import Manifest
@@ -22,7 +21,7 @@ from livekit_operator.pools.memory import Free
 from livekit_operator.pools.observe import Observation, observe
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.links import is_undeclared
-from livekit_operator.reconciling.status import Outcome
+from livekit_operator.reconciling.status import Outcome, plain
 
 
 async def dismiss(context: Context, pool: VoiceAgentPool, why: Problem) -> Outcome:
@@ -43,7 +42,7 @@ async def dismiss(context: Context, pool: VoiceAgentPool, why: Problem) -> Outco
     refused = memory.refusals.problem
     conditions = _conditions(why, observed, _last_end(observed, now), refused)
     fields = _fields(pool, observed)
-    context.metrics.show_pool(*pool.key, fields)
+    context.metrics.show_pool(*pool.key, plain(fields))
     return Outcome(conditions, fields, context.settings.pool_poll_seconds if observed.pods or refused else None)
 
 
@@ -77,20 +76,23 @@ def _end(pod: Manifest, now: datetime) -> datetime:
     )
 
 
-def _fields(pool: VoiceAgentPool, observed: Observation) -> dict[str, Any]:
+def _fields(pool: VoiceAgentPool, observed: Observation) -> VoiceAgentPoolStatus:
     calls = sum(pod.view.sessions or 0 for pod in observed.pods)
-    none = ("replicas", "desiredReplicas", "readyReplicas", "updatedReplicas", "idleReplicas")
-    return {
-        "agentName": build.agent_name(pool),
-        "selector": build.pod_selector(pool),
-        **dict.fromkeys(none, 0),
-        "desiredReason": "The pool may not use its server.",
-        "drainingReplicas": len(observed.pods),
-        "busyReplicas": sum(bool(pod.view.sessions) for pod in observed.pods),
-        "activeSessions": calls,
-        "freeSessions": 0,
-        "waitingSessions": 0,
-        "remainingSessions": calls,
-        "sessions": [],
-        "versions": [],
-    }
+    return VoiceAgentPoolStatus(
+        agent_name=build.agent_name(pool),
+        selector=build.pod_selector(pool),
+        replicas=0,
+        desired_replicas=0,
+        ready_replicas=0,
+        updated_replicas=0,
+        idle_replicas=0,
+        desired_reason="The pool may not use its server.",
+        draining_replicas=len(observed.pods),
+        busy_replicas=sum(bool(pod.view.sessions) for pod in observed.pods),
+        active_sessions=calls,
+        free_sessions=0,
+        waiting_sessions=0,
+        remaining_sessions=calls,
+        sessions=[],
+        versions=[],
+    )

@@ -1,12 +1,18 @@
 """What a pool says of itself: counts, versions, and conditions with what to do."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from livekit_operator import reasons
-from livekit_operator.api.voiceagentpool import VoiceAgentPool
+from livekit_operator.api.voiceagentpool import (
+    CanaryStatus,
+    SessionStatus,
+    Track,
+    VersionStatus,
+    VoiceAgentPool,
+    VoiceAgentPoolStatus,
+)
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import (
     AGENT_STATUS_PORT,
@@ -28,7 +34,7 @@ from livekit_operator.pools.observe import Observation, ObservedPod
 from livekit_operator.pools.providers import provider_problems, provider_reason, providers_accepted
 from livekit_operator.pools.standing import Standing
 from livekit_operator.reconciling import status
-from livekit_operator.reconciling.status import Outcome
+from livekit_operator.reconciling.status import Outcome, joined
 
 _MOST_SESSIONS = 50
 _DO_IT_YOURSELF = "Have your code do it, or use another version of livekit-agents."
@@ -36,38 +42,37 @@ _GROW = "Raise spec.autoscaling.maxReplicas for more."
 _SESSIONS_KEPT = timedelta(seconds=10)
 
 
-def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now: datetime) -> dict[str, Any]:
+def fields(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory, now: datetime) -> VoiceAgentPoolStatus:
     """Return the status of what was observed, conditions left out."""
     observed = standing.observed
-    canary = _canary(pool, standing, memory)
-    return {
-        **_counts(observed, memory),
-        "agentName": build.agent_name(pool),
-        "selector": build.pod_selector(pool),
-        "revision": standing.wanted,
-        "desiredReplicas": standing.desired.replicas,
-        "desiredReason": standing.desired.reason,
-        "updatedReplicas": len(standing.settled),
-        "remainingSessions": sum(pod.view.sessions or 0 for pod in observed.pods if _remains(pod, standing)),
-        "sessions": _sessions(observed, memory, now),
-        "versions": [_version(version, standing, memory) for version in standing.versions],
-        **({"canary": canary} if canary else {}),
-    }
+    told = VoiceAgentPoolStatus(
+        agent_name=build.agent_name(pool),
+        selector=build.pod_selector(pool),
+        revision=standing.wanted,
+        desired_replicas=standing.desired.replicas,
+        desired_reason=standing.desired.reason,
+        updated_replicas=len(standing.settled),
+        remaining_sessions=sum(pod.view.sessions or 0 for pod in observed.pods if _remains(pod, standing)),
+        sessions=list(_sessions(observed, memory, now)),
+        versions=[_version(version, standing, memory) for version in standing.versions],
+        canary=_canary(pool, standing, memory),
+    )
+    return joined(_counts(observed, memory), told)
 
 
-def _counts(observed: Observation, memory: PoolMemory) -> dict[str, int]:
+def _counts(observed: Observation, memory: PoolMemory) -> VoiceAgentPoolStatus:
     """Return what can be counted whatever the pool is to be."""
     serving = observed.serving
-    return {
-        "replicas": len(observed.staying),
-        "readyReplicas": len(serving),
-        "drainingReplicas": sum(pod.view.leaving for pod in observed.pods),
-        "busyReplicas": sum(bool(pod.view.sessions) for pod in observed.pods),
-        "idleReplicas": sum(pod.view.idle for pod in serving),
-        "activeSessions": sum(pod.view.sessions or 0 for pod in observed.pods),
-        "freeSessions": memory.stable.sessions + (memory.canary.sessions if memory.canary else 0),
-        "waitingSessions": len(memory.waiting),
-    }
+    return VoiceAgentPoolStatus(
+        replicas=len(observed.staying),
+        ready_replicas=len(serving),
+        draining_replicas=sum(pod.view.leaving for pod in observed.pods),
+        busy_replicas=sum(bool(pod.view.sessions) for pod in observed.pods),
+        idle_replicas=sum(pod.view.idle for pod in serving),
+        active_sessions=sum(pod.view.sessions or 0 for pod in observed.pods),
+        free_sessions=memory.stable.sessions + (memory.canary.sessions if memory.canary else 0),
+        waiting_sessions=len(memory.waiting),
+    )
 
 
 def halted(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, problem: Problem) -> Outcome:
@@ -75,16 +80,16 @@ def halted(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, prob
     memory.problem = problem
     fields = count_remains(pool, observed, memory)
     outcome = status.halted(pool, problem, fields)
-    if not fields["freeSessions"]:
+    if not fields.free_sessions:
         return outcome
     there = [condition for condition in outcome.conditions if condition.type != CONDITION_AGENTS_AVAILABLE]
-    return replace(outcome, conditions=[*there, _available(None, fields["freeSessions"])])
+    return replace(outcome, conditions=[*there, _available(None, fields.free_sessions)])
 
 
-def count_remains(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory) -> dict[str, int]:
+def count_remains(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory) -> VoiceAgentPoolStatus:
     """Return the fields of the status that count pods, of a pass that could not go on."""
-    fields = _counts(observed, memory)
-    return {**fields, "updatedReplicas": min(fields["replicas"], pool.status.get("updatedReplicas") or 0)}
+    updated = min(len(observed.staying), pool.status.get("updatedReplicas") or 0)
+    return joined(_counts(observed, memory), VoiceAgentPoolStatus(updated_replicas=updated))
 
 
 def _available(problem: Problem | None, free: int) -> Observed:
@@ -97,7 +102,7 @@ def _available(problem: Problem | None, free: int) -> Observed:
     return Observed(CONDITION_AGENTS_AVAILABLE, True, reasons.AVAILABLE, message)
 
 
-def _sessions(observed: Observation, memory: PoolMemory, now: datetime) -> Sequence[Mapping[str, str]]:
+def _sessions(observed: Observation, memory: PoolMemory, now: datetime) -> Sequence[SessionStatus]:
     """Return the calls and what their agents do, those first that did nothing for longest.
 
     The same as before for a few seconds while they are the same calls: what they do changes with every sentence.
@@ -108,13 +113,13 @@ def _sessions(observed: Observation, memory: PoolMemory, now: datetime) -> Seque
         return memory.told.lines
     held.sort(key=lambda one: (one[0].last_active or one[0].started or now, one[0].room))
     lines = [
-        {
-            "room": said(job.room),
-            "pod": pod,
-            **({"state": job.state} if job.state else {}),
-            **({"startTime": timestamp(job.started)} if job.started else {}),
-            **({"lastActivityTime": timestamp(job.last_active)} if job.last_active else {}),
-        }
+        SessionStatus(
+            room=said(job.room),
+            pod=pod,
+            state=job.state or None,
+            start_time=timestamp(job.started) if job.started else None,
+            last_activity_time=timestamp(job.last_active) if job.last_active else None,
+        )
         for job, pod in held[:_MOST_SESSIONS]
     ]
     memory.told = ToldSessions(now, calls, lines)
@@ -199,26 +204,24 @@ def _remains(pod: ObservedPod, standing: Standing) -> bool:
     return pod.view.leaving or pod.view.revision not in wanted
 
 
-def _version(version: PoolVersion, standing: Standing, memory: PoolMemory) -> dict[str, Any]:
+def _version(version: PoolVersion, standing: Standing, memory: PoolMemory) -> VersionStatus:
     pods = standing.of(version.revision)
     sessions, failed = version_sessions(standing.observed, memory, version.revision)
-    entry: dict[str, Any] = {
-        "revision": version.revision,
-        "track": _track(version, standing, pods),
-        "replicas": sum(not pod.view.leaving for pod in pods),
-        "readyReplicas": sum(pod.serves for pod in pods),
-        "activeSessions": sum(pod.view.sessions or 0 for pod in pods),
-        "sessions": sessions,
-        "failedSessions": failed,
-        "createdAt": timestamp(version.created),
-        "image": version.image,
-    }
-    if version.failed:
-        entry["message"] = version.failed
-    return entry
+    return VersionStatus(
+        revision=version.revision,
+        track=_track(version, standing, pods),
+        replicas=sum(not pod.view.leaving for pod in pods),
+        ready_replicas=sum(pod.serves for pod in pods),
+        active_sessions=sum(pod.view.sessions or 0 for pod in pods),
+        sessions=sessions,
+        failed_sessions=failed,
+        created_at=timestamp(version.created),
+        image=version.image,
+        message=version.failed or None,
+    )
 
 
-def _track(version: PoolVersion, standing: Standing, pods: Sequence[ObservedPod]) -> str:
+def _track(version: PoolVersion, standing: Standing, pods: Sequence[ObservedPod]) -> Track:
     if version.revision == standing.rollout.stable:
         return "Stable"
     if version.revision == standing.rollout.canary:
@@ -228,18 +231,18 @@ def _track(version: PoolVersion, standing: Standing, pods: Sequence[ObservedPod]
     return "Old" if pods else "History"
 
 
-def _canary(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> dict[str, Any] | None:
+def _canary(pool: VoiceAgentPool, standing: Standing, memory: PoolMemory) -> CanaryStatus | None:
     revision, spec = standing.rollout.canary, pool.spec.rollout.canary
     if revision is None or spec is None:
         return None
     sessions, failed = version_sessions(standing.observed, memory, revision)
-    return {
-        "revision": revision,
-        "deployment": canary_deployment(revision),
-        "weight": spec.weight,
-        "sessions": sessions,
-        "failedSessions": failed,
-    }
+    return CanaryStatus(
+        revision=revision,
+        deployment=canary_deployment(revision),
+        weight=spec.weight,
+        sessions=sessions,
+        failed_sessions=failed,
+    )
 
 
 def version_sessions(observed: Observation, memory: PoolMemory, revision: str) -> tuple[int, int]:

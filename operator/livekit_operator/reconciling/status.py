@@ -2,14 +2,14 @@
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
 from livekit_operator import conditions, reasons
-from livekit_operator.api.common import Resource
+from livekit_operator.api.common import Resource, Status
 from livekit_operator.conditions import Observed, merge, transitions
 from livekit_operator.constants import API_VERSION
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, NotFound, Problem
@@ -30,29 +30,32 @@ _TERMINATING_RETRY_SECONDS = 10.0
 # Keys that stand in every status whatever was observed.
 _COMMON = ("observedGeneration", "conditions")
 
+S = TypeVar("S", bound=Status)
+
 
 @dataclass(frozen=True)
 class Outcome:
     """What a pass found out: status fields, conditions, and when to look again (seconds).
 
-    `fields` None keeps the fields written last, for a pass that could not look.
+    `fields` has the kind's own, without conditions; None keeps those written last, for a pass that could not look.
     """
 
     conditions: Sequence[Observed]
-    fields: dict[str, Any] | None = field(default_factory=dict)
+    fields: Status | None
     again: float | None = None
     silent: bool = False
     """Whether to leave the status as it is: nothing is known that people should hear."""
+    whole: bool = True
+    """Whether there is no field beside `fields`; otherwise those that are not set in it stay as they were."""
 
 
-def halted(resource: Resource, problem: Problem, fields: dict[str, Any] | None = None) -> Outcome:
+def halted(resource: Resource, problem: Problem, fields: Status | None = None) -> Outcome:
     """Return the outcome of a pass that could not go on: `fields` change, the others stay as they were."""
-    kept = {key: value for key, value in resource.status.items() if key not in _COMMON}
     told = conditions.halted(resource.status.get("conditions") or (), resource.standing, problem)
-    return Outcome(told, {**kept, **fields} if fields else None, problem.retry_after)
+    return Outcome(told, fields, problem.retry_after, whole=False)
 
 
-def terminating(resource: Resource, fields: dict[str, Any] | None = None) -> Outcome:
+def terminating(resource: Resource, fields: Status | None = None) -> Outcome:
     """Return the outcome of a pass in a namespace that is being deleted; `fields` count what is left.
 
     The resource itself goes last: after its pods, and after the calls on these.
@@ -68,10 +71,8 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> float
     """
     old = resource.status
     old_conditions = old.get("conditions") or []
-    kept = {key: value for key, value in old.items() if key not in _COMMON}
-    fields = kept if outcome.fields is None else {k: v for k, v in outcome.fields.items() if v is not None}
     new = {
-        **fields,
+        **_fields(old, outcome),
         "observedGeneration": resource.metadata.generation,
         "conditions": merge(
             old_conditions, outcome.conditions, generation=resource.metadata.generation, now=context.now()
@@ -105,6 +106,27 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> float
         ObjectLogger(kind, *resource.key).info("%s: %s", told.reason, told.message)
         await emit(context, resource, told.type, told.reason, told.message)
     return None
+
+
+def plain(status: Status) -> dict[str, Any]:
+    """Return a status as it is written: the fields that were set, without those that are None."""
+    return status.model_dump(by_alias=True, exclude_unset=True, exclude_none=True)
+
+
+def joined(status: S, more: S) -> S:
+    """Return a status with the fields that another one sets as well."""
+    return status.model_copy(update={name: getattr(more, name) for name in more.model_fields_set})
+
+
+def _fields(old: Mapping[str, Any], outcome: Outcome) -> dict[str, Any]:
+    """Return what to write beside `_COMMON`, of the fields written last and those of an outcome."""
+    if outcome.fields is not None and outcome.whole:
+        return plain(outcome.fields)
+    kept = {key: value for key, value in old.items() if key not in _COMMON}
+    if outcome.fields is None:
+        return kept
+    told = outcome.fields.model_dump(by_alias=True, exclude_unset=True).keys()
+    return {**{key: value for key, value in kept.items() if key not in told}, **plain(outcome.fields)}
 
 
 def _digest(status: Mapping[str, Any]) -> str:

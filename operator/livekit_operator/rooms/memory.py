@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+from livekit_operator.api.tokens import TokenStatus
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Problem
 from livekit_operator.rooms.decisions.dispatching import Decision
@@ -35,7 +36,7 @@ class AskedAgent:
 class Tokens:
     """The token Secrets of a room: as its status tells of them, when the next one is due, and the first problem."""
 
-    shown: Sequence[Manifest]
+    shown: Sequence[TokenStatus]
     due: datetime | None
     problem: Problem | None = None
     note: str | None = None

@@ -2,10 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from livekit_operator import reasons
-from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.api.meetingroom import MeetingRoom, MeetingRoomStatus, RoomAgentStatus
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import ANNOTATION_RECREATE, CONDITION_AGENTS_READY
 from livekit_operator.errors import Problem
@@ -42,26 +41,26 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
     """Return the status of what was observed."""
     view, now = observed.room.view, context.now()
     empty_since = _empty_since(room, observed.room, timestamp(now))
-    fields: dict[str, Any] = {
-        "roomName": view.name,
-        "sid": view.sid,
-        "settingsHash": observed.room.made_with,
-        "participants": view.participants,
-        "participantIdentities": [said(identity) for identity in observed.people[:_MOST_IDENTITIES]],
-        "emptySince": empty_since,
-        "lastHandledRecreate": lifecycle.recreate_asked(room),
-        "tokens": observed.tokens.shown,
-        "agents": [
-            {
-                "pool": agent.pool,
-                "agentName": agent.agent_name,
-                "state": agent.decision.state,
-                **({"activity": agent.activity} if agent.activity else {}),
-            }
+    fields = MeetingRoomStatus(
+        room_name=view.name,
+        sid=view.sid,
+        settings_hash=observed.room.made_with,
+        participants=view.participants,
+        participant_identities=[said(identity) for identity in observed.people[:_MOST_IDENTITIES]],
+        empty_since=empty_since,
+        last_handled_recreate=lifecycle.recreate_asked(room),
+        tokens=list(observed.tokens.shown),
+        agents=[
+            RoomAgentStatus(
+                pool=agent.pool,
+                agent_name=agent.agent_name,
+                state=agent.decision.state,
+                activity=agent.activity or None,
+            )
             for agent in observed.agents
         ],
-        "agentsJoined": sum(agent.decision.state == "Joined" for agent in observed.agents),
-    }
+        agents_joined=sum(agent.decision.state == "Joined" for agent in observed.agents),
+    )
     moments = (observed.tokens.due, lifecycle.ends_at(room, empty_since))
     looks = [(moment - now).total_seconds() for moment in moments if moment]
     looks += [agent.decision.again for agent in observed.agents if agent.decision.again is not None]

@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from livekit_operator import reasons
 from livekit_operator.api.meetingroom import MeetingRoom
+from livekit_operator.api.tokens import TokenStatus
 from livekit_operator.constants import ANNOTATION_EXPIRES_AT
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, Problem
@@ -71,7 +72,7 @@ async def _ensure_all(
         if secret["metadata"]["name"] not in names:
             await _remove(context, room, access, secret, identities)
     shown = [
-        {"identity": entry.identity, "secretName": entry.secret_name, "expiresAt": timestamp(build.expiry(secret))}
+        TokenStatus(identity=entry.identity, secret_name=entry.secret_name, expires_at=timestamp(build.expiry(secret)))
         for entry, secret in found
     ]
     moments = [build.renewal_time(room, entry, build.expiry(secret)) for entry, secret in found]

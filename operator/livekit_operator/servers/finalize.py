@@ -4,7 +4,7 @@ from dataclasses import replace
 from datetime import timedelta
 
 from livekit_operator import reasons
-from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.livekitserver import LiveKitServer, LiveKitServerStatus
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import (
     ANNOTATION_FORCE_DELETE,
@@ -58,19 +58,17 @@ async def finalize(context: Context, server: LiveKitServer) -> Outcome | None:
         f"Waiting until the rooms are empty, at the latest until {deletion_deadline(server):%H:%M:%SZ}: "
         f"{rooms}. Annotate with {ANNOTATION_FORCE_DELETE}=true to end them now."
     )
-    fields = {
-        **server.status,
-        "servers": [describe(item, decided) for item in look.servers],
-        "drainingReplicas": len(look.servers),
-        "readyReplicas": 0,
-    }
-    fields = {key: value for key, value in fields.items() if key not in ("conditions", "observedGeneration")}
+    fields = LiveKitServerStatus(
+        servers=[describe(item, decided) for item in look.servers],
+        draining_replicas=len(look.servers),
+        ready_replicas=0,
+    )
     conditions = [
         Observed.not_ready(Problem(reasons.DELETING, message)),
         Observed(CONDITION_PROGRESSING, True, reasons.DELETING, message),
         Observed(CONDITION_DEGRADED, False, reasons.AS_EXPECTED, "It is being deleted."),
     ]
-    return Outcome(conditions, fields, _DELETION_POLL_SECONDS)
+    return Outcome(conditions, fields, _DELETION_POLL_SECONDS, whole=False)
 
 
 def _is_overdue(context: Context, item: Server) -> bool:

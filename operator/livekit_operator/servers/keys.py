@@ -6,10 +6,9 @@ import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import timedelta
-from typing import Any
 
 from livekit_operator import reasons
-from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.livekitserver import KeyStatus, LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import ANNOTATION_KEYS, KEY_API_KEY, KEY_API_SECRET, KEY_KEY_FILE, MIN_API_SECRET_LENGTH
 from livekit_operator.engine.cache import Manifest, key_of
@@ -37,7 +36,7 @@ class ServerKeyring:
     """The keys of a server now, how far their rotation is, and what is wrong with those that were given."""
 
     state: KeyState
-    status: dict[str, Any]
+    status: KeyStatus
     problem: Problem | None = None
 
 
@@ -71,12 +70,12 @@ async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
     context.key_states[server.key] = server.metadata.uid, state
     users = _users(context, server, state)
     drop = dropped_at(state, grace) if state.users_moved else None
-    status = {
-        "phase": phase(state, users),
-        **({"rotation": state.rotation} if state.rotation else {}),
-        "accepted": len(state.accepted),
-        **({"oldKeyDroppedAt": timestamp(drop)} if drop else {}),
-    }
+    status = KeyStatus(
+        phase=phase(state, users),
+        rotation=state.rotation or None,
+        accepted=len(state.accepted),
+        old_key_dropped_at=timestamp(drop) if drop else None,
+    )
     return ServerKeyring(state, status, problem)
 
 

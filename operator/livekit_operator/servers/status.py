@@ -2,10 +2,9 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from livekit_operator import reasons
-from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.api.livekitserver import LiveKitServer, LiveKitServerStatus, ServerReplica, ServerState
 from livekit_operator.conditions import UNDEGRADED_REASONS, Observed, find
 from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_PROGRESSING, CONDITION_READY
 from livekit_operator.errors import CutOff, Problem
@@ -66,23 +65,23 @@ class Observation:
 def decide(server: LiveKitServer, observed: Observation, poll_seconds: float) -> Outcome:
     """Return the status of what was observed."""
     ports = {slot: inputs.ports for slot, inputs in observed.surroundings.slots.items() if inputs.ports}
-    fields: dict[str, Any] = {
-        "version": server.spec.version,
-        "replicas": len(observed.staying),
-        "readyReplicas": len(observed.serving),
-        "updatedReplicas": sum(item.view.current and item.view.up for item in observed.staying),
-        "drainingReplicas": sum(item.view.leaving for item in observed.look.servers),
-        "internalUrl": internal_url(server),
-        "externalUrl": observed.reach.url,
-        "keysSecretName": keys_secret_name(server),
-        "keys": observed.keys.status,
-        "redis": config.redis_description(server),
-        "ports": firewall(server, ports, signal_service=observed.surroundings.signal_service),
-        "servers": [describe(item, observed.decided) for item in observed.look.servers],
-        "rooms": observed.rooms,
-        "participants": observed.participants,
-        "selector": ",".join(f"{key}={value}" for key, value in sorted(selector(server, COMPONENT_SERVER).items())),
-    }
+    fields = LiveKitServerStatus(
+        version=server.spec.version,
+        replicas=len(observed.staying),
+        ready_replicas=len(observed.serving),
+        updated_replicas=sum(item.view.current and item.view.up for item in observed.staying),
+        draining_replicas=sum(item.view.leaving for item in observed.look.servers),
+        internal_url=internal_url(server),
+        external_url=observed.reach.url,
+        keys_secret_name=keys_secret_name(server),
+        keys=observed.keys.status,
+        redis=config.redis_description(server),
+        ports=firewall(server, ports, signal_service=observed.surroundings.signal_service),
+        servers=[describe(item, observed.decided) for item in observed.look.servers],
+        rooms=observed.rooms,
+        participants=observed.participants,
+        selector=",".join(f"{key}={value}" for key, value in sorted(selector(server, COMPONENT_SERVER).items())),
+    )
     ready = _ready(server, observed)
     return Outcome([ready, _progressing(server, observed), _degraded(server, observed, ready)], fields, poll_seconds)
 
@@ -152,8 +151,8 @@ def _progressing(server: LiveKitServer, observed: Observation) -> Observed:
     if leaving:
         rooms = "; ".join(shown_rooms(item) for item in leaving)
         return progressing(reasons.DRAINING, f"{len(leaving)} servers leave when their rooms are empty: {rooms}.")
-    if observed.keys.status["phase"] != "Stable":
-        return progressing(reasons.ROTATING_KEYS, f"Keys: {observed.keys.status['phase']}, see status.keys.")
+    if observed.keys.status.phase != "Stable":
+        return progressing(reasons.ROTATING_KEYS, f"Keys: {observed.keys.status.phase}, see status.keys.")
     return Observed(CONDITION_PROGRESSING, False, reasons.UP_TO_DATE, "Every server is as wanted.")
 
 
@@ -245,27 +244,26 @@ def _last_reason(server: LiveKitServer) -> str | None:
     return find(server.status.get("conditions"), CONDITION_READY).get("reason")
 
 
-def describe(item: Server, decided: Plan) -> dict[str, Any]:
+def describe(item: Server, decided: Plan) -> ServerReplica:
     """Return one line of `status.servers`."""
     view, load = item.view, item.load
     leaves_by = item.pod["metadata"].get("deletionTimestamp") if view.leaving else None
     waits = view.name in decided.waits_for
     if waits and decided.deadline:
         leaves_by = timestamp(decided.deadline)
-    line = {
-        "name": view.name,
-        "node": item.pod["spec"].get("nodeName"),
-        "address": item.media_address,
-        "state": _state(item),
-        "rooms": load.rooms if load else None,
-        "participants": load.participants if load else None,
-        "leavesBy": leaves_by,
-        "waitsFor": list(load.names[:MOST_NAMES]) if load and (view.leaving or waits) else [],
-    }
-    return {key: value for key, value in line.items() if value not in (None, [])}
+    return ServerReplica(
+        name=view.name,
+        node=item.pod["spec"].get("nodeName"),
+        address=item.media_address,
+        state=_state(item),
+        rooms=load.rooms if load else None,
+        participants=load.participants if load else None,
+        leaves_by=leaves_by,
+        waits_for=(list(load.names[:MOST_NAMES]) or None) if load and (view.leaving or waits) else None,
+    )
 
 
-def _state(item: Server) -> str:
+def _state(item: Server) -> ServerState:
     view = item.view
     if view.leaving:
         return "Draining"

@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
+from livekit_operator.api.livekitserver import KeyPhase
+
 # A pool that cannot change its pods must not keep a key alive for ever that was perhaps lost.
 USERS_PATIENCE = timedelta(hours=24)
 
@@ -103,7 +105,7 @@ def dropped_at(state: KeyState, grace: timedelta) -> datetime | None:
     return min(last, state.users_moved + grace) if state.users_moved else last
 
 
-def phase(state: KeyState, users: Users) -> str:
+def phase(state: KeyState, users: Users) -> KeyPhase:
     """Return how far a rotation has come, in the words of the status."""
     if state.newest != state.in_use:
         return "Accepting"

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import urlsplit
 
 from livekit_operator.api.livekitserver import LiveKitServer, ServerPort
@@ -49,7 +48,7 @@ def external_url(server: LiveKitServer, *, node_address: str | None, signal_serv
 
 def firewall(
     server: LiveKitServer, ports: Mapping[int, SlotPorts], *, signal_service: Manifest | None = None
-) -> list[dict[str, Any]]:
+) -> list[ServerPort]:
     """Return what must be reachable from outside, as lines of `status.ports`; `ports` is slot -> its ports.
 
     With NodePort a line is missing until its port is assigned. Not in it are the metrics, which are for the cluster,
@@ -81,15 +80,14 @@ class _Line:
     end: int
     needed_by: str
 
-    def as_status(self) -> dict[str, Any]:
-        port = ServerPort(
+    def as_status(self) -> ServerPort:
+        return ServerPort(
             name=self.name,
             protocol=self.protocol,
             port=self.start,
             end_port=self.end if self.end > self.start else None,
             needed_by=self.needed_by,
         )
-        return port.model_dump(by_alias=True, exclude_none=True)
 
 
 def _signal_lines(server: LiveKitServer, service: Manifest | None) -> list[_Line]:

@@ -215,7 +215,7 @@ def test_a_load_balancer_may_be_for_udp_alone() -> None:
     assert service["metadata"]["annotations"] == {"a": "b"}
     ports = build.slot_ports(server, service)
     assert ports == SlotPorts((7882, 7882), None, 3478)
-    assert {line["protocol"] for line in reach.firewall(server, {0: ports}) if line["name"] != "signal"} == {"UDP"}
+    assert {line.protocol for line in reach.firewall(server, {0: ports}) if line.name != "signal"} == {"UDP"}
     config = server_config.build_config(server, operator_webhook_url=None, redis_address=None)
     assert config["rtc"]["tcp_port"] == 0, "its own default would be 7881"
     assert "ice-tcp" not in [name for name, *_ in server_config.host_ports(server)]

@@ -2,6 +2,7 @@
 
 import pytest
 
+from livekit_operator.api.livekitserver import ServerPort
 from livekit_operator.servers.manifests import reach, signalling
 from livekit_operator.servers.manifests.media import SlotPorts
 from tests.unit.operator import models
@@ -178,11 +179,11 @@ def test_the_firewall_list(
 )
 def test_where_signalling_comes_in(signal: Spec, expected: list[tuple[int, str]]) -> None:
     found = reach.firewall(models.server(signal=signal), {}, signal_service=SIGNAL_31880)
-    assert [(line["port"], line["neededBy"]) for line in found if line["name"] == "signal"] == expected
+    assert [(line.port, line.needed_by) for line in found if line.name == "signal"] == expected
 
 
-def lines(found: list[Spec]) -> list[tuple[str, str, int, int | None, str]]:
-    return [(x["name"], x["protocol"], x["port"], x.get("endPort"), x["neededBy"]) for x in found]
+def lines(found: list[ServerPort]) -> list[tuple[str, str, int, int | None, str]]:
+    return [(x.name, x.protocol, x.port, x.end_port, x.needed_by or "") for x in found]
 
 
 def test_the_service_of_the_signalling_may_have_a_port_of_its_own() -> None:
@@ -195,8 +196,8 @@ def test_the_service_of_the_signalling_may_have_a_port_of_its_own() -> None:
     wss = models.server(
         signal={"externalUrl": "wss://voice.example.com", "service": {"type": "LoadBalancer", "port": 443}}
     )
-    lines = [line for line in reach.firewall(wss, {}, signal_service=balanced) if line["name"] == "signal"]
-    assert [line["port"] for line in lines] == [443], "the URL's port is the Service's"
+    lines = [line for line in reach.firewall(wss, {}, signal_service=balanced) if line.name == "signal"]
+    assert [line.port for line in lines] == [443], "the URL's port is the Service's"
     gateway = {"parentRefs": [{"name": "public"}], "host": "voice.example.com"}
     route = signalling.build_http_route(models.server(signal={"gateway": gateway, "service": {"port": 80}}))
     assert route is not None
