@@ -36,7 +36,7 @@ cluster-down: venv ## Remove the local cluster without a trace
 ##@ Work
 
 .PHONY: check
-check: venv ## Everything that needs no cluster; seconds
+check: venv ## Everything that needs no cluster and no sound; minutes
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target format-check lint types imports verify unit
 
 .PHONY: test
