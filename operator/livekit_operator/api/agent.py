@@ -158,7 +158,7 @@ class TurnHandling(ApiModel):
     )
     false_interruption_timeout_ms: int = Field(
         default=4000,
-        description="Silence in milliseconds after which an interruption without words is taken back.",
+        description="Milliseconds of silence after which an agent that was interrupted without words goes on.",
         ge=0,
         le=60000,
     )

@@ -210,7 +210,7 @@ class LiveKitServerSpec(ApiModel):
     )
     drain_timeout_seconds: int = Field(
         default=3600,
-        description="How long a server that is told to leave may wait for its rooms to become empty.",
+        description="How long a draining server may wait for its rooms to become empty.",
         ge=0,
         le=86400,
     )

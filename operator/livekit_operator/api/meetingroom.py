@@ -100,19 +100,19 @@ class MeetingRoomSpec(ApiModel):
     kind: RoomKind = Field(
         default="Meeting",
         description="What is usual for the room, where other fields say nothing. `Meeting`: Participants and Guests, "
-        "ten at most. `LiveStream`: Viewers, as many as come. `VoiceAgent`: a Meeting served by the one VoiceAgentPool "
+        "ten at most. `LiveStream`: Viewers, without a limit. `VoiceAgent`: a Meeting served by the one VoiceAgentPool "
         "of this namespace and server.",
     )
     max_participants: int | None = Field(
         default=None,
-        description="Participants at most, agents not counted; 10 when left out, as many as come in a `LiveStream`. "
+        description="Participants at most, agents not counted; 10 when left out, no limit in a `LiveStream`. "
         "0 leaves it to the server's `room.maxParticipants`.",
         ge=0,
         le=100000,
     )
     persistent: bool = Field(
         default=True,
-        description="Whether the room is made anew when the server closed or lost it. Otherwise this resource is "
+        description="Whether the room is re-created when the server closed or lost it. Otherwise this resource is "
         "deleted then, and its tokens with it.",
     )
     ttl_seconds_after_empty: Annotated[int, Field(ge=0, le=31536000)] | None = Field(

@@ -163,7 +163,7 @@ class TokenOptions(ApiModel):
     metadata: Metadata | None = Field(default=None, description="Text that others see beside the participant.")
     attributes: Attributes = Field(default_factory=dict, description="Attributes of the participant.")
     room_configuration: RoomConfiguration | None = Field(
-        default=None, description="What the room is made with if the holder is the first to come."
+        default=None, description="What the room is created with if the holder is the first to join."
     )
     ttl_seconds: int = Field(
         default=21600,

@@ -81,18 +81,18 @@ class Autoscaling(ApiModel):
     mode: Literal["Internal", "External"] = Field(
         default="Internal",
         description="`Internal`: the operator counts sessions; the fields below say how. `External`: a "
-        "HorizontalPodAutoscaler or KEDA writes `replicas` through the scale subresource; which pods leave is still "
-        "the operator's choice.",
+        "HorizontalPodAutoscaler or KEDA writes `replicas` through the scale subresource; the operator still chooses "
+        "which pods terminate.",
     )
     min_replicas: Replicas = Field(default=1, description="Pods that are always there; with 0 none without calls.")
     max_replicas: Annotated[int, Field(ge=1, le=1000)] = Field(default=10, description="Pods at most.")
     buffer_sessions: Buffer = Field(
         default=4,
-        description="Sessions kept free for calls that have not come yet: a number, or a percentage of the active "
+        description="Sessions kept free for the next calls: a number, or a percentage of the active "
         "ones, such as `25%`.",
     )
     scale_down_stabilization_seconds: Annotated[int, Field(ge=0, le=3600)] = Field(
-        default=300, description="How long fewer pods must have been enough before any leaves."
+        default=300, description="How long fewer pods must have been enough before any terminates."
     )
     schedules: list[Schedule] = Field(
         default_factory=list, description="Times when more pods are always there.", max_length=32
@@ -106,7 +106,7 @@ class CanaryAnalysis(ApiModel):
         default=20, description="Sessions that it must have had before it is judged."
     )
     max_failed_percent: Annotated[int, Field(ge=0, le=100)] = Field(
-        default=5, description="Failed sessions in percent, above which the canary is taken back."
+        default=5, description="Failed sessions in percent, above which the canary is rolled back."
     )
 
 
@@ -130,8 +130,8 @@ class Rollout(ApiModel):
     )
     progress_deadline_seconds: Annotated[int, Field(ge=10, le=86400)] = Field(
         default=600,
-        description="A version without a ready pod by then has failed: the last one that served comes back, and one "
-        "pod of the failed one goes on trying.",
+        description="A version without a ready pod by then has failed: the pool rolls back to the last one that "
+        "served, and one pod of the failed one keeps trying.",
     )
     history_limit: Annotated[int, Field(ge=1, le=50)] = Field(
         default=5, description="Former versions that are kept to roll back to."
@@ -204,9 +204,9 @@ class VoiceAgentPoolSpec(ApiModel):
     autoscaling: Autoscaling | None = Field(
         default=None, description="How many pods there are, by the sessions they hold and a free buffer."
     )
-    rollout: Rollout = Field(default=Rollout(), description="How a changed pool comes to its pods.")
+    rollout: Rollout = Field(default=Rollout(), description="How pods are replaced when the pool changes.")
     drain_timeout_seconds: int = Field(
-        default=3600, description="How long a pod that is told to leave may finish its calls.", ge=0, le=86400
+        default=3600, description="How long a draining pod may take to finish its calls.", ge=0, le=86400
     )
     termination_grace_period_seconds: int | None = Field(
         default=None,

@@ -146,7 +146,7 @@ class Webhooks(ApiModel):
         max_length=32,
     )
     exclude_events: list[WebhookEvent] = Field(
-        default_factory=list, description="Events that nobody is told of.", max_length=32
+        default_factory=list, description="Events that are not sent.", max_length=32
     )
 
 

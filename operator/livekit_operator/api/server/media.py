@@ -75,7 +75,7 @@ class TurnServer(ApiModel):
     protocol: Literal["udp", "tcp", "tls"] = Field(default="udp", description="How clients reach it.")
     credentials_secret_ref: SecretRef = Field(
         description="A Secret with `username` and `password`, printable and without single quotes. Every "
-        "client is told both."
+        "client gets both."
     )
 
 
@@ -207,7 +207,7 @@ class Media(ApiModel):
     load_balancer: MediaLoadBalancer | None = Field(default=None, description="The Service of each server.")
     node_ip: IpAddress | None = Field(
         default=None,
-        description="Address that is advertised to clients instead of the one found, for an address that leads to the "
+        description="Address that is advertised to clients instead of the one found, for an address that reaches the "
         "server in a way the cluster does not know. A URL of a node has it too. Every server advertises it: several "
         "nodes with a public address each need `discoverExternalIp`.",
     )

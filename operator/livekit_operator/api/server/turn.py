@@ -20,15 +20,15 @@ class TurnTls(ApiModel):
         )
     )
 
-    port: Port = Field(default=5349, description="Port that the server listens on; 443 of the Service leads to it.")
+    port: Port = Field(default=5349, description="Port that the server listens on; 443 of the Service forwards to it.")
     certificate: Tls | None = Field(default=None, description="Certificate of the domain.")
     external: bool = Field(
         default=False, description="Whether a load balancer in front ends TLS, so that the server speaks plain TCP."
     )
     service: ServiceSettings | None = Field(
         default=None,
-        description="A Service of type LoadBalancer that leads port 443 to the servers. When left out, something of "
-        "your own must lead port 443 of the domain there.",
+        description="A Service of type LoadBalancer that forwards port 443 to the servers. When left out, something of "
+        "your own must forward port 443 of the domain there.",
     )
 
 
@@ -48,7 +48,7 @@ class Turn(ApiModel):
         )
     )
 
-    domain: Hostname | None = Field(default=None, description="Domain of the certificate, told to clients.")
+    domain: Hostname | None = Field(default=None, description="Domain of the certificate, which clients get.")
     udp: bool = Field(default=True, description="Whether TURN over UDP is offered.")
     udp_port: Port | None = Field(
         default=None, description="Port of TURN over UDP; 3478 when left out, with NodePort a node port."
@@ -61,10 +61,10 @@ class Turn(ApiModel):
     ttl_seconds: int = Field(default=300, description="How long credentials can be used to begin with.", ge=1, le=86400)
     allowed_peer_cidrs: list[Cidr] = Field(
         default_factory=list,
-        description="Private addresses that TURN may lead to beside the server's own. Several servers with private "
+        description="Private addresses that TURN may relay to beside the server's own. Several servers with private "
         "addresses need each other's here, or clients behind the TURN of one do not reach rooms of another.",
         max_length=64,
     )
     denied_peer_cidrs: list[Cidr] = Field(
-        default_factory=list, description="Addresses that TURN may not lead to.", max_length=64
+        default_factory=list, description="Addresses that TURN may not relay to.", max_length=64
     )
