@@ -85,12 +85,15 @@ async def test_all_workers_full(story: Story) -> None:
     await story.kubectl.apply(agents.room("first", dispatch="OnCreate"))
     await agents.serve(story, one)
     async with switchboard(story) as board:
-        await board.served("first")
-        async with _waiting(story) as board:
+        (first,) = await board.served("first")
+        async with _waiting(story):
             await _told(story, "AllWorkersFull", "spec.autoscaling.maxReplicas")
             await story.ready("voiceagentpool", POOL)
             await agents.change(story, {"autoscaling": {"maxReplicas": 3, "bufferSessions": 1}})
             await _healed(story, board)
+            still, other = await board.served("first", ROOM)
+            assert still.identity == first.identity, "the call that took the only place was ended"
+            assert other.pod != first.pod, "the place is one of another pod"
 
 
 @pytest.mark.timeout(240)
@@ -99,11 +102,11 @@ async def test_provider_rejected(story: Story) -> None:
     manifest["metadata"]["name"] = POOL
     manifest["spec"] |= {"idleProcesses": 1, "resources": {"requests": {"cpu": "50m", "memory": "128Mi"}}}
     await story.kubectl.apply(provider_secret({**TEST_KEYS, "deepgram": "wrong-key"}))
-    async with _waiting(story, manifest):
+    async with _waiting(story, manifest) as board:
         for message in await _told(story, "ProviderRejected", "deepgram", "401", "spec.agent.stt.apiKeySecretRef"):
             assert "wrong-key" not in message
         await story.kubectl.apply(provider_secret(TEST_KEYS))
-        await _available(story)
+        await _healed(story, board, seconds=120)
 
 
 @pytest.mark.timeout(240)

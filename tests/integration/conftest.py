@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -104,13 +105,10 @@ async def _prepare(target: Target) -> dict[str, int]:
 async def _until_ready(api: Api) -> bool:
     deadline = time.monotonic() + 30
     while time.monotonic() < deadline:
-        try:
-            answer = await api.request("GET", "/api/v1/namespaces/kube-system")
-        except OSError:
-            await asyncio.sleep(1)
-            continue
-        if answer.status == 200:
-            return True
+        with suppress(OSError):
+            if (await api.request("GET", "/api/v1/namespaces/kube-system")).status == 200:
+                return True
+        await asyncio.sleep(1)
     return False
 
 

@@ -250,10 +250,16 @@ class Reporting(AgentServer):
     _worker_load = 0.0
     fails = False
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.tried: list[float] = []
+        self.reported: list[float] = []
+
     async def _update_worker_status(self) -> None:
+        self.tried.append(self._worker_load)
         if self.fails:
             raise ConnectionError
-        self.__dict__.setdefault("reported", []).append(self._worker_load)
+        self.reported.append(self._worker_load)
 
 
 def started(kind: type[Any], *executors: Any) -> tuple[SupervisedWorker, dict[str, list[Any]]]:
@@ -287,7 +293,11 @@ async def test_a_report_that_cannot_be_sent_ends_nothing() -> None:
     with worker.guard.promise(executor("a").running_job.job):
         (report,) = worker._reports
         await report
-    assert not hasattr(worker.server, "reported")
+        assert (worker.server.tried, worker.server.reported) == ([0.25], [])
+        assert worker.guard.occupied == 1, "the call goes on"
+        worker.server.fails = False
+    await asyncio.sleep(0)
+    assert worker.server.reported == [0.0], "the next report is sent"
 
 
 class WithoutStatus(AgentServer):

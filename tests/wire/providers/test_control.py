@@ -27,10 +27,16 @@ async def test_a_wrong_change_is_refused_and_changes_nothing(stand_in: StandIn) 
 
 
 @pytest.mark.parametrize(
-    "change", [{"what": {}}, {"faults": {"dns": {}}}, {"delays": {"llm_token_ms": -1}}, {"delays": 3}]
+    ("change", "name"),
+    [
+        ({"what": {}}, "what"),
+        ({"faults": {"dns": {}}}, "dns"),
+        ({"delays": {"llm_token_ms": -1}}, "llm_token_ms"),
+        ({"delays": 3}, "delays"),
+    ],
 )
-def test_nonsense_is_named(change: dict[str, object]) -> None:
-    with pytest.raises(ControlError):
+def test_nonsense_is_named(change: dict[str, object], name: str) -> None:
+    with pytest.raises(ControlError, match=rf"\b{name}\b"):
         Control().change(change)
 
 
