@@ -18,7 +18,7 @@ _MOST_WORDS = 300
 def find_server(context: Context, resource: Resource, reference: ObjectRef) -> LiveKitServer:
     """Return the LiveKitServer of a reference; raises Blocked naming it when it is missing or does not allow us.
 
-    Of another namespace's server nobody learns whether it is there who may not use it.
+    Whoever may not use another namespace's server does not learn whether it exists.
     """
     key = target(resource, reference)
     manifest = context.resources["LiveKitServer"].get(key)
@@ -82,7 +82,7 @@ def server_problem(resource: Resource, server: LiveKitServer) -> Problem | None:
 
 
 def find_access(context: Context, resource: Resource, server: LiveKitServer) -> ServerAccess | None:
-    """Return the server's keys and client; raises Blocked when it has a problem, None when it was not looked at yet."""
+    """Return the server's keys and client; raises Blocked when it has a problem, None before its first pass."""
     access = context.servers.get(server.key)
     if access is not None:
         return access

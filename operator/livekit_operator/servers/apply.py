@@ -1,4 +1,4 @@
-"""Carrying out what was decided about a server's pods: start, lead clients to, let go."""
+"""Carries out what was decided about a server's pods: create, label for new connections, terminate."""
 
 import asyncio
 from collections.abc import Mapping
@@ -21,9 +21,9 @@ from livekit_operator.servers.manifests.names import is_shared
 from livekit_operator.servers.manifests.pod import ServerInputs, SlotInputs, build_pod, grace_seconds
 from livekit_operator.servers.pods import MOST_NAMES, Look, Server, connect_to
 
-# How long a pass goes on ending rooms: what is left is for the next one.
+# How long one pass may spend on closing rooms; the next one continues.
 _ENDING_SECONDS = 10.0
-# How long every node needs at most to lead no new client to a server that was taken out of its Service.
+# How long every node needs at most to stop sending new connections to a server that was taken out of its Service.
 WITHDRAWAL_SECONDS = 2.0
 
 
@@ -35,10 +35,10 @@ async def carry_out(
     inputs: ServerInputs | None,
     slots: Mapping[int, SlotInputs],
 ) -> float | None:
-    """Start, lead clients to and let go the servers that were decided on; return when to look again, if soon."""
+    """Create, label and terminate servers as decided; return in how many seconds to look again, if soon."""
     by_name = {item.view.name: item for item in look_.servers}
     again = None
-    # The heir first: between the two writes both serve, which is better than none.
+    # The successor first: between the two writes both get new connections, which is better than none.
     for name in decided.serve:
         await _label(context, server, by_name[name].pod, serving=True)
     for name in decided.withdraw:
@@ -52,7 +52,7 @@ async def carry_out(
         if not item.view.leaving:
             await _announce(context, server, item, grace)
         elif not item.view.shared:
-            # Its last caller has left; agents that wait in its rooms would keep it.
+            # Its last caller has left, and agents that wait in its rooms would keep it running.
             await _end_rooms(context.server_pods[server.key][item.pod["metadata"]["uid"]].client)
         await children.remove(context, "Pod", item.pod, grace_seconds=grace)
     for slot in decided.start:
@@ -75,9 +75,9 @@ async def carry_out(
 
 
 async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_: Look, decided: Plan) -> float | None:
-    """Lead clients to the others before a server is let go; return how long nodes still need to learn of it.
+    """Take a server out of its Service before it terminates; return how long nodes still need to learn of it.
 
-    One without participants ends at once, and until then nodes go on leading every other new client to it.
+    One without participants ends at once, and until nodes know, every other new connection would still go to it.
     """
     going = {leave.name for leave in decided.leave}
     others = [one for one in look_.servers if one.view.up and not one.view.leaving and one.view.name not in going]
@@ -94,9 +94,9 @@ async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_
 
 
 async def end_rooms(context: Context, server: LiveKitServer, look_: Look, key: ApiKey | None) -> None:
-    """Delete every room of leaving servers, which disconnects who is there: without anybody a leaving server ends.
+    """Delete every room of draining servers, which disconnects everybody: an empty draining server ends.
 
-    Telling Kubernetes a shorter time does not help: the kubelet stays with the one it has begun to wait
+    A shorter grace period does not help: the kubelet keeps the one with which it began to wait
     (pkg/kubelet/kubelet.go SyncTerminatingPod).
     """
     for item in look_.servers:
@@ -119,7 +119,7 @@ async def _end_rooms(client: LiveKit | None) -> None:
 
 
 async def _label(context: Context, server: LiveKitServer, pod: Manifest, *, serving: bool) -> None:
-    # "false" rather than none: the disruption budget goes on counting a server that had clients.
+    # "false" rather than no label: the disruption budget still counts a server that has had clients.
     patch = {"metadata": {"uid": pod["metadata"]["uid"], "labels": {LABEL_SERVING: "true" if serving else "false"}}}
     try:
         await children.patch(context, server, "Pod", pod["metadata"]["name"], patch)
@@ -128,7 +128,7 @@ async def _label(context: Context, server: LiveKitServer, pod: Manifest, *, serv
 
 
 async def _announce(context: Context, server: LiveKitServer, item: Server, grace: int) -> None:
-    """Tell in an Event who leaves, and which rooms it waits for."""
+    """Emit an Event that says which server drains, and which rooms it waits for."""
     load = item.load
     if load is None:
         if not item.view.ready:

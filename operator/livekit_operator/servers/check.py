@@ -1,4 +1,4 @@
-"""The short-lived pod that has livekit-server read a new configuration before anything gives way to it."""
+"""The short-lived pod in which livekit-server reads a new configuration before any server is replaced."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -20,15 +20,15 @@ from livekit_operator.servers.memory import Checked
 from livekit_operator.servers.pod_troubles import explain, hanging_trouble, last_line, not_taken, start_trouble
 from livekit_operator.servers.pods import pods_of
 
-# How soon a check that did not pass is made again: Redis may have been away for a moment.
+# How soon a check that failed is repeated: Redis may have been down for a moment.
 _CHECK_AGAIN_AFTER = timedelta(seconds=30)
 _CHECK_RETRY_SECONDS = 1.0
 
 
 async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> float | None:
-    """Have livekit-server itself read a new configuration before any server gives way to it.
+    """Have livekit-server itself read a new configuration before any server is replaced.
 
-    Returns None when it may go on, else in how many seconds to look again; raises Blocked when it must not.
+    Returns None when the rollout may go on, else in how many seconds to look again; raises Blocked when it must not.
     """
     wanted = revision(server, inputs)
     found = []
@@ -40,7 +40,7 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     if not found:
         passed = context.checked.get(server.key)
         if passed and passed.revision == wanted and check_passed(passed.output):
-            return None  # its pod was removed because something beside it went on
+            return None  # its pod was deleted because another container in it was still running
         if allow_pods(context, server, COMPONENT_SERVER_CHECK, (), 1, wanted=1):
             await _start_check(context, server, inputs)
         return _CHECK_RETRY_SECONDS
@@ -58,17 +58,17 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
         try:
             output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
         except KubernetesError:
-            output = ""  # it was evicted before it began, or its node is gone
+            output = ""  # it was evicted before it started, or its node is gone
         known = context.checked[server.key] = Checked(pod["metadata"]["uid"], wanted, output)
     output = known.output
     if check_passed(output):
         if not finished:
-            # A container that something put beside it need never end.
+            # An injected container may never end.
             await children.remove(context, "Pod", pod, grace_seconds=0)
         return None
     began = parse_timestamp(pod["metadata"]["creationTimestamp"])
     if not output.strip() or context.now() - began >= _CHECK_AGAIN_AFTER:
-        # Nothing was said, or perhaps what was wrong has been put right outside the spec.
+        # There was no output, or the fault may have been fixed outside the spec.
         await children.remove(context, "Pod", pod, grace_seconds=0)
     if not output.strip():
         note_failed(context, server, COMPONENT_SERVER_CHECK, pod)
@@ -78,14 +78,14 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
 
 
 async def end_check(context: Context, server: LiveKitServer) -> None:
-    """Remove pods that checked a configuration: it is in use, or no longer wanted."""
+    """Delete pods that checked a configuration: it is in use, or no longer wanted."""
     for pod in _checks(context, server):
         await children.remove(context, "Pod", pod, grace_seconds=0)
     context.checked.pop(server.key, None)
 
 
 async def _start_check(context: Context, server: LiveKitServer, inputs: ServerInputs) -> None:
-    """Make the pod: a small one, or where that is refused one of a server's size, which the namespace must take."""
+    """Create the pod: a small one or, if that is refused, one of a server's size, which the namespace must accept."""
     for small in (True, False):
         pod = build_check_pod(server, inputs, small=small)
         try:

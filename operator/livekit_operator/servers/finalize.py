@@ -1,4 +1,4 @@
-"""The end of a LiveKitServer: its servers go with their rooms, then the resource."""
+"""The deletion of a LiveKitServer: its servers drain, then the resource is released."""
 
 from dataclasses import replace
 from datetime import timedelta
@@ -30,9 +30,9 @@ _LOST_MARGIN = timedelta(seconds=60)
 
 
 async def finalize(context: Context, server: LiveKitServer) -> Outcome | None:
-    """Let the servers end with their rooms, then the resource; Kubernetes deletes the rest.
+    """Drain the servers, then release the resource; Kubernetes deletes the rest.
 
-    With `--cascade=orphan` they go on, and so do their calls.
+    With `--cascade=orphan` servers and calls go on.
     """
     if SERVER_FINALIZER not in server.metadata.finalizers:
         return None
@@ -77,6 +77,6 @@ def _is_overdue(context: Context, item: Server) -> bool:
 
 
 def _is_lost(context: Context, item: Server) -> bool:
-    """Return whether neither a leaving server answers nor its node: nobody is left to say that it has ended."""
+    """Return whether neither a draining server nor its node answers: nobody is left to report that it has ended."""
     node = context.nodes.get(("", item.pod["spec"].get("nodeName") or ""))
     return item.view.leaving and item.load is None and node is not None and not node["ready"]

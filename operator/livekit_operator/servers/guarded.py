@@ -1,4 +1,4 @@
-"""A server's client that keeps rooms from asking while the server hangs."""
+"""A client of a server through the breaker: rooms do not ask a server that hangs."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -9,12 +9,12 @@ from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerTimedOut, ServerUnreachable
 from livekit_operator.servers.decisions.breaker import FAILURES, FIRST_PAUSE, SLOW_SECONDS, Breaker
 
-# The listing has its own pace and time: one for a server every few seconds, whoever waits.
+# The listing has its own schedule and time limit: one for each server every few seconds.
 _UNGUARDED = frozenset({"list_rooms", "close"})
 
 
 class Guarded:
-    """Stands in for a client; `turned` is called when requests begin to be held back, and when that ends.
+    """Wraps a client; `turned` is called when requests begin to be held back, and when that ends.
 
     Raises ServerUnreachable with `retry_after` for a request that is held back.
     """
@@ -40,13 +40,13 @@ class Guarded:
             except (ServerTimedOut, ServerNonsense) as error:
                 if not self._breaker.open:
                     raise
-                # In the words that all the others hear: who finds it out is not worth a write.
+                # The same message as all the others get, so that statuses do not differ by who found out.
                 raise _held_back(FIRST_PAUSE.total_seconds()) from error
 
         return ask
 
     async def _watched(self, asking: Awaitable[Any]) -> Any:
-        """Return the answer, and have the breaker know whether it came in time."""
+        """Return the answer, and report to the breaker whether it came in time."""
         loop = asyncio.get_running_loop()
         began, answered = loop.time(), False
         try:

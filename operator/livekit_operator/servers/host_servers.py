@@ -1,4 +1,4 @@
-"""The servers on the host network as they come and go."""
+"""An index of the servers on the host network, kept up to date."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ class KnownHostServers:
         self._read: dict[Key, tuple[str, Any]] = {}
 
     def see(self, key: Key, manifest: Manifest | None) -> None:
-        """Take over a LiveKitServer, None when it is gone."""
+        """Put a LiveKitServer, None when it is gone."""
         if manifest is None:
             self._forget(key)
             return

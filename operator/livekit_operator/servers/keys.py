@@ -1,4 +1,4 @@
-"""A server's API keys: generated or given, rotated, in one Secret that servers, pools and tokens go by."""
+"""A server's API keys: generated or given, rotated, in one Secret that servers, pools and tokens follow."""
 
 import base64
 import re
@@ -43,7 +43,7 @@ class ServerKeyring:
 async def ensure_keys(context: Context, server: LiveKitServer) -> ServerKeyring:
     """Return the keys after one step of their rotation.
 
-    Raises Blocked when there is none to begin with: keys that are missing or wrong later leave the known ones in use.
+    Raises Blocked when there is none yet; when keys are missing or wrong later, the known ones stay in use.
     """
     known = await _read_state(context, server)
     given, problem = None, None
@@ -123,11 +123,11 @@ async def _read_state(context: Context, server: LiveKitServer) -> KeyState | Non
     if secret is not None and not is_owned(server, secret):
         secret = await _take_over(context, server, secret)
     if remembered is not None and uid == server.metadata.uid:
-        return remembered  # what somebody does to the Secret is put back
+        return remembered  # a change of the Secret by somebody else is reverted
     if secret is None:
         return None
     if KEY_KEY_FILE not in (secret.get("data") or {}):
-        parse_key(secret)  # somebody emptied it: say so in the words for people
+        parse_key(secret)  # somebody emptied it: report it like a Secret of the user's
     try:
         state = read_keys_secret(secret)
     except ValueError as error:
@@ -136,10 +136,10 @@ async def _read_state(context: Context, server: LiveKitServer) -> KeyState | Non
 
 
 async def _take_over(context: Context, server: LiveKitServer, secret: Manifest) -> Manifest:
-    """Take over the keys that a former server of the same name left, so that its tokens stay valid.
+    """Adopt the keys that a former server of the same name left, so that its tokens stay valid.
 
-    Who may only write Secrets could put keys there that they know, before there is such a server: another object that
-    the former one left must bear witness. Raises NotOwned.
+    Whoever may only write Secrets could put keys there that they know before such a server exists, so there must be
+    another object that the former one left. Raises NotOwned.
     """
     key, kinds = key_of(secret), [kind for kind in CHILD_KINDS if kind not in ("Secret", "ConfigMap")]
     desired = {"kind": "Secret", "metadata": {"labels": labels(server, COMPONENT_SERVER)}}
@@ -172,7 +172,7 @@ async def _read_given(context: Context, server: LiveKitServer) -> ApiKey:
 
 
 def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
-    # Pods that an operator before this one made have digests without salt.
+    # Pods of an earlier operator have digests without salt.
     known = (state, replace(state, salt=""))
     wanted = {keys_digest(one) for one in known}
     servers = [pod for pod in pods_of(context, server) if "deletionTimestamp" not in pod["metadata"]]
@@ -184,13 +184,13 @@ def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
 
 
 def _pods_of_pools(context: Context, server: LiveKitServer) -> Iterable[Manifest]:
-    """Return the pods that a rotation waits for: those of pools that may use the server, and no stranger's."""
+    """Return the pods that a rotation waits for: only those of pools that may use the server."""
     for key in context.users.pools_of(server.key):
         try:
             manifest = context.resources["VoiceAgentPool"].get(key)
             pool = understood(context, VoiceAgentPool, manifest) if manifest else None
         except Blocked:
-            continue  # what it is to be is not known, and so it does nothing
+            continue  # its spec is not understood, so it does nothing
         if pool is not None and allows(server, pool):
             yield from context.children["Pod"].owned_by(identity(pool))
 
@@ -201,7 +201,7 @@ def _annotation(pod: Manifest) -> str | None:
 
 
 async def key_to_ask_with(context: Context, server: LiveKitServer) -> ApiKey | None:
-    """Return a key that servers accept, None when there is none any more: then they are not asked who is there."""
+    """Return a key that servers accept, None when there is none any more: then they are not asked for their rooms."""
     try:
         return (await ensure_keys(context, server)).state.in_use
     except (Blocked, KubernetesError):

@@ -1,4 +1,4 @@
-"""The one listing of a server's rooms, and who is woken by it."""
+"""The one listing of a server's rooms, and which resources it wakes."""
 
 import asyncio
 from collections.abc import Sequence
@@ -22,17 +22,17 @@ from livekit_operator.servers.memory import ServerAccess
 from livekit_operator.servers.status import Observation
 from livekit_operator.views import RoomView
 
-# A server lists its rooms within milliseconds; what a node leads to a lost one waits for nothing.
+# A server lists its rooms within milliseconds; a connection that a node sends to a lost one waits in vain.
 _LISTING_SECONDS = 3.0
-# How often a server is asked by way of its Service, though it has told everything itself.
+# How often a server is asked through its Service, though it has listed its rooms itself.
 _ASKED_AS_OTHERS_DO = timedelta(seconds=30)
-# How long servers go on taking one that is gone for one that has its rooms, and a request for these waits for it.
+# How long servers believe that a lost one still has its rooms, so that requests for these wait for it.
 # Source: livekit-server pkg/routing/selector/utils.go AvailableSeconds
 _BELIEVED_IN = timedelta(seconds=5)
 
 
 async def list_rooms(context: Context, server: LiveKitServer, observed: Observation, keys: KeyState) -> Observation:
-    """List the rooms when a server answers, and wake whom it concerns."""
+    """List the rooms when a server answers, and wake the resources of those that changed."""
     # Pools can be prepared before the first server answers; they need only its keys and URL.
     access = await _connect(context, server, keys, observed)
     if observed.look.lost and is_shared(server):
@@ -55,7 +55,7 @@ async def list_rooms(context: Context, server: LiveKitServer, observed: Observat
         access.answered = context.now()
     _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
     if access.missed is not None and context.now() - access.missed >= _BELIEVED_IN:
-        # Only now: before, a room of the lost one would be asked for there.
+        # Not before: until now servers would forward requests for such a room to the lost one.
         access.missed = None
         context.bereaved.discard(server.key)
         access.rooms.doubt()
@@ -65,9 +65,9 @@ async def list_rooms(context: Context, server: LiveKitServer, observed: Observat
 
 
 def _told_already(context: Context, access: ServerAccess, observed: Observation) -> Sequence[RoomView] | None:
-    """Return the rooms of a server without Redis that stands alone, which told them when it was looked at.
+    """Return the rooms of a single server without Redis, which listed them when it was observed.
 
-    Now and then it is asked once more by way of its Service, as everybody else asks it.
+    Now and then it is asked through its Service as well, as everybody else asks it.
     """
     servers = observed.look.servers
     if len(servers) != 1 or len(observed.serving) != 1:
@@ -79,7 +79,7 @@ def _told_already(context: Context, access: ServerAccess, observed: Observation)
 
 
 async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> ServerAccess:
-    """Return the access to a server, a new one when keys or URLs changed, and wake who waits for it."""
+    """Return the access to a server, a new one when keys or URLs changed, and wake what waits for it."""
     internal, external = internal_url(server), observed.reach.url or ""
     wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, internal, external)
     access = context.servers.get(server.key)
@@ -103,7 +103,7 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
 
 
 def _guarded(context: Context, server: Key, client: LiveKit) -> LiveKit:
-    """Return a client by which rooms do not ask while the server hangs; they are woken when it answers again."""
+    """Return a client through the breaker; rooms are woken when a server that hung answers again."""
     breaker = context.breakers.setdefault(server, Breaker())
 
     def turned() -> None:

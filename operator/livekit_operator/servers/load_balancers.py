@@ -1,4 +1,4 @@
-"""Load balancers that do not come: what the cloud says of them, in the Events of their Services."""
+"""Load balancers without an address: what the cloud says of them, in the Events of their Services."""
 
 from datetime import timedelta
 
@@ -13,7 +13,7 @@ from livekit_operator.servers.manifests import media, signalling
 from livekit_operator.servers.manifests import service as server_service
 
 _NO_WORDS = "check that this cluster has a controller for load balancers."
-# How long a cloud may take before anything is made of it.
+# How long a cloud may take before this is reported.
 PATIENCE = timedelta(seconds=60)
 _MIXED = " A cloud that takes no Service with both UDP and TCP needs spec.media.loadBalancer.iceTcp: false."
 

@@ -1,4 +1,4 @@
-"""What each of a server's pods is doing."""
+"""Each of a server's pods: whether it is ready, current, draining, and which rooms it has."""
 
 import asyncio
 import base64
@@ -28,10 +28,10 @@ from livekit_operator.servers.pods import Look, Server, advertised, connect_to, 
 from livekit_operator.servers.slots import known_slot_inputs
 from livekit_operator.views import ServerLoad
 
-# A server is lost when it did not answer this often in a row, although Kubernetes takes it for ready.
+# A server is lost when it did not answer this often in a row although Kubernetes reports it ready.
 LOST_AFTER_LOOKS = 2
-# How long one that leaves must have been without participants before it need not wait: servers without Redis count them
-# anew every five seconds (rtc/room.go roomUpdateInterval).
+# How long a draining server must have had no participants before it need not wait: servers without Redis count them
+# again every five seconds (rtc/room.go roomUpdateInterval).
 DESERTED_AFTER = timedelta(seconds=15)
 _SECOND_LOOK_SECONDS = 0.2
 # How soon one that did not answer is asked again.
@@ -48,7 +48,7 @@ class Asked:
 
 
 async def look(context: Context, server: LiveKitServer, inputs: ServerInputs | None, key: ApiKey | None) -> Look:
-    """Look at every pod of a server and ask each what it has to do, all at once."""
+    """Observe every pod of a server and ask each for its rooms, all at once."""
     await adopt_pods(context, server, COMPONENT_SERVER, lambda pod: slot_of(server, pod) is not None)
     pods = pods_of(context, server)
     memories = context.server_pods.setdefault(server.key, {})
@@ -107,7 +107,7 @@ async def _look_at(
     load = await _ask(context, server, pod, memory, asked) if running else None
     memory.silent = memory.silent + 1 if running and load is None else 0
     if memory.silent == 1 and memory.shared:
-        # Asked again before anything else: clients are led to it until it is known to be lost.
+        # Asked again before anything else: it gets new connections until it is known to be lost.
         await asyncio.sleep(_SECOND_LOOK_SECONDS)
         load = await _ask(context, server, pod, memory, asked)
         memory.silent = memory.silent + 1 if load is None else 0
@@ -151,14 +151,14 @@ async def _is_current(
     except Blocked:
         return True  # not known now: no reason to replace what works
     told = (pod["metadata"].get("annotations") or {}).get(ANNOTATION_SLOT_INPUTS)
-    # A policy may take it away from every pod: one made instead would lack it as well.
+    # A policy may remove it from every pod: a replacement would lack it as well.
     return told is None or told == slot_digest(server, inputs)
 
 
 async def _ask(
     context: Context, server: LiveKitServer, pod: Manifest, memory: PodMemory, asked: Asked
 ) -> ServerLoad | None:
-    """Return what a server has to do; None when it does not answer."""
+    """Return a server's rooms and participants; None when it does not answer."""
     address = (pod.get("status") or {}).get("podIP")
     if not address:
         return None
@@ -179,7 +179,7 @@ async def _ask(
     except ServerUnreachable:
         return None
     except ServerRefused:
-        return ServerLoad()  # it lives, with keys of before
+        return ServerLoad()  # it runs, with former keys
     names = tuple(sorted(said(room.name) for room in rooms if room.participants))
     return ServerLoad(len(rooms), min(sum(room.participants for room in rooms), MOST_COUNT), names, rooms)
 

@@ -39,7 +39,7 @@ def start_trouble(pod: Manifest) -> Problem | None:
 
 
 def has_ended(pod: Manifest) -> bool:
-    """Return whether the server has ended, and perhaps come back."""
+    """Return whether the server has ended, and perhaps restarted."""
     own = container_status(pod, CONTAINER)
     return (own.get("restartCount") or 0) > 0 or "terminated" in (own.get("state") or {})
 

@@ -1,4 +1,4 @@
-"""A server's pods as values, and how one is found, asked and called."""
+"""A server's pods as values, and how to find and ask one."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,13 +20,13 @@ from livekit_operator.views import ServerLoad
 
 
 def pods_of(context: Context, server: LiveKitServer, component: str = COMPONENT_SERVER) -> list[Manifest]:
-    """Return the pods of a server's component, by name; a server is only what is called as one of a slot."""
+    """Return the pods of a server's component, by name; only a pod with the name of a slot is a server."""
     pods = [pod for pod in context.children["Pod"].owned_by(identity(server)) if component_of(pod) == component]
     return [pod for pod in pods if component != COMPONENT_SERVER or slot_of(server, pod) is not None]
 
 
 def slot_of(server: LiveKitServer, pod: Manifest) -> int | None:
-    """Return the slot of a server by its name, which nobody can change; None for a pod with another name."""
+    """Return the slot of a server from its name, which nobody can change; None for a pod with another name."""
     return media.slot_in(server, pod["metadata"]["name"])
 
 
@@ -42,14 +42,14 @@ MOST_NAMES = 10
 
 @dataclass(frozen=True)
 class Server:
-    """One server: its pod, what deciding needs of it, what it has to do and why it does not start."""
+    """One server: its pod, what deciding needs of it, its rooms, and why it does not start."""
 
     pod: Manifest
     view: ServerPod
     load: ServerLoad | None = None
     trouble: Problem | None = None
     public: str | None = None
-    """The public IP address of its node, where whoever made the node says one."""
+    """The public IP address of its node, if the node's status has one."""
 
     @property
     def address(self) -> str | None:
@@ -73,7 +73,7 @@ class Server:
 
     @property
     def media_address(self) -> str | None:
-        """Return the IP address that it tells clients, None where only it knows which one it has found."""
+        """Return the IP address that it advertises, None where only the server knows which one it has found."""
         if _variable(self.pod, "NODE_IP") is None:
             return self.public
         return advertised(self.pod) or self.node_address
@@ -81,7 +81,7 @@ class Server:
 
 @dataclass(frozen=True)
 class Look:
-    """What was seen of all servers; `lost` when one died without a word, with the rooms it had."""
+    """What was observed of all servers; `lost` when one disappeared with its rooms."""
 
     servers: Sequence[Server]
     lost: bool = False
@@ -93,7 +93,7 @@ class Look:
 
 
 def advertised(pod: Manifest) -> str | None:
-    """Return the address that a server was told to advertise, None when it is its node's or one it finds itself."""
+    """Return the address that a server was given to advertise, None when it is its node's or one it finds itself."""
     return (_variable(pod, "NODE_IP") or {}).get("value")
 
 
@@ -103,6 +103,6 @@ def _variable(pod: Manifest, name: str) -> Manifest | None:
 
 
 def connect_to(context: Context, server: LiveKitServer, address: str, key: ApiKey) -> LiveKit:
-    """Return a client of the one server at an address, not of the Service that leads to any."""
+    """Return a client of the one server at an address, not of the Service of all."""
     host = f"[{address}]" if ":" in address else address
     return context.connect(f"http://{host}:{server.spec.signal.port}", key.id, key.secret)

@@ -1,4 +1,4 @@
-"""Whether clients can reach what they are told, as far as a spec, its servers' nodes and a connection show."""
+"""Whether clients can reach the URL and addresses they get, as far as spec, nodes and a connection show."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ from livekit_operator.servers.pods import Look, Server
 # Why there is no URL for clients.
 NO_URL = (reasons.EXTERNAL_URL_MISSING, reasons.NO_EXTERNAL_ADDRESS)
 _MOST_NODES = 5
-# kube-proxy and load balancers lead to a pod some moments after it is ready.
+# kube-proxy and load balancers forward to a pod some moments after it is ready.
 _LEADS_WITHIN = timedelta(seconds=30)
 _DIAL_AGAIN_SECONDS = 0.5
 
@@ -60,11 +60,11 @@ def _node(item: Server) -> str:
 
 
 async def find_reach(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> Reach:
-    """Return what leads clients to the servers; `service` is that of the signalling."""
+    """Return how clients reach the servers; `service` is that of the signalling."""
     serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
     first = min(serving, key=lambda item: item.view.slot, default=None)
     address = first.node_address if first else None
-    # Its own address may be a private one; whoever made the node may have said which one leads to it.
+    # Its own address may be a private one; the node's status may have the public one.
     public = first.public if first and server.spec.media.discover_external_ip else server.spec.media.node_ip
     url = reach.external_url(server, node_address=address and (public or address), signal_service=service)
     unreached = await _find_unreachable(context, server, look, service)
@@ -77,8 +77,8 @@ async def find_reach(context: Context, server: LiveKitServer, look: Look, servic
 async def _find_refusal(context: Context, server: LiveKitServer, url: str | None, node: str | None) -> Problem | None:
     """Return that what leads clients to servers that answer refuses them, None when it does not or cannot be told.
 
-    Only where the cluster itself leads there: what answers for a URL of somebody's own may be out of reach from here.
-    A refusal that lasts may be that of a firewall for the operator alone, so it is told and not taken for the truth.
+    Only where the cluster itself forwards: what answers for a URL of the user's own may be out of reach from here. A
+    firewall may refuse only the operator for long, so a lasting refusal is reported and not believed.
     """
     leads = signalling.signal_service_type(server)
     own = server.spec.signal
@@ -89,9 +89,9 @@ async def _find_refusal(context: Context, server: LiveKitServer, url: str | None
     if known is None or known.url != url:
         known = Dialed(url, context.now())
     if known.refused_since is None:
-        return None  # it was led there once
+        return None  # it was forwarded there once
     place = urlsplit(url)
-    # A node's public address need not lead back into the cluster.
+    # A node's public address may not be reachable from inside the cluster.
     address = node if leads == "NodePort" and node else place.hostname or ""
     refused = await context.refuses(address, place.port or signalling.signal_service_port(server))
     context.dialed[server.key] = known if refused else Dialed(url, None)

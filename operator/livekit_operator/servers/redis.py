@@ -1,7 +1,7 @@
 """A server's Redis: whether another LiveKitServer uses it too, why a managed one does not start, what it refuses.
 
-A Redis that takes no writes leaves servers ready, and one that takes no messages unready without a word: their page of
-health looks only at the messages they send themselves. What it refused is in their logs, and nowhere else.
+With a Redis that accepts no writes servers stay ready, and with one that accepts no messages they are unready without
+saying why: their health page checks only messages to themselves. What Redis refused is only in their logs.
 """
 
 import asyncio
@@ -40,12 +40,12 @@ _RETRY_SECONDS = 10.0
 # How often the log of a server is read, one that is refused something more often: it says so every two seconds.
 _LOOK_EACH, _LOOK_AGAIN = timedelta(seconds=30), timedelta(seconds=10)
 _LOG_SECONDS = 8
-# A server that is not ready for so long and has nobody may hang; it does after its Redis refused it messages
-# (psrpc gives a subscription up for good), and nothing but a new one helps.
+# A server that is not ready for so long and has nobody may hang: after its Redis refused it messages psrpc gives a
+# subscription up for good, and only a new server helps.
 _HUNG_AFTER = timedelta(minutes=3)
 # How long a server that runs may need to become ready.
 _READY_WITHIN = timedelta(seconds=15)
-# A server takes itself for well for four seconds after its start (pkg/service/server.go healthCheck).
+# A server reports itself healthy for four seconds after its start (pkg/service/server.go healthCheck).
 _SETTLES_WITHIN = timedelta(seconds=6)
 _LONG_AGO = "1970-01-01T00:00:00Z"
 
@@ -58,7 +58,7 @@ def find_sharing(context: Context, server: LiveKitServer) -> Problem | None:
     other = find_sharer(mine, _others(context, server, mine), now=context.now())
     if other is None:
         return None
-    # Who else there is in the cluster is not for everybody to know.
+    # Names of other namespaces are not for everybody to know.
     who = f"LiveKitServer {other.key[1]}" if other.key[0] == server.metadata.namespace else "Another LiveKitServer"
     message = (
         f"{who} uses the same Redis ({config.redis_description(server)}). LiveKit's messages know no database "
@@ -69,7 +69,7 @@ def find_sharing(context: Context, server: LiveKitServer) -> Problem | None:
 
 
 def _others(context: Context, server: LiveKitServer, mine: RedisClaim) -> Iterator[RedisClaim]:
-    """Yield the claims to what leads to this server's Redis; whole resources are read only of those."""
+    """Yield the claims to the addresses of this server's Redis; only those resources are read as a whole."""
     for manifest in context.resources["LiveKitServer"]:
         key, spec = key_of(manifest), manifest.get("spec") or {}
         if key == server.key or not spec.get("redis") or spec.get("replicas") == 0:
@@ -126,7 +126,7 @@ def find_managed_trouble(context: Context, server: LiveKitServer) -> Problem | N
 
 
 def _redis_pods(context: Context, server: LiveKitServer) -> Iterator[Manifest]:
-    """Yield the pods of the managed Redis. They are a ReplicaSet's, so only their labels and namespace tell of them."""
+    """Yield the pods of the managed Redis. They belong to a ReplicaSet, so only labels and namespace identify them."""
     wanted = selector(server, COMPONENT_REDIS).items()
     for pod in context.children["Pod"]:
         labels = pod["metadata"].get("labels") or {}
@@ -166,7 +166,7 @@ async def _read_log(context: Context, server: LiveKitServer, item: Server) -> No
     try:
         log = await context.kubernetes.log(*key_of(item.pod), CONTAINER, since_seconds=_LOG_SECONDS)
     except KubernetesError:
-        return  # it has not started, or its node is away
+        return  # it has not started, or its node is down
     memory.refused = find_logged(log)
 
 
@@ -193,7 +193,7 @@ def is_settling(context: Context, server: LiveKitServer, look: Look) -> bool:
 
 
 async def find_hung(context: Context, server: LiveKitServer, look: Look) -> tuple[Leave, ...]:
-    """Return the servers to replace because they are not ready any more, though nobody is on them and they run."""
+    """Return the servers to replace because they run without anybody on them and are no longer ready."""
     if not is_shared(server):
         return ()
     hung = []
@@ -212,7 +212,7 @@ async def find_hung(context: Context, server: LiveKitServer, look: Look) -> tupl
 
 
 async def ensure_redis(context: Context, server: LiveKitServer) -> None:
-    """Make the small Redis of `spec.redis.managed`: before anything else, for servers read its password."""
+    """Make the small Redis of `spec.redis.managed`: before anything else, because servers read its password."""
     if not (server.spec.redis and server.spec.redis.managed):
         return
     key = (server.metadata.namespace, managed_redis_secret_name(server))

@@ -1,4 +1,4 @@
-"""What is left of a LiveKitServer whose namespace is being deleted: its servers leave, and no other may come."""
+"""What is left of a LiveKitServer whose namespace is being deleted: its servers drain, and none may be created."""
 
 from livekit_operator.api.livekitserver import LiveKitServer, LiveKitServerStatus
 from livekit_operator.reconciling.status import joined

@@ -1,11 +1,11 @@
-"""The rooms of one server, as its listings, our own writes and webhooks tell of them."""
+"""The rooms of one server, from its listings, our own writes and webhooks."""
 
 from collections.abc import Iterable
 from datetime import datetime
 
 from livekit_operator.views import RoomView
 
-# A room that a server has though no listing tells of it is asked for anew after so many of them: nothing tells its end.
+# A room that a server has though it is not listed is asked for again after so many listings: nothing reports its end.
 _UNLISTED_LISTINGS = 12
 
 
@@ -36,11 +36,11 @@ class RoomListing:
         return max(least, len(self) / 1000)
 
     def start_listing(self) -> None:
-        """Begin a listing: what is put from now on is newer than what it brings."""
+        """Begin a listing: what is put from now on is newer than what it returns."""
         self._touched.clear()
 
     def finish_listing(self, rooms: Iterable[RoomView]) -> set[str] | None:
-        """Take over a listing; return the names of rooms that changed, None for the first one: all may have."""
+        """Store a listing; return the names of rooms that changed, None after the first one: all may have."""
         listed = {room.name: room for room in rooms}
         self._unlisted = {name: left - 1 for name, left in self._unlisted.items() if left and name not in listed}
         for name in self._touched:
@@ -52,7 +52,7 @@ class RoomListing:
         changed = {name for name, room in listed.items() if room is not known.get(name) and room != known.get(name)}
         changed |= known.keys() - listed.keys()
         self._rooms = listed
-        # After a start everything is new, and an empty room is not worth a look.
+        # After a start everything is new, and an empty room needs no second look.
         news = changed if self.listed else {name for name, room in listed.items() if room.participants}
         self.lively = (self.lively | news) & listed.keys()
         self.doubtful &= listed.keys()

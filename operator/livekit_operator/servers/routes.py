@@ -1,4 +1,4 @@
-"""Whether clients can come in by what was made for them: other projects' controllers have the last word."""
+"""Whether routes and certificates work: the controllers of other projects say so."""
 
 from datetime import timedelta
 

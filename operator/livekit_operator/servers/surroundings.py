@@ -47,7 +47,7 @@ from livekit_operator.servers.pods import component_of
 from livekit_operator.servers.routes import told_by_its_controller
 from livekit_operator.servers.slots import ensure_slot_service, find_slot_inputs, slot_service
 
-# What makes the objects of an optional kind, and where its CustomResourceDefinitions come from.
+# Which field asks for objects of an optional kind, and which project has its CustomResourceDefinitions.
 _MISSING = {
     "HTTPRoute": (reasons.GATEWAY_API_MISSING, "spec.signal.gateway", "the Gateway API"),
     "Certificate": (reasons.CERT_MANAGER_MISSING, "issuerRef", "cert-manager"),
@@ -130,7 +130,7 @@ async def ensure_surroundings(
                 f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have: "
                 f"install them, or leave it out."
             )
-            # Nothing else leads clients here, unless the user does.
+            # Clients have no other way in, unless the user provides one.
             cut = manifest["metadata"]["name"] != turn_certificate_name(server)
             kind = CutOff if cut and not server.spec.signal.external_url else Problem
             problems.append(kind(reason, message, retry_after=30.0))

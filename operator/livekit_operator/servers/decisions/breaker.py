@@ -1,24 +1,24 @@
-"""Whether a server that lets requests run out of time is asked: by everybody, by one at a time, or by nobody for now.
+"""Whether rooms may ask a server that lets requests time out: all of them, one at a time, or none for now.
 
-Each request to a server that hangs keeps a worker for ten seconds, and a thousand rooms may want to ask. So after some
-in a row nobody asks for a while; then one does, and the others go on only when it got an answer. Each pause is twice as
-long as the one before.
+Each request to a server that hangs occupies a worker for ten seconds, and a thousand rooms may want to ask. So after
+some time-outs in a row nobody asks for a while; then one does, and the others follow only when it got an answer. Each
+pause is twice as long as the one before.
 """
 
 from datetime import datetime, timedelta
 
-# Requests in a row that got no answer in time before the others are kept from asking.
+# Time-outs in a row before the others are kept from asking.
 FAILURES = 3
 FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(seconds=60)
-# An answer that comes as late as this is none: it has kept a worker for as long.
+# An answer that is this late counts as none: it has occupied a worker for as long.
 SLOW_SECONDS = 5.0
 # How soon to look again while another one asks.
 _PROBE_SECONDS = 5.0
 
 
 class Breaker:
-    """What is known of one server; all requests go by `may_ask`, and tell what came of them."""
+    """The state of one server: every request asks `wait` first, and reports its outcome."""
 
     def __init__(self) -> None:
         self._failures = 0
@@ -33,7 +33,7 @@ class Breaker:
         return self._since is not None
 
     def wait(self, now: datetime) -> float | None:
-        """Return in how many seconds to try again, None when a request may be made now, which then tells its end."""
+        """Return in how many seconds to try again, None when a request may be sent now; it must report its outcome."""
         if self._since is None:
             return None
         waited = now - self._since
@@ -45,13 +45,13 @@ class Breaker:
         return None
 
     def answered(self) -> bool:
-        """Take note of an answer in time; return whether requests were held back until now."""
+        """Note an answer in time; return whether requests were held back until now."""
         was_open = self.open
         self._failures, self._pause, self._since, self._probing = 0, FIRST_PAUSE, None, False
         return was_open
 
     def timed_out(self, now: datetime) -> bool:
-        """Take note of a request without an answer in time; return whether requests are held back from now on."""
+        """Note a request that timed out; return whether requests are held back from now on."""
         self._failures += 1
         if self._since is not None:
             if self._probing:
@@ -65,6 +65,6 @@ class Breaker:
         return True
 
     def abandoned(self, now: datetime) -> None:
-        """Take note of a request that ended without telling whether the server hangs."""
+        """Note a request whose end does not show whether the server hangs."""
         if self._probing:
             self._probing, self._since = False, now

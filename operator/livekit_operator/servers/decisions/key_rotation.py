@@ -4,7 +4,7 @@
     every server accepts it      -> it is the one in use: pools and tokens move to it      (Moving)
     they have, and grace is over -> servers roll to accept only the one in use             (Dropping)
 
-All of it stands in one Secret, written in one piece: whoever goes on after a crash reads how far it has come.
+The state is one Secret, written in one piece: an operator that starts after a crash reads it there.
 """
 
 from collections.abc import Callable
@@ -44,7 +44,7 @@ class KeyState:
     claims_since: datetime | None = None
     """Since when rooms prove by these keys that they are a resource's; None before there were such proofs."""
     salt: str = field(default="", repr=False)
-    """Random: what others may read of a secret is a digest of both, which no guess can be tried against."""
+    """Random: others may read a digest of a secret and this, against which guesses cannot be tested."""
 
     @property
     def newest(self) -> ApiKey:
@@ -54,7 +54,7 @@ class KeyState:
 
 @dataclass(frozen=True)
 class Users:
-    """Who works with the keys now."""
+    """Which keys servers and pools use now."""
 
     servers_accept_all: bool
     """Whether every server that stays accepts all keys of the state, and only these."""

@@ -1,10 +1,10 @@
 """Which servers on the host network want the same ports of the same nodes: a pure decision.
 
-The scheduler knows only single ports that a pod names, not ranges, and would leave a second server Pending without a
-word of why. Here the later server is told which one has its ports.
+The scheduler knows only single ports that a pod names, not ranges, and would leave a second server Pending without
+saying why. Here the later server learns which one has its ports.
 
-A server has ports when it has a pod on a node. One that has none yet comes first for some minutes, and no longer: a
-server that never runs must not keep others, of other people, from running.
+A server has ports when it has a pod on a node. One that has none yet takes precedence for some minutes only: a server
+that never runs must not keep other people's from running.
 """
 
 from collections import defaultdict
@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 Labels = Mapping[str, str]
 ServerKey = tuple[str, str]
 
-# How long the earlier one of two that have no pod on a node yet comes first.
+# How long the earlier one of two that have no pod on a node yet takes precedence.
 FIRST_FOR = timedelta(minutes=5)
 # Ports are looked up by blocks of so many.
 _BLOCK = 64
@@ -50,7 +50,7 @@ class HostServer:
     """Whether a pod of it is on a node."""
 
     def counts(self, now: datetime) -> bool:
-        """Return whether others have to give way to it."""
+        """Return whether it takes precedence over others."""
         return self.holds or now - self.created < FIRST_FOR
 
 
@@ -70,7 +70,7 @@ class HostServers:
         self._by_block: defaultdict[tuple[str, int], set[ServerKey]] = defaultdict(set)
 
     def put(self, server: HostServer) -> None:
-        """Take over a server, in place of what was known of it."""
+        """Put a server in place of what was known of it."""
         self.remove(server.key)
         self._servers[server.key] = server
         for block in _blocks(server):

@@ -1,4 +1,4 @@
-"""What a Redis says that answers and does not do what livekit-server needs of it: a pure reading of logs.
+"""What a Redis says that answers but refuses what livekit-server needs: a pure reading of logs.
 
 Sources: Redis' src/server.c createSharedObjects and src/acl.c for the words; livekit-server logs an error as the value
 of `error`, and go-redis (internal/log.go) lines of its own. What participants choose comes in other values, where
@@ -30,13 +30,13 @@ _ENDED = re.compile(rf"(?:^|: ){_SAID}$")
 
 
 def find_logged(log: str) -> str | None:
-    """Return what Redis refused last by a server's log, and what to do; None when it refused nothing."""
+    """Return what Redis refused last according to a server's log, and what to do; None when it refused nothing."""
     found = list(_LOGGED.finditer(log))
     return _told(next(group for group in found[-1].groups() if group)) if found else None
 
 
 def find_last(line: str) -> str | None:
-    """Return what Redis refused by the last words of a server that ended, None when these are others."""
+    """Return what Redis refused according to the last output of a server, None when that is about something else."""
     found = _ENDED.search(line.strip())
     return f"{line.strip().rstrip('.')}: {_WORDS[found[1].split()[0]]}." if found else None
 

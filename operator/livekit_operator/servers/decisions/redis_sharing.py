@@ -1,10 +1,10 @@
-"""Which servers would meet in one Redis: a pure decision.
+"""Which servers would share one Redis: a pure decision.
 
 LiveKit's servers find each other by messages of Redis' publish and subscribe, and these know no database numbers
-(https://redis.io/docs/latest/develop/pubsub/#database--scoping): two LiveKitServers on one Redis are given each other's
-jobs, rooms and participants, whatever their `db` says. Here the later one is told.
+(https://redis.io/docs/latest/develop/pubsub/#database--scoping): two LiveKitServers on one Redis get each other's
+jobs, rooms and participants, whatever their `db` says. Here the later one is refused.
 
-Addresses are all that there is to go by. A name that leads to a Redis by another way is not seen through.
+Only addresses are compared. Another name for the same Redis is not recognized.
 """
 
 import ipaddress
@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 DEFAULT_PORT = 6379
-# How long a server of another namespace is waited for. One that has not come to use its Redis by then may never: it
-# must not keep others from theirs by its mere address.
+# How long a server of another namespace takes precedence. One that does not use its Redis by then may never: its mere
+# address must not keep others from theirs.
 _COMES_WITHIN = timedelta(minutes=2)
 
 Endpoints = frozenset[str]
@@ -22,12 +22,12 @@ Endpoints = frozenset[str]
 
 @dataclass(frozen=True)
 class RedisClaim:
-    """What a LiveKitServer takes a Redis for its own by."""
+    """Why a LiveKitServer may take a Redis for its own."""
 
     key: tuple[str, str]
     created: datetime
     endpoints: Endpoints
-    """What leads to its Redis, as `endpoints` returns it."""
+    """The addresses of its Redis, as `endpoints` returns them."""
     running: bool = False
     """Whether a server of it is up."""
     owns: bool = False
@@ -35,16 +35,16 @@ class RedisClaim:
 
 
 def endpoints(namespace: str, addresses: Iterable[str], *, master: str = "") -> Endpoints:
-    """Return what leads to a Redis: every `host:port` in each form that other namespaces may write it in.
+    """Return the addresses of a Redis: every `host:port` in each form that other namespaces may write it in.
 
-    `master` is the name that Sentinels know it by, for one group of Sentinels may look after several.
+    `master` is the name that Sentinels know it by, because one group of Sentinels may watch several.
     """
     prefix = f"{master}@" if master else ""
     return frozenset(f"{prefix}{one}" for address in addresses for one in _forms(namespace, address))
 
 
 def find_sharer(server: RedisClaim, others: Iterable[RedisClaim], *, now: datetime) -> RedisClaim | None:
-    """Return a server that comes before this one at the same Redis, None when there is none."""
+    """Return a server that takes precedence over this one at the same Redis, None when there is none."""
     for other in sorted(others, key=_age):
         if other.key != server.key and server.endpoints & other.endpoints and _comes_before(other, server, now):
             return other
@@ -52,7 +52,7 @@ def find_sharer(server: RedisClaim, others: Iterable[RedisClaim], *, now: dateti
 
 
 def _comes_before(other: RedisClaim, server: RedisClaim, now: datetime) -> bool:
-    """Return whether the other one stays: whose Redis it is, within a namespace who runs, else who is older.
+    """Return whether the other one stays: the owner of the Redis; in one namespace the one that runs; else the older.
 
     What runs in another namespace is anybody's image: it must not take the place of an older server that is down.
     """

@@ -1,15 +1,15 @@
-"""Which servers to start, which to lead new clients to and which to let go: a pure decision.
+"""Which servers to start, which get new connections and which to terminate: a pure decision.
 
-A server that goes takes its rooms with it, so it goes when they are empty. Where servers share their rooms by Redis:
+A server that terminates takes its rooms with it, so it drains first. Where servers share their rooms by Redis:
 
     missing servers             -> started, one more than wanted while versions change
-    servers of an older version -> told to leave as soon as a ready new one stands in, the emptiest first; from then on
-                                   they take no new rooms and end with their last one
-    too many                    -> the emptiest is told to leave
+    servers of an older version -> drained as soon as a ready new one replaces them, the emptiest first; a draining
+                                   server gets no new rooms and ends with its last one
+    too many                    -> the emptiest is drained
 
-Without Redis there is one server, and a second one would be a different world: rooms, agents and callers would not
-find each other. So the new one waits, ready (Standby), until the rooms of the old one are empty or its time is over,
-and then takes over. A new one that finds no place because the old one holds its ports waits likewise, unscheduled.
+Without Redis there is one server: on a second one, rooms, agents and callers would not find those of the first. So the
+new one waits, ready (Standby), until the rooms of the old one are empty or its time is over, and then takes over. A new
+one that cannot be scheduled because the old one holds its ports waits likewise.
 """
 
 from collections.abc import Sequence
@@ -28,24 +28,24 @@ class ServerPod:
     slot: int
     created: datetime
     current: bool = True
-    """Whether it is as one started now would be."""
+    """Whether its configuration is the wanted one."""
     ready: bool = False
     serving: bool = False
-    """Whether new clients are led to it."""
+    """Whether it gets new connections."""
     leaving: bool = False
     finished: bool = False
     stuck: bool = False
-    """Whether it does not start: no place, no image, or it ends again and again."""
+    """Whether it does not start: not scheduled, no image, or it ends again and again."""
     unschedulable: bool = False
     cordoned: bool = False
-    """Whether its node is to be emptied."""
+    """Whether its node is cordoned."""
     unreachable: bool = False
     shared: bool = True
     """Whether it finds others' rooms by Redis."""
     deserted: bool = False
-    """Whether it is leaving and has had no participant for a while: one look may be older than a caller is."""
+    """Whether it is draining and has had no participant for a while: a single look may miss a new caller."""
     hurried: bool = False
-    """Whether it is leaving and was told not to wait."""
+    """Whether it is terminating with a short grace period."""
     rooms: int | None = None
     participants: int | None = None
 
@@ -62,7 +62,7 @@ class ServerPod:
 
 @dataclass(frozen=True)
 class Leave:
-    """A server that is told to leave; `grace_seconds` None leaves it all of its time to drain."""
+    """A server to terminate; with `grace_seconds` None it has all of its time to drain."""
 
     name: str
     grace_seconds: int | None = None
@@ -80,30 +80,30 @@ class Plan:
     deadline: datetime | None = None
     """When the waiting is over, rooms or not."""
     yields: tuple[Leave, ...] = ()
-    """Servers that leave for a place that a new one needs, once it is known to be able to take it."""
+    """Servers to terminate for a new one that needs their place, once the new one is known to be able to use it."""
 
 
 def plan(pods: Sequence[ServerPod], *, replicas: int, shared: bool, drain_timeout: timedelta, now: datetime) -> Plan:
-    """Return what to do now to come to `replicas` current servers without disconnecting anybody."""
+    """Return what to do now to reach `replicas` current servers without disconnecting anybody."""
     finished = [Leave(pod.name) for pod in pods if pod.finished and not pod.leaving]
-    # Agents alone would keep a leaving server until its time is over: with its last caller it may end.
+    # Agents alone would keep a draining server until its time is over: it may end with its last caller.
     finished += [
         Leave(pod.name, FORCED_GRACE_SECONDS) for pod in pods if pod.leaving and not pod.hurried and pod.deserted
     ]
     staying = [pod for pod in pods if not pod.finished and not pod.leaving]
     current = [pod for pod in staying if pod.current and not pod.cordoned]
-    # An older one that does not start is of no use to anybody.
+    # An older one that does not start serves nobody.
     useless = [pod for pod in staying if pod not in current and not pod.current and pod.stuck and not pod.ready]
     older = [pod for pod in staying if pod not in current and pod not in useless]
 
     most = replicas + (1 if older and replicas else 0)
     missing = max(0, min(replicas - len(current), most - len(current) - len(older)))
     if older and _without_place(current):
-        missing = 0  # another one would find no place either
+        missing = 0  # another one would not be scheduled either
     start = tuple(_free_slots(pods, missing))
 
     situation = _Situation(current, older, replicas, drain_timeout, now, any(pod.leaving for pod in pods))
-    # One that does not know Redis yet, or no longer, is a world of its own as long as it is led clients to.
+    # One that does not use Redis, yet or any more, shares no rooms with the others as long as it gets connections.
     shared = shared and all(pod.shared for pod in staying if pod.serving)
     serve, withdraw, leave, waits_for, deadline = _share(situation) if shared else _hand_over(situation)
     going = {item.name for item in leave}
@@ -136,8 +136,8 @@ def _share(situation: _Situation) -> _Decision:
     current, older, replicas = situation.current, situation.older, situation.replicas
     staying = [*current, *older]
     serve = [pod.name for pod in staying if pod.up and not pod.serving]
-    # One that has died without a word would go on being offered to every third client until Kubernetes notices.
-    # Unless nobody else is left: rather one that may be alive than none.
+    # A server that disappeared would still get its share of new connections until Kubernetes notices. It keeps
+    # them when no other is left: one that may be alive is better than none.
     others = any(pod.up and (pod.serving or pod.name in serve) for pod in staying)
     withdraw = [pod.name for pod in staying if pod.unreachable and pod.serving and others]
     surplus = _emptiest(current)[: max(0, len(current) - replicas)]
@@ -148,7 +148,7 @@ def _share(situation: _Situation) -> _Decision:
     # The new one needs the place of an old one; while others serve, one may drain at once.
     outdated = [pod for pod in older if not pod.current]
     if not outdated:
-        return serve, withdraw, [], [], None  # only its node is to be emptied, and there is no other: it stays
+        return serve, withdraw, [], [], None  # only its node is cordoned, and there is no other: it stays
     victim = _emptiest(outdated)[0]
     if sum(pod.up for pod in staying) > 1 or victim.idle:
         return serve, withdraw, [Leave(victim.name)], [], None
@@ -189,10 +189,10 @@ def _wait(pod: ServerPod, situation: _Situation) -> tuple[list[Leave], list[str]
 def give_way(
     decided: Plan, pods: Sequence[ServerPod], *, since: datetime, drain_timeout: timedelta, now: datetime
 ) -> Plan:
-    """Return the plan when the new server has got no address `since` then, which an older one may have.
+    """Return the plan for a new server that has had no address `since` then, which an older one may have.
 
-    A load balancer with one address gives it to one Service: the older server leaves when it is empty, or when its
-    time is over, and the new one takes its slot. Where another one serves meanwhile it may drain at once.
+    A load balancer with one address gives it to one Service: the older server terminates when it is empty, or when its
+    time is over, and the new one takes its slot. If another one serves meanwhile, it may drain at once.
     """
     staying = [pod for pod in pods if not pod.finished and not pod.leaving]
     older = [pod for pod in staying if not pod.current]
@@ -208,11 +208,11 @@ def give_way(
 
 
 def one_to_ask(pods: Sequence[ServerPod], *, already: bool) -> str | None:
-    """Return which server is asked itself about all rooms; None: any, by way of their Service.
+    """Return which server to ask directly about all rooms; None to ask any, through their Service.
 
-    Nodes lead to a lost server for some time after it was taken out of its Service, and to the cluster's DNS on its
-    node until Kubernetes misses that. So one is asked itself while another is lost and then, `already`, until all are
-    back.
+    Nodes send connections to a lost server for some time after it was taken out of its Service, and to the cluster's
+    DNS on its node until Kubernetes notices. So one is asked directly while another is lost and then, `already`, until
+    all are back.
     """
     staying = [pod for pod in pods if not pod.leaving and not pod.finished]
     able = [pod for pod in staying if pod.up and pod.serving and pod.shared]
@@ -227,7 +227,7 @@ def _without_place(current: Sequence[ServerPod]) -> bool:
 
 
 def _emptiest(pods: Sequence[ServerPod]) -> list[ServerPod]:
-    """Return the servers in the order in which they should leave."""
+    """Return the servers in the order in which they should terminate."""
     unknown = float("inf")
     return sorted(
         pods,

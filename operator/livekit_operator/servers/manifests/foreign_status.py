@@ -1,4 +1,4 @@
-"""What controllers of other projects say of the objects by which clients come in: routes, gateways, certificates.
+"""What controllers of other projects report of routes, gateways and certificates.
 
 Sources: https://gateway-api.sigs.k8s.io/reference/spec/ (RouteParentStatus, GatewayStatus) and
 https://cert-manager.io/docs/reference/api-docs/#cert-manager.io/v1.CertificateStatus
@@ -47,7 +47,7 @@ def route_problem(server: LiveKitServer, route: Manifest, now: datetime) -> Prob
 
 
 def taken_by(route: Manifest) -> list[tuple[str | None, str]]:
-    """Return namespace, None for the route's own, and name of the Gateways that have taken a route."""
+    """Return namespace, None for the route's own, and name of the Gateways that have accepted a route."""
     generation = route["metadata"].get("generation", 0)
     parents = ((route.get("status") or {}).get("parents") or ())[:_MOST_PARENTS]
     refs = [parent.get("parentRef") or {} for parent in parents if _accepted(parent, generation)]
@@ -75,7 +75,7 @@ def certificate_problem(server: LiveKitServer, certificate: Manifest, now: datet
         return None
     told = issuing if issuing.get("reason") == "Failed" else ready
     words = _words(told) if told else "cert-manager has said nothing of it; check that it runs."
-    # The one before may be good for a while, and TURN is not the only way in.
+    # The former one may be valid for a while, and TURN is not the only way in.
     rest = name != signal_certificate_name(server) or _is_valid(status, now)
     made, turned = certificate["metadata"].get("creationTimestamp"), ready.get("lastTransitionTime")
     since = max(moment(made) or now, moment(turned) or _NEVER)
@@ -106,7 +106,7 @@ def _denied(status: Mapping[str, Any], generation: int, kind: str) -> Iterator[s
 
 
 def _accepted(parent: Mapping[str, Any], generation: int) -> bool:
-    """Return whether a Gateway has taken the route, also where it has not looked at the newest generation yet."""
+    """Return whether a Gateway has accepted the route, even if it has not seen the newest generation yet."""
     return holds(parent.get("conditions"), "Accepted") and not list(_refusals(parent, generation))
 
 

@@ -1,4 +1,4 @@
-"""The small Redis that `spec.redis.managed` asks for: by it several servers are one, for trying out.
+"""The small Redis that `spec.redis.managed` asks for: several servers can share it, to try things out.
 
 It keeps nothing: rooms live on servers, and what servers say of them in Redis they say again. Its password is in a
 Secret, in the form that Redis reads, and nowhere else: not in arguments, the environment or probes.
@@ -126,7 +126,7 @@ def _build_deployment(server: LiveKitServer, image: str, secret: Manifest, omit_
     body = {
         "replicas": 1,
         "selector": {"matchLabels": selector(server, COMPONENT_REDIS)},
-        # Two at once would be two worlds: servers of one would not find rooms of the other.
+        # Never two at once: servers of one would not find rooms of the other.
         "strategy": {"type": "Recreate"},
         "template": template,
     }
@@ -154,7 +154,7 @@ def _container(resources: dict[str, Any], image: str) -> dict[str, Any]:
 
 
 def keep_running(desired: Manifest, known: Manifest | None) -> Manifest:
-    """Return the Deployment to apply where one is `known`: how Redis leaves is alone no reason to start another.
+    """Return the Deployment to apply where one is `known`: how Redis terminates is alone no reason to start another.
 
     What was applied is known by its digest. One with another drain timeout, or of an operator that knew no hook, stays
     as it is until something else changes.

@@ -51,7 +51,7 @@ def slot_in(server: LiveKitServer, name: str) -> int | None:
 
 
 def build_slot_service(server: LiveKitServer, slot: int, current: Manifest | None) -> Manifest | None:
-    """Return the Service that leads media to the server of a slot and no other; None on the host network.
+    """Return the Service that forwards media to the server of a slot and no other; None on the host network.
 
     `current` is the live Service. With NodePort a server tells clients the port it listens on, so target and node port
     must be the same number. Where the cluster chooses it, the first manifest asks for none and the next one, made of
@@ -67,7 +67,7 @@ def build_slot_service(server: LiveKitServer, slot: int, current: Manifest | Non
     (pkg/proxy/topology.go CategorizeEndpoints), but refuses them when the readiness probe has failed, which 406 for
     late node statistics is enough for; and a load balancer's health check fails from the start of the drain
     (pkg/proxy/endpointschangetracker.go getLocalReadyEndpointIPs). publishNotReadyAddresses keeps the endpoint "ready"
-    through both (k8s.io/endpointslice utils.go podToEndpoint). It leads nobody to a server that is not ready yet:
+    through both (k8s.io/endpointslice utils.go podToEndpoint). It sends nobody to a server that is not ready yet:
     clients learn of a server from the signalling.
     """
     media = server.spec.media
@@ -84,7 +84,7 @@ def build_slot_service(server: LiveKitServer, slot: int, current: Manifest | Non
         "type": media.exposure,
         "selector": {**selector(server, COMPONENT_SERVER), LABEL_SLOT: str(slot)},
         "ports": ports,
-        # Keeps clients' addresses, and takes no detour over a node that the server is not on.
+        # Keeps clients' addresses, and takes no detour through a node that the server is not on.
         "externalTrafficPolicy": "Local",
         "publishNotReadyAddresses": True,
     }

@@ -49,10 +49,10 @@ _SECRET_FILE_MODE = 0o440
 # A node that does not answer has lost its servers: they are replaced sooner than after Kubernetes' five minutes.
 _LOST_NODE_SECONDS = 30
 _CHECK_SECONDS = 120
-# A server told to end before it has quite started forgets that, and runs on until its whole grace period is over
+# A server that gets SIGTERM before it has started forgets it, and runs on until its whole grace period is over
 # (pkg/service/server.go Start sets `running` after 100 ms, Stop returns while it is not set).
 _START_SECONDS = 1
-# A server that does not even take connections would not end its calls in an hour either.
+# A server that does not even accept connections would not end its calls in an hour either.
 _HUNG_GRACE_SECONDS = 30
 _CHECK_RESOURCES = {"requests": {"cpu": "50m", "memory": "64Mi"}, "limits": {"cpu": "500m", "memory": "256Mi"}}
 # Linux takes no longer variable than 128 KiB (MAX_ARG_STRLEN).
@@ -196,7 +196,7 @@ def slot_digest(server: LiveKitServer, slot: SlotInputs) -> str:
 
 
 def grace_seconds(server: LiveKitServer) -> int:
-    """Return when Kubernetes kills a leaving server, counted from its being told to leave."""
+    """Return after how many seconds Kubernetes kills a server that has been told to terminate."""
     return max(1, server.spec.drain_timeout_seconds)
 
 
@@ -280,8 +280,8 @@ def _container(
             {"name": "LIVEKIT_CONFIG", "value": _config_text(server, inputs.config)},
         ],
         "ports": _ports(server),
-        # It calls itself unwell when it had no CPU for four seconds. Where it stands alone nobody else could be led to,
-        # and who comes meanwhile rather waits; a server that has ended is not ready at once all the same.
+        # It reports itself unhealthy when it had no CPU for four seconds. If it is the only one, there is no other for
+        # new connections, which rather wait; a server that has ended is unready at once all the same.
         "readinessProbe": {
             "httpGet": {"path": "/", "port": "signal"},
             "periodSeconds": 1,
@@ -309,12 +309,12 @@ def _container(
 def _config_text(server: LiveKitServer, config: dict[str, Any]) -> str:
     """Return the configuration as a variable's value, into which the kubelet puts the server's own address.
 
-    TURN must lead to the media of its own server, whose address may be a private one, and to nothing else in there.
+    TURN must relay to the media of its own server, whose address may be a private one, and to nothing else in there.
     Raises Blocked when it is longer than a variable can be.
     """
     turn = config.get("turn")
     own = not server.spec.media.discover_external_ip
-    # Before that key was known, TURN led to private addresses too.
+    # Before that key was known, TURN relayed to private addresses too.
     if turn and own and versions.knows(server, versions.ALLOWED_PEERS):
         allowed = [*turn.get("allow_restricted_peer_cidrs", ()), f"{_OWN_ADDRESS}/{_own_prefix(server)}"]
         config = {**config, "turn": {**turn, "allow_restricted_peer_cidrs": allowed}}

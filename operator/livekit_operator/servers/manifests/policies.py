@@ -1,4 +1,4 @@
-"""What keeps a server's pods: policies, a disruption budget, an account."""
+"""What protects a server's pods: policies, a disruption budget, an account."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -19,8 +19,8 @@ def build_network_policies(
 ) -> list[Manifest]:
     """Return the policies by which nothing but the server's own ports is reached; `ports` is slot -> its ports.
 
-    One is for what all servers have, and one for each slot for its media. What leaves is left alone: media goes to
-    wherever clients are. Policies do not hold for pods on the host network, which therefore have none.
+    One is for what all servers have, and one for each slot for its media. Egress is not restricted: media goes to
+    wherever clients are. Policies do not apply to pods on the host network, which therefore have none.
     Source: https://kubernetes.io/docs/concepts/services-networking/network-policies/
     """
     if server.spec.media.exposure == "HostNetwork":
@@ -66,10 +66,10 @@ def build_disruption_budget(server: LiveKitServer) -> Manifest | None:
     """Return the budget by which a drained node does not end calls; None when no servers are wanted.
 
     A single server is not evicted at all: the operator moves it off a cordoned node when its rooms are empty. Of
-    several one may go at a time, and drains. It counts pods that have ever been led clients to, whatever the label's
-    value is now: one that stands by has no calls. Draining pods need no budget, for an eviction of a Terminating pod
-    asks none (pkg/registry/core/pod/storage/eviction.go canIgnorePDB) and leaves its time to drain alone; nor do they
-    count as available, so nothing else is evicted meanwhile.
+    several one may be evicted at a time, and drains. It counts pods that have ever got connections, whatever the
+    label's value is now: one that stands by has no calls. Draining pods need no budget: the eviction of a
+    Terminating pod asks none (pkg/registry/core/pod/storage/eviction.go canIgnorePDB) and does not shorten its drain;
+    nor do they count as available, so nothing else is evicted meanwhile.
 
     maxUnavailable is counted from spec.replicas by the scale subresource of LiveKitServer, which owns the pods
     (https://kubernetes.io/docs/tasks/run-application/configure-pdb/#arbitrary-controllers-and-selectors).

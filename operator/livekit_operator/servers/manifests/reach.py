@@ -1,4 +1,4 @@
-"""What people are told of a server's network: URLs and the list for firewalls."""
+"""What the status says of a server's network: URLs and the list for firewalls."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,14 +21,14 @@ def internal_url(server: LiveKitServer) -> str:
 
 
 def lacks_external_url(server: LiveKitServer) -> bool:
-    """Return whether nothing of the spec can ever tell a URL for clients."""
+    """Return whether the spec can never give a URL for clients."""
     signal = server.spec.signal
     named = signal.external_url or signal.ingress or signal.gateway
     return not named and signal_service_type(server) == "ClusterIP" and server.spec.media.exposure != "HostNetwork"
 
 
 def external_url(server: LiveKitServer, *, node_address: str | None, signal_service: Manifest | None) -> str | None:
-    """Return the URL for clients: the one asked for, else by what leads to the signalling; None while unknown."""
+    """Return the URL for clients: the one asked for, else of what forwards to the signalling; None while unknown."""
     signal = server.spec.signal
     if signal.external_url:
         return signal.external_url

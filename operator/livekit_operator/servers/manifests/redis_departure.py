@@ -1,31 +1,30 @@
-"""How the managed Redis leaves: after its servers where all of them leave, soon where it leaves alone.
+"""How the managed Redis terminates: after its servers if all of them terminate, soon if it terminates alone.
 
-Who deletes a namespace, or a LiveKitServer in the foreground, deletes all pods at once. A livekit-server that is told
-to end and does not find its Redis tries for a long time whatever it has to say there, and its calls are not signalled.
-So Redis' pod waits, in a hook that needs nobody: the operator may be gone, and nothing can be made in a namespace that
-is being deleted.
+Deleting a namespace, or a LiveKitServer in the foreground, deletes all pods at once. A terminating livekit-server that
+does not find its Redis retries for a long time, and its calls get no signalling. So Redis' pod waits, in a hook that
+depends on nobody: the operator may be gone, and nothing can be created in a namespace that is being deleted.
 
-Who leaves is what servers say of themselves in the hash `nodes`, every two seconds (livekit-server
-pkg/routing/redisrouter.go). A server that has taken itself off still ends its rooms there, so connections count too.
+Servers report in the hash `nodes`, every two seconds, whether they are leaving (livekit-server
+pkg/routing/redisrouter.go). A server that has removed itself still closes its rooms there, so connections count too.
 """
 
 from typing import Any
 
 POLL_SECONDS = 0.5
-# All pods are told at once, and servers a second later (servers/manifests/pod.py): how long Redis waits for them to say
-# so. A node that is emptied makes another Redis meanwhile, and two are two worlds for servers that are at both.
+# All pods are signalled at once, and servers a second later (servers/manifests/pod.py): how long Redis waits for their
+# reports. If only its node is drained, another Redis starts meanwhile, and servers must not be split between two.
 LEAVE_WITHIN_SECONDS = 5
-# How long it then stays without a server that is heard of: one that stops ends its requests for five seconds
+# How long it then stays without a server that reports: one that stops finishes its requests for five seconds
 # (pkg/service/server.go Start).
 END_WITHIN_SECONDS = 15
-# A server that has not told of itself for so long is gone without a word. LiveKit misses it after five seconds
+# A server that has not reported for so long has disappeared. LiveKit misses it after five seconds
 # (pkg/routing/selector/utils.go); one that had no CPU for a while may still be there.
 _SILENT_SECONDS = 20
 # Redis answers in a millisecond, or hangs.
 _ASK_SECONDS = 5
 
-# What is to be known, from protocol's livekit_internal.proto: Node.stats = 4, Node.state = 6 (SHUTTING_DOWN = 2),
-# NodeStats.updated_at = 2, in seconds. One line without quotes, for it stands in quotes twice.
+# What is read, from protocol's livekit_internal.proto: Node.stats = 4, Node.state = 6 (SHUTTING_DOWN = 2),
+# NodeStats.updated_at = 2, in seconds. One line without quotes, because it is quoted twice.
 _LUA = " ".join(
     """
 local function fields(text)
@@ -75,7 +74,7 @@ def hook(config_file: str, port: int) -> dict[str, Any]:
 
 
 def script(config_file: str, port: int) -> str:
-    """Return what the hook runs, for any POSIX shell: patience that runs out, and is renewed while servers leave."""
+    """Return what the hook runs, for any POSIX shell: a countdown that restarts while servers are leaving."""
     polls = {name: round(seconds / POLL_SECONDS) for name, seconds in _PATIENCE.items()}
     return f"""\
 ask() {{

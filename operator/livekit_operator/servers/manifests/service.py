@@ -10,7 +10,7 @@ from livekit_operator.manifests.metadata import COMPONENT_SERVER, Manifest, chil
 
 
 def serving_selector(server: LiveKitServer) -> dict[str, str]:
-    """Return the labels of the pods that new clients are led to."""
+    """Return the labels of the pods that get new connections."""
     return {**selector(server, COMPONENT_SERVER), LABEL_SERVING: "true"}
 
 

@@ -10,7 +10,7 @@ from livekit_operator.servers.manifests.turn import certificate_secret, signal_c
 
 
 def signal_service_type(server: LiveKitServer) -> str:
-    """Return the type of the signalling's Service, asked for or by what else leads there."""
+    """Return the type of the signalling's Service: the one asked for, or what an Ingress, route or URL needs."""
     signal, exposure = server.spec.signal, server.spec.media.exposure
     if signal.service.type:
         return signal.service.type
@@ -25,7 +25,7 @@ def signal_service_port(server: LiveKitServer) -> int:
 
 
 def build_signal_service(server: LiveKitServer) -> Manifest:
-    """Return the Service that leads pods, the operator and, by its type, clients to the servers that take new ones."""
+    """Return the Service by which pods, the operator and, with some types, clients reach servers."""
     # By its name the target port follows servers through a rollout that changes its number.
     port = {"name": "signal", "port": signal_service_port(server), "targetPort": "signal", "protocol": "TCP"}
     spec = {"type": signal_service_type(server), "selector": serving_selector(server), "ports": [port]}

@@ -11,7 +11,7 @@ TURN_TLS_PUBLIC_PORT = 443
 
 
 def build_turn_service(server: LiveKitServer) -> Manifest | None:
-    """Return the Service that leads port 443 of the TURN domain to the servers, None when none is asked for."""
+    """Return the Service that forwards port 443 of the TURN domain to the servers, None when none is asked for."""
     tls = server.spec.turn and server.spec.turn.tls
     if not tls or tls.service is None:
         return None
