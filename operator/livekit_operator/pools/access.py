@@ -1,4 +1,4 @@
-"""A pool as rooms use it: whether it is there, and whether they may."""
+"""A pool as rooms use it: whether it exists, and whether they may use it."""
 
 from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
@@ -8,7 +8,7 @@ from livekit_operator.reconciling.references import is_allowed, target, understo
 
 
 def pool_allows(pool: VoiceAgentPool, room: Resource) -> bool:
-    """Return whether a pool lets a room call its agents."""
+    """Return whether a room may ask for a pool's agents."""
     return is_allowed(room.metadata.namespace, pool.metadata.namespace, pool.spec.allowed_namespaces)
 
 

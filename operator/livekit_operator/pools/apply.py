@@ -1,7 +1,7 @@
-"""What a pool is to have, its pods among it, made as far as the API server lets us.
+"""Creates, changes and deletes a pool's children as far as the API server accepts that.
 
-A quota or an admission policy may refuse any of it. That is told, and tried again later; what is there goes on being
-looked after, and only a pod that could not do without is not made.
+A quota or an admission policy may refuse any of it. That is reported and retried later; existing pods go on being
+served, and only a pod that needs what was refused is not created.
 """
 
 import secrets
@@ -30,7 +30,7 @@ from livekit_operator.servers.memory import ServerAccess
 
 
 async def remove(context: Context, memory: PoolMemory, kind: str, manifest: Manifest) -> None:
-    """Delete a child, as far as that is taken."""
+    """Delete a child, if that is accepted."""
     what = f"the deletion of {kind} {manifest['metadata']['name']}"
     await memory.refusals.attempt(what, "", lambda: children.remove(context, kind, manifest), context.now())
 
@@ -43,7 +43,7 @@ async def ensure(context: Context, pool: VoiceAgentPool, memory: PoolMemory, des
 
 
 async def provide(context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory) -> bool:
-    """Make what pods need as desired; return whether new ones can do with what is there then."""
+    """Make what pods need as desired; return whether new ones have all they need then."""
     keys = access.keys
     # One with a former key would be taken for one that has the new key.
     sufficient = await ensure(context, pool, memory, build.build_credentials(pool, keys.api_key, keys.api_secret))
@@ -59,10 +59,10 @@ def _is_there(context: Context, pool: VoiceAgentPool, desired: Manifest) -> bool
 
 
 async def protect(context: Context, pool: VoiceAgentPool, memory: PoolMemory, observed: Observation) -> None:
-    """Keep evictions off pods with calls, and off those alone.
+    """Protect pods with calls from evictions, and only those.
 
-    Never are fewer protected than have calls: marks go before the budget is lowered, and come after it is raised. They
-    come also where the budget is refused: they keep autoscalers of nodes away.
+    Never fewer are protected than have calls: marks are removed before the budget is lowered, and set after it is
+    raised. They are set even if the budget is refused, because they keep autoscalers of nodes away.
     """
     pods = [pod for pod in observed.staying if "deletionTimestamp" not in pod.manifest["metadata"]]
     marked = {pod.view.name for pod in pods if (pod.manifest["metadata"].get("labels") or {}).get(LABEL_BUSY)}
@@ -92,13 +92,13 @@ async def carry_out(
     rollout: Rollout,
     decided: Plan,
 ) -> int:
-    """Make what pods need as desired, then delete and create the pods that were decided on; return how many came.
+    """Make what pods need as desired, then delete and create pods as decided; return how many were created.
 
-    A quota, a policy or overrides that collide may keep them from coming: the memory then has the problem, and what is
-    there goes on serving.
+    A quota, a policy or colliding overrides may prevent that: the memory then has the problem, and existing pods go on
+    serving.
     """
     sufficient = await provide(context, pool, access, memory)
-    # What leaves goes first: under a quota it makes the room for what comes.
+    # Deletions first: under a quota they make room for what is created.
     for name in decided.delete:
         manifest = context.children["Pod"].get((pool.metadata.namespace, name))
         if manifest is not None:

@@ -1,7 +1,7 @@
-"""What is known of a pool between two looks: what each pod said last, which calls died with theirs, who waits.
+"""What is known of a pool between two passes: what each pod reported last, which calls were lost, which rooms wait.
 
-Nothing here is needed to come to the right end: an operator that starts with none of it finds out the same, some
-seconds later, from the pods, and LiveKit drops a dead agent by itself after some twenty.
+Nothing here is needed to reach the right state: an operator that starts without it finds out the same from the pods
+some seconds later, and LiveKit drops a dead agent by itself after some twenty.
 """
 
 from collections import Counter
@@ -18,11 +18,11 @@ from livekit_operator.views import WorkerStatus
 # Of a MeetingRoom, or of a room that the pool serves for its name (reconciling/context.py undeclared_room).
 RoomKey = tuple[str, str]
 
-# A call that was asked for is among its worker's jobs by then, or nobody took it.
+# By then a dispatch is among its worker's jobs, or nobody took it.
 PROMISE_SECONDS = 5.0
-# LiveKit drops a participant whose connection is dead after some 20 s; its room has been looked at many times by then.
+# LiveKit drops a participant whose connection is dead after some 20 s; its room has had many passes by then.
 LOST_SECONDS = 300.0
-# After so many looks a room is looked at whose agent no worker knows of: LiveKit lists one that died for some 20 s.
+# After so many passes of the pool a room is woken whose agent no worker knows: LiveKit lists a dead one for some 20 s.
 _MISSED_LOOKS = (2, 5, 10, 20)
 
 

@@ -1,4 +1,4 @@
-"""The pods of a pool as they are: what their workers say, which calls died with one, why one does not start."""
+"""The pods of a pool as they are: what their workers report, which calls were lost, why a pod does not start."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ from livekit_operator.views import ProviderError, WorkerStatus
 _IMAGE = "spec.agent.image"
 # One that is ready and then dies of its first calls has not served.
 _PROBATION = timedelta(seconds=60)
-# How often one is asked that gave no answer and whose node is not ready: each time the pass waits for it.
+# How often a pod is asked that gave no answer and whose node is not ready: the pass waits for it each time.
 _SILENT = timedelta(seconds=30)
 
 
@@ -40,11 +40,11 @@ class ObservedPod:
     answered: bool
     trouble: str | None = None
     crash: str | None = None
-    """The last words of a worker that ended by itself."""
+    """The last output of a worker that ended by itself."""
     ready_since: datetime | None = None
 
     def has_served(self, now: datetime) -> bool:
-        """Return whether it has shown that its version can serve: by a call, or by having been ready for a while."""
+        """Return whether it has shown that its version can serve: by a call, or by being ready for a while."""
         if self.worker and self.worker.started > self.worker.failed:
             return True
         return self.ready_since is not None and now - self.ready_since >= _PROBATION
@@ -89,7 +89,7 @@ class Observation:
         return sum(view.sessions if view.sessions is not None else most * view.ready for view in views)
 
     def provider_errors(self, version: str) -> list[ProviderError]:
-        """Return what providers answer to pods of a version: others may still complain of what has been put right."""
+        """Return what providers answer to pods of a version: other pods may still report what has been fixed."""
         errors = {
             (error.role, error.provider, error.code): error
             for pod in self.staying
@@ -100,7 +100,7 @@ class Observation:
 
 
 async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> Observation:
-    """Look at the pods and ask their workers, all at once."""
+    """Read the pods and ask their workers, all at once."""
     await _find_unlabelled(context, pool, memory)
     manifests = context.children["Pod"].owned_by(identity(pool))
     answers = await asyncio.gather(*(_ask(context, memory, manifest) for manifest in manifests))
@@ -109,7 +109,7 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
         uid = manifest["metadata"]["uid"]
         container, ended = _container_run(manifest)
         before = memory.pods.get(uid)
-        # One that is too busy to answer has what it said last; one that started anew has nothing of that.
+        # A worker that is too busy to answer keeps its last report; one that has restarted does not.
         kept = before.status if before and before.container == container and not ended else None
         revision = (manifest["metadata"].get("labels") or {}).get(LABEL_REVISION, "")
         leaving = "deletionTimestamp" in manifest["metadata"]
@@ -124,7 +124,7 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
     hangs = await why_it_hangs(context, [pod.manifest for pod in pods if pod.trouble is None])
     if hangs is not None:
         name, words = hangs
-        # Told, and no more than that: a volume may yet come, so it is no failure of the version's.
+        # Only reported: a volume may yet be mounted, so it is no failure of the version.
         pods = [
             replace(pod, trouble=f"Pod {name} does not start: {words.rstrip('. ')}. {look_at(name)}")
             if pod.view.name == name
@@ -135,7 +135,7 @@ async def observe(context: Context, pool: VoiceAgentPool, memory: PoolMemory) ->
 
 
 async def _find_unlabelled(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -> None:
-    """Give their labels back to pods that went without having left: no watch tells of one that lost them."""
+    """Restore the labels of pods that vanished without terminating: the watch does not show pods without them."""
     there = {pod["metadata"]["uid"] for pod in context.children["Pod"].owned_by(identity(pool))}
     for uid, seen in memory.pods.items():
         if uid in there or seen.leaving:
@@ -195,7 +195,7 @@ def _observed(pod: Manifest, worker: WorkerStatus | None, answered: bool, emptie
         unwanted=(pod.get("spec") or {}).get("nodeName") in emptied,
         inputs=annotations.get(ANNOTATION_INPUTS, ""),
         failing=trouble is not None,
-        # Without calls it is gone in a moment, and back after a while of which the kubelet makes more each time.
+        # Without calls it ends in a moment, and restarts after a pause that the kubelet makes longer each time.
         ending=worker is not None and worker.draining and worker.sessions > 0,
     )
     since = find(status.get("conditions"), CONDITION_READY).get("lastTransitionTime")
@@ -220,7 +220,7 @@ def _trouble(pod: Manifest) -> str | None:
 
 
 def _crash(pod: Manifest) -> str | None:
-    """Return how a worker ended that has not come back yet."""
+    """Return how a worker ended that has not restarted yet."""
     status, name = pod.get("status") or {}, pod["metadata"]["name"]
     if holds(status.get("conditions"), CONDITION_READY):
         return None

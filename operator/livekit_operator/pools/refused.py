@@ -1,7 +1,7 @@
-"""Pools that may not use their server, or not any more: they keep neither its key nor pods.
+"""Pools that may not use their server, or no longer: they keep neither its key nor pods.
 
-Their calls end within the pool's drain deadline, as with any other pod that leaves; a rotation of the server's keys
-does not wait for them. What is left, versions and accounts, gives no access to anything.
+Their calls end within the pool's drain timeout, as on any other draining pod; a rotation of the server's keys does not
+wait for them. What is left, versions and accounts, gives no access to anything.
 """
 
 from datetime import datetime, timedelta
@@ -65,7 +65,7 @@ def _last_end(observed: Observation, now: datetime) -> datetime | None:
 
 
 def _end(pod: Manifest, now: datetime) -> datetime:
-    """Return when a pod that was told to leave is killed."""
+    """Return when a terminating pod is killed."""
     metadata, grace = pod["metadata"], int(pod["spec"].get("terminationGracePeriodSeconds") or 0)
     told = metadata.get("deletionTimestamp")
     # Told a moment ago, its grace period is not in what the cache has.

@@ -1,4 +1,4 @@
-"""Rooms that no MeetingRoom declares, as the pool sees them that serves those of its prefix."""
+"""Rooms that no MeetingRoom declares, as seen by the pool that serves its prefix."""
 
 from collections.abc import Iterable, Sequence
 
@@ -19,7 +19,7 @@ from livekit_operator.servers.memory import ServerAccess
 
 
 def wake_lively(context: Context, pool: VoiceAgentPool, access: ServerAccess) -> None:
-    """Have the rooms of a pool's prefix looked at where somebody came or went."""
+    """Wake the rooms of a pool's prefix where somebody joined or left."""
     server = target(pool, pool.spec.server_ref)
     if pool.spec.room_prefix:
         for name in _served(context, pool, access.rooms.lively):
@@ -27,7 +27,7 @@ def wake_lively(context: Context, pool: VoiceAgentPool, access: ServerAccess) ->
 
 
 def forget_former(context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory) -> None:
-    """Forget the rooms that were the pool's for their names and are not any more, or are gone."""
+    """Forget the rooms that were the pool's by name and no longer are, or are gone."""
     known = {room for room in memory.rooms if is_undeclared(room)}
     served = _served(context, pool, {name for _, name in known if access.rooms.get(name)}) if known else ()
     for room in known:

@@ -28,7 +28,7 @@ class Standing:
     """Pods made since they were observed."""
     waiting: int
     target_load: float
-    """The load from which on the server offers a worker no more calls."""
+    """The load at which the server offers a worker no more calls."""
     server_problem: Problem | None = None
     """Why the server is not ready."""
 

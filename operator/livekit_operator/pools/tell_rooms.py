@@ -1,4 +1,4 @@
-"""What a pool tells its rooms: which places are free, and whom to look at."""
+"""What a pool tells its rooms: which places are free, and which rooms to wake."""
 
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.pools import rooms_by_name
@@ -15,7 +15,7 @@ from livekit_operator.servers.memory import ServerAccess
 
 
 def offer(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, rollout: Rollout) -> None:
-    """Let rooms know how many calls could be taken."""
+    """Publish to rooms how many calls could be taken."""
     memory.shared = bool(pool.spec.allowed_namespaces)
     memory.stable = Free("", pool_status.free_sessions(pool, observed, ""))
     memory.canary, memory.canary_weight = None, 0
@@ -29,7 +29,7 @@ def offer(pool: VoiceAgentPool, observed: Observation, memory: PoolMemory, rollo
 def tell_rooms(
     context: Context, pool: VoiceAgentPool, access: ServerAccess, memory: PoolMemory, observed: Observation
 ) -> None:
-    """Have rooms looked at whose agent died, and those that wait where there are free agents now."""
+    """Wake rooms whose agent died, and waiting rooms for which there are free agents now."""
     server = target(pool, pool.spec.server_ref)
     for name in observed.lost_rooms:
         access.rooms.lively.add(name)

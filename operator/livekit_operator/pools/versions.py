@@ -1,4 +1,4 @@
-"""The versions of a pool: which are remembered, which came to serve or failed, and what their pods need.
+"""The versions of a pool: which are kept, which served or failed, and what their pods need.
 
 The records are in a Secret beside the versions' ConfigMaps: an operator that starts goes on from there.
 """
@@ -46,7 +46,7 @@ async def known_versions(context: Context, pool: VoiceAgentPool, memory: PoolMem
         if manifest is None or version is None:
             continue
         if not is_owned(pool, manifest):
-            # Its content is proved already.
+            # Its content has been verified.
             desired = {"kind": "ConfigMap", "metadata": {"labels": labels(pool, COMPONENT_AGENT)}}
             if why_foreign(pool, {**desired, "data": manifest["data"]}, manifest):
                 continue
@@ -71,7 +71,7 @@ async def _records(context: Context, pool: VoiceAgentPool, memory: PoolMemory) -
 
 
 def _former_records(context: Context, pool: VoiceAgentPool) -> dict[str, Record]:
-    """Return the records of versions that an operator remembered which had no records, and told of in the status."""
+    """Return the records of versions kept by an operator that had no records yet, as the status lists them."""
     told = {version.get("revision") for version in pool.status.get("versions") or ()}
     maps = context.children["ConfigMap"].owned_by(identity(pool)) if told else []
     former = [found for manifest in maps if (found := versions.record_of_former(pool, manifest))]
@@ -85,7 +85,7 @@ async def remember(
     template: versions.Template,
     known: Mapping[str, PoolVersion],
 ) -> None:
-    """Keep the wanted version beside the others, as far as it is taken."""
+    """Keep the wanted version beside the others, if that is accepted."""
     revision = versions.revision(template)
     name = versions.version_map_name(pool, revision)
 
@@ -109,7 +109,7 @@ async def remember(
 
 
 def kept_version(memory: PoolMemory, known: Mapping[str, PoolVersion], wanted: str) -> str:
-    """Return the version that is asked for, or where that could not be kept, the one that served last.
+    """Return the version that is asked for, or if that could not be kept, the one that served last.
 
     Raises Blocked when there is none.
     """
@@ -162,9 +162,9 @@ async def note_failed(
     *,
     away: bool,
 ) -> dict[str, PoolVersion]:
-    """Note a version that does not come to serve, or does at last, and how a canary's calls went; return what is known.
+    """Note a version that fails to serve, or serves at last, and how a canary's calls went; return what is known.
 
-    While the server is `away`, or no other version is ready either, it is not the version's fault.
+    While the server is down (`away`), or no other version is ready either, it is not the version's fault.
     """
     now = context.now()
     deadline = pool.spec.rollout.progress_deadline_seconds
@@ -174,7 +174,7 @@ async def note_failed(
             continue
         pods = [pod for pod in observed.staying if pod.view.revision == revision]
         if any(pod.serves and pod.has_served(now) for pod in pods):
-            # From now on it may be unready for a moment, as when the server is away.
+            # From now on it may be unready for a moment, as when the server is down.
             known = await _note(context, pool, memory, known, version.revision, served="true", failed=None)
             continue
         if version.failed:
@@ -206,7 +206,7 @@ async def note_failed(
 
 
 def _has_come(observed: Observation, revision: str) -> bool:
-    """Return whether a version serves all calls: a rollout to it has come to its end."""
+    """Return whether a version serves all calls: a rollout to it is complete."""
     staying = [pod.view for pod in observed.staying]
     return any(view.ready for view in staying) and all(
         (view.revision, view.track) == (revision, STABLE) for view in staying
@@ -221,7 +221,7 @@ async def _note(
     revision: str,
     **notes: str | None,
 ) -> dict[str, PoolVersion]:
-    """Record `served`, `proven` or `failed` of a version, as far as it is taken; None takes a note away."""
+    """Record `served`, `proven` or `failed` of a version, if that is accepted; None removes a note."""
     version = known[revision]
     record = replace(
         version.record,
@@ -235,7 +235,7 @@ async def _note(
     async def write() -> None:
         await children.ensure(context, pool, records)
 
-    # The same whatever their texts, which tell the time.
+    # The same whatever their texts, which contain times.
     what = f"the notes {', '.join(sorted(notes))} of revision {revision} in Secret {pool_records.records_name(pool)}"
     if not await memory.refusals.attempt(what, "", write, context.now()):
         return known
@@ -250,7 +250,7 @@ async def _note(
 async def _show_notes(
     context: Context, pool: VoiceAgentPool, memory: PoolMemory, revision: str, notes: Mapping[str, str | None]
 ) -> None:
-    """Have a version's ConfigMap tell people, and operators of before there were records, what became of it."""
+    """Write into a version's ConfigMap, for people and older operators, what became of it."""
     annotations = {"served": ANNOTATION_SERVED, "proven": ANNOTATION_PROVEN, "failed": ANNOTATION_FAILED}
     name = versions.version_map_name(pool, revision)
     patch = {"metadata": {"annotations": {annotations[note]: text for note, text in notes.items()}}}
@@ -272,7 +272,7 @@ async def find_inputs(
 ) -> tuple[Rollout, dict[str, PodInputs], float]:
     """Return what runs, revision -> what its pods need from outside, and when to look again (seconds).
 
-    A version whose Secrets are missing does not replace one that serves, and goes on where it serves itself. Raises
+    A version whose Secrets are missing does not replace one that serves, and goes on if it serves itself. Raises
     Blocked when there is no other.
     """
     inputs: dict[str, PodInputs] = {}
@@ -334,7 +334,7 @@ async def forget_former(
     rollout: Rollout,
     wanted: str,
 ) -> None:
-    """Delete versions beyond the history's limit that no pod is of."""
+    """Delete versions beyond the history's limit that have no pods."""
     keep = {wanted, rollout.stable, *(pod.view.revision for pod in observed.pods)}
     keep |= {revision for revision in (rollout.canary, rollout.retried) if revision}
     for revision in prune(judged(known), keep, pool.spec.rollout.history_limit):

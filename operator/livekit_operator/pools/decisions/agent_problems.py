@@ -11,7 +11,7 @@ from livekit_operator import reasons
 from livekit_operator.errors import Problem
 from livekit_operator.reasons import Reason
 
-# HTTP answers of a provider that does not take the key: waiting does not help.
+# HTTP answers of a provider that refuses the key: waiting does not help.
 REFUSED_CODES = (401, 403)
 # None of the pool's agents can be called, however many are ready.
 UNSERVED_REASONS = frozenset(
@@ -58,7 +58,7 @@ class AgentFacts:
     deployments: tuple[str, ...] = ()
     """The deployments that workers registered with."""
     crash: str | None = None
-    """How a worker ended that does not come up again: its pod and its last words."""
+    """How a worker ended that does not start again: its pod and its last output."""
     provider_problem: str | None = None
     """Which provider refuses the agents (`REFUSED_CODES`), and the field to look at."""
     target_load: float = 1.0
@@ -76,9 +76,9 @@ class AgentFacts:
     waiting: int = 0
     """Rooms that wait for an agent."""
     dispatch_age: float | None = None
-    """Seconds since an agent was asked for that has not come; None when none is awaited."""
+    """Seconds since an agent was asked for that has not joined; None when none is awaited."""
     unconnected: int = 0
-    """Rooms whose agent joined and did not come to be connected."""
+    """Rooms whose agent joined and was not connected."""
 
 
 def diagnose(facts: AgentFacts) -> Problem | None:

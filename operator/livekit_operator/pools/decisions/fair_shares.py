@@ -5,8 +5,8 @@
                                      as many as they wait for, and of the pool's own namespace a tenth of all places
 
 A share is an equal part of all places there are, taken and free, for each namespace that has one or waits for one; the
-pool's own namespace always counts. Nobody's call is ended to give somebody else a place, so what is lent comes back
-only as calls end: that is why not everything is lent. A pool that no other namespace uses is all its own namespace's.
+pool's own namespace always counts. No call is ended to give somebody else a place, so lent places come back only as
+calls end: that is why not all are lent. A pool that no other namespace uses is all its own namespace's.
 """
 
 from collections import defaultdict

@@ -9,12 +9,12 @@
 Easiest to get wrong:
 
 - A version is proven when a rollout of it to all calls has finished, or its canary was judged good enough: not when
-  its canary pods are ready, or a canary would promote itself. Whoever returns to a proven version needs no canary.
+  its canary pods are ready, or a canary would promote itself. Going back to a proven version needs no canary.
 - `promote` names a revision: what was meant for the former canary must not promote the one that came after it.
-- Where nothing is proven there is nothing to fall back to, and no canary beside it: the first version simply runs.
-- Nothing that a failure would fall back to may be pruned, also when nothing of it runs.
-- What kept a version from starting may be over any time: a registry that was away, a node too small. So one pod goes on
-  trying, as a Deployment's do; but it takes no place of the proven version. One whose calls failed has had its try.
+- If nothing is proven there is nothing to roll back to, and no canary: the first version simply runs.
+- A version that a failure would roll back to must not be pruned, even if it has no pods.
+- What kept a version from starting may end at any time: a registry that was down, a node too small. So one pod keeps
+  trying, as a Deployment's do; but it takes no place of the proven version. One whose calls failed is not retried.
 """
 
 from collections.abc import Sequence
@@ -33,9 +33,9 @@ Verdict = Literal["Promote", "Fail", "Wait"]
 
 @dataclass(frozen=True)
 class Version:
-    """A version of a pool: when it appeared, when it last came to serve all calls, why it failed.
+    """A version of a pool: when it appeared, when it last served all calls, why it failed.
 
-    `served` tells whether any pod of it ever did.
+    `served` is whether any pod of it ever did.
     """
 
     revision: str
@@ -93,7 +93,7 @@ def failed_to_progress(
 def judge_canary(analysis: CanaryAnalysis | None, *, sessions: int, failed: int) -> Verdict:
     """Return what becomes of a canary that began so many sessions, of which so many failed.
 
-    It fails as soon as it cannot become good enough any more; without an analysis people decide.
+    It fails as soon as it can no longer become good enough; without an analysis people decide.
     """
     if analysis is None:
         return "Wait"

@@ -1,26 +1,26 @@
-"""Which pods of a pool to create and which to let go: a pure decision.
+"""Which pods of a pool to create and which to terminate: a pure decision.
 
-Pods are owned directly, as Agones owns GameServers, because a Deployment chooses its victims itself. A pod that is
-told to leave takes no new calls and ends when its calls end. Pods have a version and a track: `stable` ones get the
+Pods are owned directly, as Agones owns GameServers, because a Deployment chooses its victims itself. A draining pod
+takes no new calls and ends when its calls end. Pods have a version and a track: `stable` ones get the
 calls that name no deployment, `canary` ones those that name theirs. For each wanted version (a target):
 
-    missing pods                             -> created, at most `max_surge` above what is there while versions change
-    pods of other versions, on emptied nodes -> leave as soon as ready new ones stand in for them, idle ones first
-    canary pods where no canary is wanted    -> leave while enough stable ones are ready; they stand in for none
-    pods of other versions that never served -> leave at once
-    too many pods                            -> only idle ones leave; a busy one stays until its calls end
-    pods that finished (evicted, failed)     -> removed
-    pods whose worker ends by itself         -> leave at once, and are replaced, while their calls go on
+    missing pods                              -> created, at most `max_surge` above what is there while versions change
+    pods of other versions, on cordoned nodes -> drained as soon as ready new ones replace them, idle ones first
+    canary pods where no canary is wanted     -> drained while enough stable ones are ready; they replace none
+    pods of other versions that never served  -> deleted at once
+    too many pods                             -> only idle ones are deleted; a busy one stays until its calls end
+    pods that finished (evicted, failed)      -> deleted
+    pods whose worker ends by itself          -> replaced at once, while their calls go on
 
 Easiest to get wrong:
 
-- Only ready new pods stand in, created ones do not; and as long as there is none, no busy pod of any version leaves,
-  not even when fewer are wanted: the old version is then the one that serves.
+- Only ready new pods replace old ones; and as long as none is ready, no busy pod of any version is drained, not even
+  if fewer are wanted: the old version is then the one that serves.
 - Old pods that nothing replaces yet must not use up the surge, or the first new pod could never come: it counts from
   what is there, not only from what is wanted.
-- Idle before busy holds across all old versions and emptied nodes. A ready pod that never said how many calls it holds
-  counts as the busiest.
-- Where quotas are tight, what leaves must go before what comes: delete first, then create.
+- Idle before busy holds across all old versions and cordoned nodes. A ready pod that never reported how many calls it
+  holds counts as the busiest.
+- Where quotas are tight, deletions must precede creations.
 """
 
 from collections.abc import Sequence
@@ -48,22 +48,22 @@ class PodView:
     created: datetime
     track: str = STABLE
     unwanted: bool = False
-    """Whether its node is being emptied."""
+    """Whether its node is cordoned."""
     inputs: str = ""
     """Digest of what it was started with beside its version: server, keys."""
     failing: bool = False
     """Whether it cannot start."""
     ending: bool = False
-    """Whether its worker, without having been told by us, takes no more calls and ends with those it has."""
+    """Whether its worker drains by itself, without having been told to."""
 
     @property
     def stays(self) -> bool:
-        """Return whether it is there for calls to come."""
+        """Return whether it is there for future calls."""
         return not (self.leaving or self.finished or self.ending)
 
     @property
     def version(self) -> str:
-        """Return what decides whether it is as one made now would be."""
+        """Return what decides whether it is as one created now would be."""
         return f"{self.revision}/{self.inputs}"
 
     @property
@@ -73,9 +73,9 @@ class PodView:
 
     @property
     def useless(self) -> bool:
-        """Return whether it cannot start, or has not come to say anything yet.
+        """Return whether it cannot start, or has not reported anything yet.
 
-        One that spoke and is not ready may only have lost its server for a moment.
+        One that has reported and is not ready may only have lost its server for a moment.
         """
         return not self.ready and (self.failing or self.sessions is None)
 
@@ -98,14 +98,14 @@ class Plan:
 
 
 def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int | str) -> Plan:
-    """Return what to do now to come to the targets, at most one a track, without cutting a call.
+    """Return what to do now to reach the targets, at most one a track, without cutting a call.
 
     `max_surge` is a number of pods or a percentage (`"25%"`) of a target's desired ones, at least one.
     """
     versions = {(target.track, target.version) for target in targets}
     delete = [pod.name for pod in pods if (pod.finished or pod.ending) and not pod.leaving]
     staying = [pod for pod in pods if pod.stays]
-    # Of no use to anybody, it need not wait for its replacement.
+    # It serves nobody, so it need not wait for its replacement.
     useless = [pod for pod in staying if (pod.track, pod.version) not in versions and pod.useless]
     names = {pod.name for pod in useless}
     delete += [pod.name for pod in useless]
@@ -125,7 +125,7 @@ def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int |
 
 
 def _approach(pods: Sequence[PodView], target: Target, max_surge: int | str) -> tuple[int, list[PodView]]:
-    """Return how many pods of a track to create and which to delete, to come to its target."""
+    """Return how many pods of a track to create and which to delete, to reach its target."""
     current = [pod for pod in pods if pod.version == target.version and not pod.unwanted]
     older = [pod for pod in pods if pod.version != target.version or pod.unwanted]
     create = max(0, target.desired - len(current))
@@ -151,14 +151,14 @@ def _surplus(current: Sequence[PodView], desired: int) -> list[PodView]:
 
 
 def _dismiss(pods: Sequence[PodView], stable: Sequence[PodView], target: Target | None) -> list[PodView]:
-    """Return the pods that leave of a track that is no longer wanted: all once there are stable ones enough."""
+    """Return the pods to drain of a track that is no longer wanted: all once there are enough stable ones."""
     desired = target.desired if target else 0
     ready = sum(pod.ready for pod in stable)
     return [pod for pod in _victims(pods) if ready >= (desired if pod.idle else max(1, desired))]
 
 
 def _victims(pods: Sequence[PodView]) -> list[PodView]:
-    """Return the pods in the order in which they should leave."""
+    """Return the pods in the order in which they should be drained."""
     unknown = float("inf")
     return sorted(
         pods,

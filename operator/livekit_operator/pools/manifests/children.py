@@ -58,7 +58,7 @@ def _secret_key(part: Any) -> SecretKeyRef | None:
 
 
 def grace_seconds(pool: VoiceAgentPool) -> int:
-    """Return when Kubernetes kills a leaving pod, counted from its being told to leave."""
+    """Return after how many seconds Kubernetes kills a pod that has been told to terminate."""
     given = pool.spec.termination_grace_period_seconds
     return given if given is not None else pool.spec.drain_timeout_seconds + DRAIN_MARGIN_SECONDS
 
@@ -75,7 +75,7 @@ def build_service_account(pool: VoiceAgentPool) -> Manifest:
 
 
 def build_budget(pool: VoiceAgentPool, busy: int) -> Manifest:
-    """Return the budget by which none of the `busy` pods is evicted: the operator empties cordoned nodes itself.
+    """Return the budget by which none of the `busy` pods is evicted: the operator drains cordoned nodes itself.
 
     A whole number, unlike a percentage, is not counted from the owner's scale subresource (pkg/controller/disruption
     getExpectedPodCount), and one that is never above what there is raises no alarm. A busy pod that is not ready stays
@@ -91,7 +91,7 @@ def build_budget(pool: VoiceAgentPool, busy: int) -> Manifest:
 def build_network_policy(pool: VoiceAgentPool, operator_namespace: str) -> Manifest:
     """Return the policy by which only the operator reaches the agents; their metrics, where asked for, are for all.
 
-    Agents call out: to the server, to providers, to wherever media is. What leaves is left alone.
+    Egress is not restricted: agents connect to the server, to providers, to wherever media is.
     """
     # Names, not numbers: pods of other versions have theirs.
     asked = [{"protocol": "TCP", "port": name} for name in ("worker", "status")]

@@ -51,8 +51,8 @@ CONTAINER = "agent"
 RUNNER_CONTAINER = "runner"
 _CONFIG_FOLDER = "/etc/voice-agent"
 _RUNNER_FOLDER = "/opt/livekit-runner"
-# What the container that puts the runner into an image takes of the agent's resources: it has ended before that begins,
-# and so costs nothing beside it, and where a namespace bounds what containers ask for it fits as the agent does.
+# Which of the agent's resources the container that copies the runner requests: it ends before the agent starts, so it
+# costs nothing extra, and fits a LimitRange of the namespace if the agent does.
 _RUNNER_RESOURCES = ("cpu", "memory", "ephemeral-storage")
 # An image of the user's own may load anything before its worker answers.
 _STOCK_START_SECONDS = 60
@@ -86,7 +86,7 @@ def inputs_digest(pool: VoiceAgentPool, inputs: PodInputs) -> str:
 def build_pod(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: PodInputs, suffix: str) -> Manifest:
     """Return one pod of a version; `suffix` makes its name.
 
-    It is called as the pool is now, whatever it was called when the version was new: rooms ask for that name.
+    It has the pool's present agent name, whatever that was when the version was new: rooms ask for that name.
     Raises Blocked when `spec.podTemplate` collides with what an agent needs.
     """
     then = with_template(pool, version.template)
@@ -116,7 +116,7 @@ def is_pod_name(pool: VoiceAgentPool, pod: Manifest) -> bool:
 
 
 def busy_patch(busy: bool) -> dict[str, Any]:
-    """Return the merge patch by which a pod with calls is left alone by evictions and by autoscalers of nodes."""
+    """Return the merge patch that protects a pod with calls from evictions and from autoscalers of nodes."""
     return {
         "metadata": {
             "labels": {LABEL_BUSY: "true" if busy else None},
@@ -242,7 +242,7 @@ def _environment(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs:
         # The file comes from a ConfigMap, which others than the operator may be allowed to write.
         "AGENT_CONFIG_SHA256": version.config_digest,
         "LIVEKIT_URL": inputs.server_url,
-        # Stands above whatever the code says, and above the configuration, which is as old as its version.
+        # Overrides a name in the code, and the configuration, which is as old as its version.
         "LIVEKIT_AGENT_NAME_OVERRIDE": agent_name(pool),
         "NUM_CPUS": str(cpu_count(pool.spec.resources)),
         "HOME": "/tmp",  # noqa: S108 - the pod's own emptyDir
@@ -267,7 +267,7 @@ def _environment(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs:
 
 
 def _proxies(pool: VoiceAgentPool, inputs: PodInputs) -> Mapping[str, str]:
-    """Return the variables of proxies. Wherever a proxy comes from, nothing inside the cluster is asked through it."""
+    """Return the variables of proxies. Wherever a proxy is set, nothing inside the cluster is reached through it."""
     proxy = pool.spec.agent.proxy
     server = urlsplit(inputs.server_url).hostname or ""
     hosts = dict.fromkeys([server, *_CLUSTER_HOSTS, *(proxy.no_proxy if proxy else ())])

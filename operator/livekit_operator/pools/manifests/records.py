@@ -1,4 +1,4 @@
-"""What is noted of a pool's versions, in a Secret: who may write it decides what pods do anyway."""
+"""The records of a pool's versions, in a Secret: whoever may write Secrets decides what pods do anyway."""
 
 import base64
 import json
@@ -20,8 +20,8 @@ REVISION_LENGTH = 10
 class Record:
     """What the operator noted of a version: when it was new, a digest of its content, and what became of it.
 
-    `served` tells whether a pod of it was ever ready, `proven` when a rollout to it came to its end, `failed` why it
-    must not be rolled out again; None before that.
+    `served` is whether a pod of it was ever ready, `proven` when a rollout to it was complete, `failed` why it must not
+    be rolled out again; None before that.
     """
 
     content: str
@@ -39,7 +39,7 @@ def records_name(pool: VoiceAgentPool) -> str:
 def build_records(pool: VoiceAgentPool, records: Mapping[str, Record]) -> Manifest:
     """Return the Secret of revision -> record.
 
-    Nothing in it is secret: it is one because who may write a namespace's Secrets decides what its pods do anyway.
+    Nothing in it is secret: it is one because whoever may write a namespace's Secrets decides what its pods do anyway.
     """
     values = {revision: json.dumps(_written(record), sort_keys=True) for revision, record in records.items()}
     return opaque_secret(pool, COMPONENT_AGENT, records_name(pool), values)

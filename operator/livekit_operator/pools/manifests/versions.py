@@ -10,7 +10,7 @@ What may differ from one pod of a version to the next (keys, the server's URL, t
                               Secret <pool>-agent-versions   digest of that, and what became of the version
 
 A version is a program that runs with the pool's Secrets. So nothing in a ConfigMap is believed unless the record in the
-Secret vouches for it, and nothing in the Secret is a program: who may write only one of the two kinds gains nothing.
+Secret vouches for it, and nothing in the Secret is a program: write access to only one of the two kinds gains nothing.
 """
 
 import json
@@ -71,7 +71,7 @@ class PoolVersion:
 
     @property
     def proven(self) -> datetime | None:
-        """Return when a rollout to it came to its end."""
+        """Return when a rollout to it was complete."""
         return self.record.proven
 
     @property
@@ -111,8 +111,8 @@ def build_template(pool: VoiceAgentPool, agent_image: str, base_urls: Mapping[st
 def revision(template: Template) -> str:
     """Return the name of a template's version.
 
-    What is made of the template counts as well: an operator that writes more into the configuration makes new versions
-    of it, for a ConfigMap that is there cannot change.
+    The configuration made of the template counts as well: an operator that writes more into it makes new versions,
+    because an existing ConfigMap cannot change.
     """
     return digest([template, build_agent_config(template)], REVISION_LENGTH)
 
@@ -125,7 +125,7 @@ def with_template(pool: VoiceAgentPool, template: Template) -> VoiceAgentPool:
 
 
 def build_version_map(pool: VoiceAgentPool, template: Template) -> Manifest:
-    """Return the ConfigMap of a version. Its data never change; annotations that are patched in tell people of it.
+    """Return the ConfigMap of a version. Its data never change; annotations are patched in for people.
 
     Raises Blocked when it would be larger than a ConfigMap can be.
     """
@@ -182,7 +182,7 @@ def _parsed(manifest: Manifest) -> tuple[Template, Any] | None:
 def record_of_former(pool: VoiceAgentPool, manifest: Manifest) -> tuple[str, Record] | None:
     """Return revision and record of a ConfigMap of before there were records, None for one that is not what it says.
 
-    What became of it stood in its annotations then.
+    Its annotations had what became of it then.
     """
     metadata = manifest["metadata"]
     revision = (metadata.get("labels") or {}).get(LABEL_REVISION, "")
