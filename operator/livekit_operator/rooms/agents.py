@@ -1,6 +1,6 @@
-"""The agents of a room: who is asked for, who is there, and why nobody comes.
+"""The agents of a room: which are asked for, which are there, and why none joins.
 
-The same for rooms that a MeetingRoom declares, and for those that a pool serves for their name alone.
+The same for rooms that a MeetingRoom declares, and for those that a pool serves by name.
 """
 
 from collections.abc import Mapping, Sequence
@@ -60,10 +60,10 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Who is to serve a room, which `key` tells from others; `before` is pool -> what its status last told of that.
+    """Which pools are to serve the room `key`; `before` is pool -> what its status last said of that.
 
-    It is `active` when an agent was there or on its way, which may have stayed behind. Others' agents may wait alone in
-    a room that is not `declared`: it is looked after only while somebody is in it, or while it is active.
+    It is `active` if an agent was there or on its way, which may have been left behind. Agents of others may wait alone
+    in a room that is not `declared`: it is served only while somebody is in it, or while it is active.
     """
 
     key: Key
@@ -76,7 +76,7 @@ class Wanted:
 async def ensure_agents(
     context: Context, room: MeetingRoom, access: ServerAccess, view: RoomView
 ) -> tuple[RoomView, list[AgentObservation]]:
-    """Ask for the agents that a MeetingRoom needs now; return the room with its people counted anew."""
+    """Ask for the agents that a MeetingRoom needs now; return the room with its people counted again."""
     before = room.status.get("agents") or ()
     wanted = Wanted(
         room.key,
@@ -109,7 +109,7 @@ def agent_names(context: Context, room: MeetingRoom, server: LiveKitServer) -> A
 async def serve(
     context: Context, wanted: Wanted, access: ServerAccess, view: RoomView
 ) -> tuple[RoomView, list[AgentObservation]]:
-    """Ask for the agents that are needed now; return the room with its people counted anew."""
+    """Ask for the agents that are needed now; return the room with its people counted again."""
     candidates = wanted.candidates
     served = {pool: told["agentName"] for pool, told in wanted.before.items()}
     on_create = any(candidate.reference.dispatch == "OnCreate" for candidate in candidates)
@@ -119,7 +119,7 @@ async def serve(
     participants = await access.client.list_participants(view.name)
     people = sum(p.agent_name is None for p in participants)
     if candidates and (access.rooms.is_unlisted(view.name) or (view.participants and not people)):
-        # The last one has just left, which the next listing tells too, or Redis has forgotten who is there, which would
+        # The last person has just left, which the next listing shows too, or Redis has lost who is there, which would
         # cost a call its agent.
         again = _NEXT_LISTING * access.rooms.listing_seconds(context.settings.server_poll_seconds)
         return _counted(access, view, people), [_as_before(wanted, candidate, again) for candidate in candidates]
@@ -154,7 +154,7 @@ async def serve(
                 decided[candidate.agent_name] = decision
         activity = next((p.state for p in participants if p.agent_name == candidate.agent_name and p.state), None)
         problem = candidate.problem or _problem(wanted.key, candidate, decision, memories.get(candidate.agent_name))
-        # Who still goes by the name of before a renaming is told by that until the call ends.
+        # An agent that still has the name from before a renaming is shown with it until the call ends.
         former = served.get(candidate.shown)
         name = former if former in present and former else candidate.agent_name
         seen[candidate.shown] = AgentObservation(candidate.shown, name, decision, activity, problem)
@@ -169,10 +169,10 @@ async def _without_former(
     participants: Sequence[ParticipantView],
     dispatches: Sequence[DispatchView],
 ) -> tuple[list[ParticipantView], list[DispatchView]]:
-    """Return who is there, and what was asked for, by the names that pools have now.
+    """Return participants and dispatches, with the names that pools have now.
 
     `served` is pool -> the name of the agent that the room last had of it. A call goes on with its agent when the pool
-    is renamed; the agent of a pool that the room names no more is sent away.
+    is renamed; the agent of a pool that the room no longer names is removed.
     """
     names = {candidate.shown: candidate.agent_name for candidate in candidates}
     renamed = {former: names[pool] for pool, former in served.items() if names.get(pool) not in (None, "", former)}
@@ -215,7 +215,7 @@ def _candidate(context: Context, room: MeetingRoom, reference: RoomAgent) -> Can
 
 
 def _not_allowed(room: MeetingRoom, shown: str) -> Problem:
-    """Return the same words whether there is such a pool or not: it is another namespace's."""
+    """Return the same message whether there is such a pool or not: it is another namespace's."""
     namespace = room.metadata.namespace
     message = (
         f"VoiceAgentPool {shown} does not exist, or does not let rooms of namespace {namespace} call its agents: "
@@ -225,13 +225,13 @@ def _not_allowed(room: MeetingRoom, shown: str) -> Problem:
 
 
 def _in_vain(room: Key, candidate: Candidate) -> tuple[bool, bool]:
-    """Return why another pool of the same name is rather asked: this one is never to be, or has no place."""
+    """Return why another pool of the same name is asked first: this one never is, or has no place."""
     memory = candidate.memory
     return candidate.reference.dispatch == "Never", memory is None or not memory.has_place(room)
 
 
 def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Problem | None:
-    """Return what the pool says of itself that concerns each of its rooms, whether somebody waits in it or not."""
+    """Return the pool's problem that concerns each of its rooms, whether somebody waits in it or not."""
     conditions = pool.status.get("conditions")
     if not conditions:
         return Problem(
@@ -241,7 +241,7 @@ def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Prob
     condition, ready = find(conditions, CONDITION_AGENTS_AVAILABLE), find(conditions, CONDITION_READY)
     if condition.get("status") != "False":
         return None
-    # Ten thousand rooms need not say so each time that all pods are away for a moment.
+    # Ten thousand rooms need not report it each time that all pods are gone for a moment.
     lasts = memory.unborn or (ready.get("status") == "False" and ready["reason"] not in _MOMENTARY)
     if condition["reason"] in PERSONAL_REASONS and not (lasts and not pool.status.get("readyReplicas")):
         return None
@@ -249,7 +249,7 @@ def _known_problem(pool: VoiceAgentPool, memory: PoolMemory, shown: str) -> Prob
 
 
 def _note_unconnected(context: Context, room: Key, candidate: Candidate, asked: AskedAgent) -> None:
-    """Let the pool know whether its agents come to this room in vain."""
+    """Note in the pool's memory whether its agents join this room and are not connected."""
     if candidate.memory is not None and asked.unconnected:
         candidate.memory.unconnected.setdefault(room, context.now())
     elif candidate.memory is not None:
@@ -282,7 +282,7 @@ def _problem(room: Key, candidate: Candidate, decision: Decision, asked: AskedAg
 
 
 def _counted(access: ServerAccess, view: RoomView, people: int) -> RoomView:
-    """Return a room with those in it who were seen there, which only who is listed can be."""
+    """Return a room with the number of people seen in it, unless Redis has lost who is there."""
     if access.rooms.is_unlisted(view.name):
         return view
     counted = replace(view, participants=people)
@@ -291,7 +291,7 @@ def _counted(access: ServerAccess, view: RoomView, people: int) -> RoomView:
 
 
 def _as_before(wanted: Wanted, candidate: Candidate, again: float) -> AgentObservation:
-    """Return what was told of a pool last, to be looked at again."""
+    """Return what was last reported of a pool, to be checked again."""
     told = wanted.before.get(candidate.shown, {})
     known: dict[str, State] = {state: state for state in get_args(State)}
     decision = Decision(known.get(told.get("state", ""), "Waiting"), again=again)
@@ -300,7 +300,7 @@ def _as_before(wanted: Wanted, candidate: Candidate, again: float) -> AgentObser
 
 
 def _unneeded(wanted: Wanted) -> list[AgentObservation]:
-    """Return what there is to say of agents that nobody needs."""
+    """Return the observations of agents that nobody needs."""
     seen = []
     for candidate in wanted.candidates:
         if candidate.memory is not None:
@@ -326,7 +326,7 @@ def _decide(
         return decide_dispatch(wanted, participants, dispatches, lonely_seconds=lonely_seconds, attempts=attempts)
     deployment = ""
     if memory.canary and pick_deployment(memory.canary_weight, f"{view.name}/{calls}"):
-        # The canary must not cost a call anything: where it has no place, the others take it.
+        # A call never waits for the canary: if that has no place, the stable workers take it.
         deployment = memory.canary.deployment if memory.has_place(room, memory.canary.deployment) else ""
     wanted = WantedAgent(
         candidate.agent_name, policy, available=memory.has_place(room, deployment), deployment=deployment
@@ -349,7 +349,7 @@ async def _act(
     candidate: Candidate,
     decision: Decision,
 ) -> None:
-    """Take out the dead, take requests back, ask anew, and let the pool know who waits."""
+    """Remove dead agents, delete and create dispatches, and note in the pool's memory which room waits."""
     now, memory = context.now(), candidate.memory
     for identity in decision.remove:
         await access.client.remove_participant(view.name, identity)

@@ -1,4 +1,4 @@
-"""The end of a MeetingRoom: the room on its server goes, then the resource."""
+"""The deletion of a MeetingRoom: its room is deleted on the server, then the resource is released."""
 
 from datetime import timedelta
 
@@ -17,16 +17,16 @@ from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.decisions import settings as build
 from livekit_operator.rooms.lifecycle import holder_of
 
-# A server that does not answer holds up the deletion of its rooms for this long at most.
+# A server that does not answer delays the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
 _DELETION_RETRY_SECONDS = 2.0
 _MAY_BE_LEFT = "The room may still be there: delete it by DeleteRoom, or `lk room delete`."
 
 
 async def finalize(context: Context, room: MeetingRoom) -> Outcome | None:
-    """Delete the room on the server, then let the resource go; Kubernetes deletes its Secrets.
+    """Delete the room on the server, then release the resource; Kubernetes deletes its Secrets.
 
-    With `--cascade=orphan` the room stays, with who is in it.
+    With `--cascade=orphan` the room stays, with everybody in it.
     """
     if ROOM_FINALIZER not in room.metadata.finalizers:
         return None
@@ -53,7 +53,7 @@ async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     if access is None:
         return "The LiveKit server is not ready."
     if not lifecycle.is_claimed(context, room, access):
-        return None  # somebody's who uses no resource
+        return None  # a room of somebody without a resource
     if not access.rooms.listed:
         # Each of its rooms would wait for the answer, and hold up those of other servers.
         return "The LiveKit server does not answer."
@@ -62,6 +62,6 @@ async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     except (ServerUnreachable, ServerRefused) as error:
         if not isinstance(error, RoomUnanswered) or access.rooms.get(build.room_name(room)) is not None:
             return f"The LiveKit server does not delete the room: {error}."
-        # It is on no list, and nobody answers for it: it is gone.
+        # It is not listed, and nobody answers for it: it is gone.
     access.rooms.remove(build.room_name(room))
     return None

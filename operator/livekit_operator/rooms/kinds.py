@@ -1,4 +1,4 @@
-"""What the kind of a MeetingRoom brings along: a VoiceAgent room is served without naming a pool."""
+"""What the kind of a MeetingRoom implies: a VoiceAgent room is served without naming a pool."""
 
 from livekit_operator import reasons
 from livekit_operator.api.common import ObjectRef

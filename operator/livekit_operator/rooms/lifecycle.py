@@ -1,4 +1,4 @@
-"""The room of a MeetingRoom on its server: made, made anew, taken over, and ended."""
+"""The room of a MeetingRoom on its server: created, re-created, adopted, and ended."""
 
 import hmac
 from dataclasses import dataclass, replace
@@ -21,24 +21,24 @@ from livekit_operator.rooms.decisions import settings as build
 from livekit_operator.servers.memory import ServerAccess
 from livekit_operator.views import ParticipantView, RoomSettings, RoomView, remembered
 
-# A room that was just deleted is gone within this time; until then the server hands it out again (livekit#4726).
+# A room that was just deleted is gone within this time; until then the server returns it again (livekit#4726).
 _RECREATE_RETRY_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
 class OpenRoom:
-    """A room on its server, and the digest of what it was made with: None when somebody else made it."""
+    """A room on its server, and the digest of what it was created with: None when somebody else created it."""
 
     view: RoomView
     made_with: str | None
 
     def differs(self, wanted: RoomSettings) -> bool:
-        """Return whether the room would have to be made anew to be as wanted."""
+        """Return whether the room would have to be re-created to be as wanted."""
         return build.differs(self.view.settings, wanted, self.made_with)
 
 
 class Overheard:
-    """A server's client that remembers who was listed, so that nobody has to ask for it once more."""
+    """A client that remembers the participants it listed, so that nobody has to list them again."""
 
     def __init__(self, client: LiveKit) -> None:
         self._client = client
@@ -61,8 +61,8 @@ class Overheard:
 def is_claimed(context: Context, room: MeetingRoom, access: ServerAccess) -> bool:
     """Return whether the room of this name is this resource's, whoever is in it now.
 
-    A claim is put on a resource before its room is made. Neither a finalizer nor what a status says is one: others may
-    write both. Rooms of before there were claims have the finalizer, and when they were made nobody can choose.
+    A claim is put on a resource before its room is created. Neither a finalizer nor a status is one: others may write
+    both. Rooms from before there were claims have the finalizer, and a creation time, which nobody can choose.
     """
     own = (room.metadata.uid, build.room_name(room))
     text = room.metadata.annotations.get(ANNOTATION_CLAIM, "").encode()
@@ -82,7 +82,7 @@ def _is_of_before(room: MeetingRoom, access: ServerAccess) -> bool:
 
 
 async def claim(context: Context, room: MeetingRoom, access: ServerAccess, *, claimed: bool) -> None:
-    """Make the room of this name this resource's, and have the resource stay until that room is deleted."""
+    """Claim the room of this name for this resource, and keep the resource until that room is deleted."""
     if claimed and _is_of_before(room, access):
         return
     annotations = {ANNOTATION_CLAIM: build.claim(room, access.keys.api_secret)}
@@ -91,7 +91,7 @@ async def claim(context: Context, room: MeetingRoom, access: ServerAccess, *, cl
 
 
 async def unclaim(context: Context, room: MeetingRoom) -> None:
-    """Take claim and finalizer off again, of the resource as it is now: the room is not its to delete."""
+    """Remove claim and finalizer, of the resource as it is now: it must not delete the room."""
     context.claims.pop(room.key, None)
     manifest = context.resources["MeetingRoom"].get(room.key)
     if manifest is not None:
@@ -121,14 +121,14 @@ def ends_at(room: MeetingRoom, empty_since: str | None) -> datetime | None:
 
 
 def expired(room: MeetingRoom, now: datetime) -> str | None:
-    """Return that a room has come to the end it was given, in words."""
+    """Return that a room has expired, in words."""
     if room.spec.expires_at and now >= parse_timestamp(room.spec.expires_at):
         return f"The room was to end at {room.spec.expires_at}."
     return None
 
 
 async def ended(room: MeetingRoom, access: ServerAccess, now: datetime) -> str | None:
-    """Return why a room is over, in words: it was closed and is not to be opened again, or was empty for long."""
+    """Return why a room is over, in words: it was closed and is not to be reopened, or was empty for too long."""
     name = build.room_name(room)
     view, sid = access.rooms.get(name), room.status.get("sid")
     if view is None:
@@ -147,7 +147,7 @@ async def ended(room: MeetingRoom, access: ServerAccess, now: datetime) -> str |
 async def _lives_on(room: MeetingRoom, access: ServerAccess) -> bool:
     """Return whether the server has a room that it does not list: its Redis may have forgotten it.
 
-    The server tells only whoever asks for the room to be made, and makes another when it has none.
+    Only CreateRoom shows it, which creates another room when the server has none.
     """
     settings = build.room_settings(room)
     if access.rooms.is_closed(settings.name, room.status["sid"]):
@@ -170,9 +170,9 @@ async def end(context: Context, room: MeetingRoom, why: str) -> None:
 
 
 async def ensure_room(room: MeetingRoom, access: ServerAccess, *, claimed: bool) -> OpenRoom:
-    """Return the room, made when the server has none, and anew when an empty one has other settings or people ask.
+    """Return the room: created if the server has none, re-created if an empty one has other settings or people ask.
 
-    Raises Blocked while the server hands out the room that was deleted, and when somebody else's appeared meanwhile.
+    Raises Blocked while the server returns the deleted room, and when somebody else's appeared meanwhile.
     """
     settings = build.room_settings(room)
     opened, listed = _known(room, access, settings), access.rooms.get(settings.name)
@@ -185,7 +185,7 @@ async def ensure_room(room: MeetingRoom, access: ServerAccess, *, claimed: bool)
     if opened is None:
         opened = _made(room, await _create(access, settings, former), settings)
         if opened.differs(settings) or opened.view.participants:
-            # Made since the last listing: a fresh one is empty and as it was asked for.
+            # Created by others since the last listing: a fresh one is empty and as it was asked for.
             access.rooms.put(opened.view)
             check_foreign(room, opened.view, claimed=claimed)
     view = opened.view
@@ -201,7 +201,7 @@ async def ensure_room(room: MeetingRoom, access: ServerAccess, *, claimed: bool)
 
 
 async def _create(access: ServerAccess, settings: RoomSettings, former: str | None) -> RoomView:
-    """Make a room; raises Blocked when one was deleted for it, by the id `former`, and it cannot be made yet."""
+    """Create a room; raises Blocked when one with the id `former` was deleted for it, and it cannot be created yet."""
     why = "the server has not let go of it yet"
     try:
         view = await access.client.create_room(settings)
@@ -217,35 +217,35 @@ async def _create(access: ServerAccess, settings: RoomSettings, former: str | No
 
 
 def opened_room(room: MeetingRoom, view: RoomView) -> OpenRoom:
-    """Return a room that is there, as it is."""
+    """Return an existing room, as it is."""
     return OpenRoom(view, room.status.get("settingsHash") if view.sid == room.status.get("sid") else None)
 
 
 def recreate_asked(room: MeetingRoom) -> str | None:
-    """Return the value of the annotation that asks for the room to be made anew, None when there is none."""
+    """Return the value of the annotation that asks to re-create the room, None when there is none."""
     return room.metadata.annotations.get(ANNOTATION_RECREATE)
 
 
 def _known(room: MeetingRoom, access: ServerAccess, settings: RoomSettings) -> OpenRoom | None:
-    """Return the room as listed, None for one that there is not or that may be lost."""
+    """Return the room as listed, None for one that does not exist or that may be lost."""
     view = None if settings.name in access.rooms.doubtful else access.rooms.get(settings.name)
     return opened_room(room, view) if view else None
 
 
 def _made(room: MeetingRoom, view: RoomView, settings: RoomSettings) -> OpenRoom:
-    # The same room as before, found by another server or never lost: what it was made with stays.
+    # The same room as before, found by another server or never lost: its digest stays.
     same = view.sid == room.status.get("sid")
     return OpenRoom(view, room.status.get("settingsHash") if same else build.settings_hash(settings))
 
 
 async def _is_outdated(room: MeetingRoom, access: ServerAccess, opened: OpenRoom, settings: RoomSettings) -> bool:
-    """Return whether to make a room anew now: people ask for it, or it has other settings and nobody is in it."""
+    """Return whether to re-create a room now: people ask for it, or it has other settings and is empty."""
     asked = recreate_asked(room)
     if asked and asked != room.status.get("lastHandledRecreate") and opened.view.sid == room.status.get("sid"):
         return True
     if not opened.differs(settings) or opened.view.participants:
         return False
-    # An agent that waits in an empty room does not keep it: it is called again into the new one.
+    # An agent that waits in an empty room does not keep it: it is asked for again in the new one.
     return all(p.agent_name is not None for p in await access.client.list_participants(settings.name))
 
 

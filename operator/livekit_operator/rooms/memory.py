@@ -12,17 +12,17 @@ from livekit_operator.rooms.decisions.dispatching import Decision
 
 @dataclass
 class AskedAgent:
-    """How often a room was given an agent of one name, which it has in memory only: LiveKit does not count."""
+    """How often a room asked for an agent of one name. In memory only, because LiveKit does not count."""
 
     attempts: int = 0
     """Requests in a row that brought nobody."""
     calls: int = 0
     """Requests in all."""
     unconnected: bool = False
-    """Whether the last one that came did not come to be connected."""
+    """Whether the last one that joined was not connected."""
 
     def note(self, decision: Decision) -> None:
-        """Take over what was decided: an agent that comes in vain makes the next pause longer, also after a wait."""
+        """Note what was decided: an agent that joins in vain makes the next pause longer, even after a wait."""
         if decision.unconnected:
             self.unconnected = True
         elif decision.state in ("Joined", "Waiting"):

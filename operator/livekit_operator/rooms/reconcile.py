@@ -27,7 +27,7 @@ from livekit_operator.servers.access import find_access, find_server, server_pro
 from livekit_operator.servers.memory import ServerAccess
 
 _NAME_RETRY_SECONDS = 5.0
-# How long a room that was deleted, by whomever, is still listed though nobody answers for it, at the most.
+# How long at most a deleted room is still listed though nobody answers for it.
 _ROOM_PATIENCE = timedelta(seconds=15)
 _ROOM_RETRY_SECONDS = 1.0
 
@@ -56,7 +56,7 @@ async def _pass(context: Context, room: MeetingRoom) -> Outcome | None:
         return _unanswered(context, room, error)
     except Blocked as blocked:
         if room.spec.expires_at:
-            # It ends in time whatever keeps it from being opened.
+            # It expires in time whatever keeps it from being opened.
             left = (parse_timestamp(room.spec.expires_at) - context.now()).total_seconds()
             again = blocked.problem.retry_after
             problem = replace(blocked.problem, retry_after=left if again is None else min(left, again))
@@ -81,7 +81,7 @@ async def _keep(context: Context, room: MeetingRoom) -> Outcome | None:
     except ServerNotAllowed:
         await children.remove_secrets(context, room)
         for memory in context.pools.values():
-            memory.served(room.key)  # its agents are nobody's concern any more
+            memory.served(room.key)  # its agents no longer matter
         raise
     holder = holder_of(context, room)
     if holder != room.key:
@@ -117,7 +117,7 @@ async def apply(
     await lifecycle.claim(context, room, access, claimed=claimed)
     heard = Overheard(access.client)
     access = replace(access, client=heard.client)
-    # A room that is there goes on as it is, with its calls and tokens, when it is to be what the server refuses.
+    # If the server would refuse what the room is to become, an existing room goes on as it is, with calls and tokens.
     opened = lifecycle.opened_room(room, listed) if listed and problem else None
     try:
         opened = opened or await lifecycle.ensure_room(room, access, claimed=claimed)
@@ -125,11 +125,11 @@ async def apply(
         if blocked.problem.reason == reasons.ROOM_EXISTS:
             await lifecycle.unclaim(context, room)
         raise
-    # Not before there is the room: who comes as soon as there is a token would make it, and be taken for a stranger.
+    # Not before the room exists: whoever joins with the token would create it, and it would count as somebody else's.
     tokens = await ensure_tokens(context, room, access, Limits.of(server), names, new=not claimed)
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
     people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
-    # It may list rooms and not be ready: nobody can come in, or Redis takes nothing.
+    # It may list rooms and not be ready: nobody can connect, or Redis accepts no writes.
     unready = server_problem(room, server)
     return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people, unready)

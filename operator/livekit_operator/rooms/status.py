@@ -68,13 +68,13 @@ def decide(context: Context, room: MeetingRoom, observed: Observation) -> Outcom
         looks.append(observed.tokens.problem.retry_after)
     outdated = observed.room.differs(build.room_settings(room))
     if outdated and not view.participants and not observed.room_problem:
-        # The last one left while this pass was on its way: the next listing tells nothing new.
+        # The last person left during this pass: the next listing will show no change.
         looks.append(_EMPTIED_SECONDS)
     return Outcome(_conditions(observed, outdated=outdated), fields, max(0.1, min(looks)) if looks else None)
 
 
 def _empty_since(room: MeetingRoom, opened: OpenRoom, now: str) -> str | None:
-    """Return since when nobody is in the room, where that matters."""
+    """Return since when the room is empty, if that matters."""
     if room.spec.ttl_seconds_after_empty is None or opened.view.participants:
         return None
     same = opened.view.sid == room.status.get("sid")

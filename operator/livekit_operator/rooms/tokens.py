@@ -1,4 +1,4 @@
-"""The token Secrets of a MeetingRoom: minted, renewed, put back, and taken away with who they let in."""
+"""The token Secrets of a MeetingRoom: minted, renewed, restored, and revoked."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -26,18 +26,18 @@ from livekit_operator.servers.memory import ServerAccess
 async def ensure_tokens(
     context: Context, room: MeetingRoom, access: ServerAccess, limits: Limits, agents: AgentNames, *, new: bool
 ) -> Tokens:
-    """Make the token Secret of each identity as wanted; remove those of identities that are gone.
+    """Make the token Secret of each identity as wanted; delete those of identities that are gone.
 
-    Nothing is gone through while spec, keys and Secrets are those of the last look and no token is due.
+    Nothing is checked while spec, keys and Secrets are those of the last pass and no token is due.
     """
-    # Not its generation: after the API server's store was put back another spec may have the same one.
+    # Not its generation: after etcd was restored another spec may have the same one.
     inputs = (room.metadata.uid, hash(room.spec.model_dump_json()), access.keys, limits, agents)
     kept, secrets = context.kept_tokens.get(room.key), context.children["Secret"].owned_by(identity(room))
     same = kept is not None and kept.inputs == inputs and _are_the_same(kept.secrets, secrets)
     if kept is not None and same and (kept.tokens.due is None or context.now() < kept.tokens.due):
         return kept.tokens
     tokens = await _ensure_all(context, room, access, limits, agents, new=new)
-    # A Secret that is not kept as it is written is written again later, without any change that would tell of it.
+    # A Secret that does not stay as it is written is written again later, without a change that would show it.
     if tokens.problem is None and not context.brakes_of(room).children.told(context.now()):
         secrets = context.children["Secret"].owned_by(identity(room))
         context.kept_tokens[room.key] = KeptTokens(inputs, secrets, tokens)
@@ -105,9 +105,9 @@ def _check(
 
 
 def _check_free_name(context: Context, room: MeetingRoom, entry: Entry) -> str | None:
-    """Return what to tell of a Secret that has a name it would not be given today; raises Blocked where there is none.
+    """Return what to report of a Secret whose name would be refused today; raises Blocked when there is none.
 
-    Apps read it by that name, and it is the room's already.
+    Apps read it by that name, and it belongs to the room already.
     """
     refused = name_problem(room, entry, context.settings.allowed)
     if refused is None:
@@ -132,7 +132,7 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
     # A quota or a policy may let it pass later; meanwhile the other identities and the room itself go on.
     with blocked_if_refused_as(reasons.INVALID_SECRET, entry.path, what="the Secret"):
         if known is not None and is_owned(room, known) and (patch := build.left_over(known, desired)):
-            # Applying does not do it: a Secret that was created is not only the applier's.
+            # Applying does not do it: its creator owns its fields as well.
             await children.patch(context, room, "Secret", entry.secret_name, patch)
         made = await children.ensure(context, room, desired, new=new)
     # Where a policy takes our annotations away, the Secret is told of as it was to be.
@@ -142,9 +142,9 @@ async def _ensure(context: Context, room: MeetingRoom, entry: Entry, keys: Serve
 async def _remove(
     context: Context, room: MeetingRoom, access: ServerAccess, secret: Manifest, identities: set[str]
 ) -> None:
-    """Delete a Secret that is not wanted any more, after whom it let in when that was asked for."""
+    """Delete a Secret that is no longer wanted, after removing its participant if that was asked for."""
     identity = build.revoked_identity(room, secret, [key.secret for key in access.accepted])
     if identity is not None and identity not in identities:
-        # Before the Secret goes: it is what remembers to do so.
+        # Before the Secret is deleted, because only it records that this is to be done.
         await access.client.remove_participant(room_name(room), identity)
     await children.remove(context, "Secret", secret)

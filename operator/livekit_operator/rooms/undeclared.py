@@ -1,9 +1,9 @@
-"""Rooms that no MeetingRoom declares and that a pool serves for how their names begin.
+"""Rooms that no MeetingRoom declares and that a pool serves by a prefix of their names.
 
     key   ("<namespace>/<name>" of the LiveKitServer, name of the room)
 
-Apps make such rooms, or people by joining them. They come and go with what the server lists and what webhooks say;
-there is no resource, so nothing of them outlives the operator but what LiveKit knows itself.
+Apps create such rooms, or people by joining them. They appear and disappear with listings and webhooks; there is no
+resource, so nothing of them outlives the operator except what LiveKit knows itself.
 """
 
 from livekit_operator.api.common import ObjectRef
@@ -22,7 +22,7 @@ _RETRY_SECONDS = 5.0
 
 
 async def reconcile_undeclared_room(context: Context, key: Key) -> float | None:
-    """Look after one such room; return the seconds until the next look, None when a change will bring it."""
+    """Reconcile one such room; return the seconds until the next pass, None when a change will bring it."""
     namespace, _, name = key[0].partition("/")
     access = context.servers.get((namespace, name))
     view = access.rooms.get(key[1]) if access else None
@@ -43,7 +43,7 @@ async def reconcile_undeclared_room(context: Context, key: Key) -> float | None:
 
 
 def _pool_of(context: Context, server: Key, name: str) -> VoiceAgentPool | None:
-    """Return the pool that serves a room for its name, None for one that a MeetingRoom declares."""
+    """Return the pool that serves a room by name, None for one that a MeetingRoom declares."""
     if context.users.of_room(server, name):
         return None
     key = serving_pool(name, server[0], prefixes_of(context, server))
@@ -52,7 +52,7 @@ def _pool_of(context: Context, server: Key, name: str) -> VoiceAgentPool | None:
 
 def _wanted(context: Context, key: Key, pool: VoiceAgentPool) -> Wanted:
     asked, name = context.asked_agents.get(key, {}), agent_name(pool)
-    # Of another name, when the pool was renamed or another one has become the room's: a call goes on with its agent.
+    # Of another name, if the pool was renamed or another pool now serves the room: a call goes on with its agent.
     others = [other for other in asked if other != name]
     memory = context.pool_memory(pool.key)
     reference = RoomAgent(pool_ref=ObjectRef(name=pool.metadata.name, namespace=pool.metadata.namespace))

@@ -5,28 +5,28 @@ tried again (livekit pkg/agent/client.go, pkg/service/agentservice.go). So a dis
 enough for its agent still to be on the way:
 
     agent of that name connected to the room   -> Joined, look again from time to time
-    the same, but its people left long ago     -> Joined, its request is taken back, which ends its job
-    others call it                             -> Waiting, and nothing is touched
-    nobody there who needs it                  -> Waiting, and requests left over are taken back
+    the same, but everybody left long ago      -> Joined, its dispatch is deleted, which ends its job
+    others ask for it                          -> Waiting, and nothing is changed
+    nobody there who needs it                  -> Waiting, and dispatches left over are deleted
     one that has just joined, not connected    -> Dispatched, look again soon
-    a young request                            -> Dispatched, look again when it is old
+    a young dispatch                           -> Dispatched, look again when it is old
     pool has no free agent                     -> Unavailable
-    anything else                              -> take old requests back, ask anew
+    anything else                              -> delete old dispatches, create a new one
 
 Easiest to get wrong:
 
-- A dead worker's agent stays listed as a participant for some 20 s: whose job is known to be lost is not there, and is
-  taken out, because taking its dispatch back no longer reaches anybody.
-- A call whose worker died gets another agent at once. When that one dies before it came, the next is made to wait, or
-  a call that kills workers would go through all of them.
+- A dead worker's agent stays listed as a participant for some 20 s: an agent whose job is known to be lost does not
+  count, and is removed, because deleting its dispatch no longer reaches anybody.
+- A call whose worker died gets another agent at once. If that one dies before it joins, the next must wait, or a call
+  that kills workers would go through all of them.
 - Deleting a dispatch ends its own jobs and no others, those included that are about to be accepted
-  (pkg/rtc/room.go DeleteAgentDispatch). So a second dispatch beside one whose agent is there or comes is deleted
-  without harm, and without asking anew.
-- A worker that accepts too late for LiveKit joins without a job in any list. It counts as joined, until a listed one
-  is there too: then it is the one too many.
-- An agent that joined is listed though media may never flow, as where its pod cannot reach the address that the server
-  advertises. It counts once it is connected; one that does not come to that makes room for the next try.
-- An agent that others call is theirs: it is looked for, and neither asked for nor sent away.
+  (pkg/rtc/room.go DeleteAgentDispatch). So a second dispatch beside one whose agent is there or on its
+  way is deleted without harm, and without another request.
+- The agent of a worker that accepted too late for LiveKit joins without a job in any list. It counts as joined, until a
+  listed one is there too: then it is removed.
+- An agent that joined is listed though media may never flow, for example if its pod cannot reach the address that the
+  server advertises. It counts once it is connected; one that does not get connected is replaced by the next try.
+- An agent that others ask for is theirs: it is observed, and neither asked for nor removed.
 - The unnamed dispatch that LiveKit adds to rooms made without agents is for workers without a name: never ours.
 """
 
@@ -41,16 +41,16 @@ from livekit_operator.views import DispatchView, ParticipantView
 UNTAKEN_SECONDS = 3.0
 # An assignment is dropped after 7.5 s (livekit-agents worker.py ASSIGNMENT_TIMEOUT); joining takes about one more.
 PATIENCE_SECONDS = 12.0
-# An agent that comes and fails at once is asked for ever more seldom. One that nobody took costs no worker anything,
-# and somebody waits in silence: a worker that is free again must find the request soon.
+# An agent that joins and fails at once is asked for after ever longer pauses. A dispatch that nobody took costs no
+# worker anything, and somebody waits in silence: a worker that is free again must find the request soon.
 MAX_PATIENCE_SECONDS = 60.0
 MAX_UNTAKEN_SECONDS = 12.0
-# A webhook tells that an agent died, and so does the listing of rooms, which counts publishers: the last resort.
+# A webhook reports that an agent died, and so does the listing of rooms, which counts publishers: the last resort.
 PRESENCE_SECONDS = 300.0
-# Who has joined is connected within a second or two; LiveKit's clients give up after 15 s.
+# An agent that has joined is connected within a second or two; LiveKit's clients give up after 15 s.
 CONNECT_SECONDS = 10.0
 _CONNECTING_LOOK_SECONDS = 2.0
-# An agent whose people have left goes by itself, some seconds later when their connection broke. After this it is sent.
+# An agent leaves by itself when everybody has left, some seconds later if a connection broke. After this it is removed.
 LONELY_SECONDS = 20.0
 
 State = Literal["Joined", "Waiting", "Dispatched", "Unavailable"]
@@ -75,14 +75,14 @@ class Decision:
     delete: tuple[str, ...] = ()
     """Ids of dispatches."""
     remove: tuple[str, ...] = ()
-    """Identities of agents to disconnect: dead ones, and those that nothing else would send away."""
+    """Identities of agents to disconnect: dead ones, and those that nothing else would remove."""
     again: float | None = None
     attempts: int = 0
-    """Dispatches made since an agent was there last; to be handed in again."""
+    """Dispatches made since an agent was there last; to be passed in again."""
     deployment: str = ""
     """Where `create` asks."""
     unconnected: bool = False
-    """Whether an agent is there that has not come to be connected in time."""
+    """Whether an agent is there that was not connected in time."""
 
 
 @dataclass(frozen=True)
@@ -168,10 +168,10 @@ def decide_dispatch(
 def _look(
     agent_name: str, participants: Sequence[ParticipantView], dispatches: Sequence[DispatchView], lost: frozenset[str]
 ) -> _Scene:
-    # Of a pool that does not exist no name is known, and workers without one are nobody's.
+    # A pool that does not exist has no name, and workers without one are nobody's.
     ours = [dispatch for dispatch in dispatches if agent_name and dispatch.agent_name == agent_name]
     named = {p.identity: p for p in participants if agent_name and p.agent_name == agent_name}
-    # A job without an identity was refused for good: it sends nobody.
+    # A job without an identity was refused for good: it brings nobody.
     expected = {d.id: frozenset(job.identity for job in d.jobs if job.identity and job.id not in lost) for d in ours}
     # The dispatch may be gone already: unless its code says otherwise, an agent is named after its job
     # (livekit-agents job.py accept).
@@ -198,8 +198,8 @@ def _joined(wanted: WantedAgent, scene: _Scene, lonely_seconds: float) -> Decisi
         every = tuple(dispatch.id for dispatch in scene.dispatches)
         return Decision("Joined", delete=every, remove=(*scene.gone, *unlisted), again=again)
     if not brought:
-        # One of the dispatches may be its own, and taking that back would end a call for nothing. Where it is not, the
-        # agent that still comes will be listed, and stay.
+        # One of the dispatches may be its own, and deleting that would end a call for nothing. If none is, the agent
+        # that still joins will be listed, and stay.
         return Decision("Joined", remove=(*scene.dead, *unlisted[1:]), again=PATIENCE_SECONDS)
     # The one that people have spoken with longest stays.
     kept = max((d for d in scene.dispatches if scene.joined(d)), key=lambda dispatch: (dispatch.age, dispatch.id))
@@ -213,7 +213,7 @@ def _most_hopeful(scene: _Scene, attempts: int) -> tuple[DispatchView, float] | 
     hopes = []
     for dispatch in scene.dispatches:
         if dispatch.id in scene.orphaned and attempts <= 1:
-            continue  # who took it is dead; where that repeats, the next worker is spared for a while
+            continue  # the worker that took it is dead; if that repeats, the next one is spared for a while
         taken = bool(scene.expected[dispatch.id])
         left = _patience(attempts, taken=taken) - dispatch.age
         if left > 0:

@@ -47,7 +47,7 @@ _ENV_KEYS = {
 }
 # What the tokens of a room may repeat in their Secrets, all together.
 MAX_TEXT_BYTES = 1024 * 1024
-# Of Secrets with a type of their own, of Helm's releases and of kubeconfigs: whoever reads such keys takes it for one.
+# Keys of typed Secrets, of Helm's releases and of kubeconfigs: readers of these would take the Secret for one.
 _OTHERS_KEYS = frozenset(
     {
         ".dockercfg",
@@ -107,7 +107,7 @@ class Entry:
 def entries(room: MeetingRoom) -> list[Entry]:
     """Return the identities of a room, each with the name of its Secret: a different one for each.
 
-    Only a name that the user gave can be somebody else's as well.
+    Only a name that the user gave can also be somebody else's.
     """
     # Tokens, and what their Secrets say of them, know whole seconds only.
     ends = parse_timestamp(room.spec.expires_at).replace(microsecond=0) if room.spec.expires_at else None
@@ -191,7 +191,7 @@ def name_problem(room: MeetingRoom, entry: Entry, allowed: Allowed) -> Problem |
 def beyond_texts(wanted: Sequence[Entry]) -> dict[str, str]:
     """Return identity -> why its Secret is not made, of those that would be too much together.
 
-    What many tokens have in common is in the Secret of each, some of it twice, and the operator keeps them in memory.
+    What many tokens have in common is in each Secret, some of it twice, and the operator keeps them in memory.
     """
     sizes: dict[int, int] = {}
     used, found = 0, {}

@@ -71,7 +71,7 @@ def _of_another_namespace(room: MeetingRoom, server: LiveKitServer) -> str | Non
 
 
 def beyond_limits(room: MeetingRoom, limits: Limits) -> str | None:
-    """Return which text of the room the server would refuse, and why; None when it takes all."""
+    """Return which text of the room the server would refuse, and why; None when it accepts all."""
     if limits.room_name and len(name := room_name(room).encode()) > limits.room_name:
         return (
             f"The room's name on the server has {len(name)} bytes, and the server takes {limits.room_name}: {_SHORTEN}."
@@ -87,7 +87,7 @@ def beyond_limits(room: MeetingRoom, limits: Limits) -> str | None:
 
 def beyond_bytes(path: str, text: str | None, most: int) -> str | None:
     """Return that a field is too long for the server; None when it is not."""
-    # A character has four bytes at most: the common case is told without encoding.
+    # A character has four bytes at most: the common case needs no encoding.
     if not text or not most or len(text) * 4 <= most or len(text.encode()) <= most:
         return None
     return f"{path} has {len(text.encode())} bytes, and the server takes {most}: {_SHORTEN}."

@@ -1,4 +1,4 @@
-"""The room of a MeetingRoom as its server is to make it."""
+"""The room of a MeetingRoom as its server is to create it."""
 
 import hmac
 import json
@@ -48,14 +48,14 @@ def room_name(room: MeetingRoom) -> str:
 def claim(room: MeetingRoom, api_secret: str) -> str:
     """Return the proof that the operator made, or took over, the room of this name for this very resource.
 
-    Only who has the server's key can make it, and they can do anything with the room anyway.
+    Only somebody with the server's key can make it, who can do anything with the room anyway.
     """
     text = json.dumps(["livekit-operator claim", room.metadata.uid, room_name(room)])
     return hmac.new(api_secret.encode(), text.encode(), "sha256").hexdigest()[:32]
 
 
 def room_settings(room: MeetingRoom) -> RoomSettings:
-    """Return what the room is made with. A persistent room that no timeout is set for stays open."""
+    """Return what the room is created with. A persistent room without a timeout stays open."""
     spec = room.spec
     otherwise = NEVER_SECONDS if spec.persistent else 0
     most = 0 if spec.preset else _MAX_PARTICIPANTS[spec.kind]

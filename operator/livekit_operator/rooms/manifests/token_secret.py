@@ -23,14 +23,14 @@ from livekit_operator.rooms.decisions.entries import Entry, dumped
 from livekit_operator.rooms.decisions.settings import room_name
 from livekit_operator.servers.manifests.keys import ServerKeys
 
-# A renewal after two thirds of a token's life leaves a third of it to an operator that is down.
+# With a renewal after two thirds of a token's life the operator may be down for a third of it.
 RENEW_AFTER = 2 / 3
 # Tokens made together are renewed one after the other, within this part of their life before that.
 RENEWAL_SPREAD = 1 / 10
 # A token Secret has six keys at most, and tokens with all that LiveKit takes are far below this many characters.
 _MOST_KEYS = 16
 _MOST_TOKEN_LENGTH = 2**20
-# A fresh token must pass on a server whose clock is behind: the server itself allows a minute (auth/verifier.go).
+# A fresh token must be valid on a server whose clock is behind: the server itself allows a minute (auth/verifier.go).
 CLOCK_SKEW = timedelta(seconds=60)
 
 
@@ -129,7 +129,7 @@ def _token_in(secret: Manifest, entry: Entry) -> str:
 
 
 def identity_in(secret: Manifest, entry: Entry) -> str | None:
-    """Return whom the token in a Secret lets in, None when there is none where an entry has it."""
+    """Return the identity of the token in a Secret, None when the entry's key has no token."""
     try:
         claims = jwt.decode(_token_in(secret, entry), options={"verify_signature": False})
     except (KeyError, TypeError, ValueError, RecursionError, jwt.InvalidTokenError):
@@ -181,7 +181,7 @@ def _secret(room: MeetingRoom, entry: Entry, keys: ServerKeys, text: str, expire
 
 
 def left_over(known: Manifest, desired: Manifest) -> Manifest:
-    """Return the merge patch that takes from a token Secret what is no longer wanted of it; empty when nothing is."""
+    """Return the merge patch that removes from a token Secret what is no longer wanted in it; may be empty."""
     metadata, wanted = known["metadata"], desired["metadata"]
     annotations = metadata.get("annotations") or {}
     labels, given = _names_given(annotations)
@@ -196,7 +196,7 @@ def left_over(known: Manifest, desired: Manifest) -> Manifest:
 
 
 def _names_given(annotations: Mapping[str, str]) -> tuple[set[str], set[str]]:
-    """Return the names of labels and annotations that a Secret has of its entry."""
+    """Return the names of labels and annotations that a Secret has from its entry."""
     if not (text := annotations.get(ANNOTATION_GIVEN)):
         return set(), set()
     try:
@@ -220,7 +220,7 @@ def revoked_identity(room: MeetingRoom, secret: Manifest, api_secrets: Iterable[
 def _lets_in(room: MeetingRoom, identity: str, encoded: str, api_secret: str) -> bool:
     if len(encoded) > _MOST_TOKEN_LENGTH:
         return False
-    # It may have expired, and so may the participant's need of it: only who made it counts.
+    # It may have expired: only who signed it counts.
     options: Options = {"verify_exp": False, "verify_nbf": False, "verify_iat": False, "verify_aud": False}
     try:
         token = base64.b64decode(encoded, validate=True)
