@@ -100,7 +100,7 @@ class ObjectCache:
         return [manifest for manifest in self._found(owner[:4]) if owner_of(manifest) == owner]
 
     def left_by(self, owner: Owner) -> list[Manifest]:
-        """Return what a former owner of this name controls, and what nobody controls and has the name as a label."""
+        """Return what a former owner of this name controls, and what has the name as a label and no controller."""
         former = [manifest for manifest in self._found(owner[:4]) if owner_of(manifest) != owner]
         return former + self._found(_labelled(owner.namespace, owner.name))
 
@@ -153,7 +153,7 @@ class ObjectCache:
     def retain(self, listed: set[Key], version: str) -> list[Manifest]:
         """Forget what a full listing of a resource version does not name; return it.
 
-        What is newer than the listing was made while it was on its way, and stays.
+        What is newer than the listing was created meanwhile, and stays.
         """
         listing: Manifest = {"metadata": {"resourceVersion": version}}
         gone = [
@@ -172,7 +172,7 @@ class ObjectCache:
     def doubt_against(self, listed: Manifest, version: str) -> None:
         """Doubt what is known of an object when a listing of a version has an older one, or another one.
 
-        The store was put back to an earlier state then, perhaps under later numbers. What is newer than the listing was
+        etcd was restored to an earlier state then, perhaps under later numbers. What is newer than the listing was
         written since.
         """
         known = self._objects.get(key_of(listed))

@@ -14,23 +14,23 @@ from livekit_operator.metrics import Metrics
 
 logger = logging.getLogger(__name__)
 
-# Reconciles one object by key; returns the seconds until it wants to be looked at again, or None.
+# Reconciles one object by key; returns the seconds until its next pass, or None.
 Reconcile = Callable[[Key], Awaitable[float | None]]
 
 
 def is_cancelled() -> bool:
-    """Return whether the running task itself is told to end, not only something that it waited for."""
+    """Return whether the running task itself is being cancelled, not only something that it waited for."""
     task = asyncio.current_task()
     return task is None or task.cancelling() > 0
 
 
 def share_of(workers: int) -> Share:
-    """Return how many of a controller's workers one namespace may keep, and one server: a half, and a quarter."""
+    """Return how many of a controller's workers one namespace may use, and one server: a half, and a quarter."""
     return Share(namespace=max(1, workers // 2), server=max(1, workers // 4))
 
 
 class Controller:
-    """Works off one queue. An error never ends a worker: the key comes back after a backoff."""
+    """Runs the passes of one queue. An error never ends a worker: the key is ready again after a backoff."""
 
     def __init__(
         self,
@@ -56,7 +56,7 @@ class Controller:
                 group.create_task(self._work())
 
     async def first_passes(self) -> None:
-        """Wait until everything that was ready has been looked at."""
+        """Wait until everything that was ready has had its pass."""
         while not self.queue.idle:
             self._passed.clear()
             await self._passed.wait()
@@ -75,7 +75,7 @@ class Controller:
         try:
             again = await self._reconcile(key)
         except Conflict as error:
-            # Somebody wrote in between: an ordinary event, the next look decides anew.
+            # Somebody wrote in between: an ordinary event, and the next pass decides again.
             self._failed(key, error, logging.DEBUG)
         except asyncio.CancelledError as error:
             if is_cancelled():

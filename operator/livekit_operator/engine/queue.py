@@ -24,7 +24,7 @@ _NO_LIMIT = Share(sys.maxsize, sys.maxsize)
 
 
 class WorkQueue(Generic[K]):
-    """Keys to work on, for one event loop; those who they belong to take turns when it is told by `line_of`."""
+    """Keys to work on, for one event loop; `line_of` says to whom a key belongs, and these take turns."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class WorkQueue(Generic[K]):
         return delay
 
     def forget_failures(self, key: K) -> None:
-        """Start the backoff of a key anew."""
+        """Reset the backoff of a key."""
         self._failures.pop(key, None)
 
     def drop(self, key: K) -> None:
@@ -109,7 +109,7 @@ class WorkQueue(Generic[K]):
                 raise
 
     def done(self, key: K) -> None:
-        """Say that the work on a key is over."""
+        """Note that the work on a key is over."""
         self._working.discard(key)
         self._ready.done(key)
         if self._queued:
@@ -131,7 +131,7 @@ class WorkQueue(Generic[K]):
                 self.add(key)
 
     def _wake_one(self) -> None:
-        """Wake one of those that wait: all of them for each key would be most of the work of thousands of keys."""
+        """Wake one of the waiting workers: waking all for each key would be most of the work of thousands of keys."""
         while self._waiting:
             waiter = self._waiting.popleft()
             if not waiter.done():
@@ -139,7 +139,7 @@ class WorkQueue(Generic[K]):
                 return
 
     def _set_timer(self) -> None:
-        """Have keys made ready when their time comes, while somebody waits for one."""
+        """Arrange for keys to become ready when their time comes, while somebody waits for one."""
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

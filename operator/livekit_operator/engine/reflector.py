@@ -1,7 +1,7 @@
 """A reflector keeps a cache in step with the API server: list, watch, list again when the watch expires.
 
-Unlike a plain watch it also notices what was deleted while nobody watched, that nobody is at the other end any more,
-and that the API server's store was put back to an earlier state. Nothing that one object holds ends it.
+Unlike a plain watch it also notices what was deleted while nobody watched, that the API server is gone, and that etcd
+was restored to an earlier state. Nothing in a single object ends it.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Reflector:
         on_missed: Callable[[Manifest], None] = lambda _: None,
         retry_seconds: float = _RETRY_SECONDS,
     ) -> None:
-        """`on_missed` hears of what changed while nobody watched: then no field need tell of it, nor the generation."""
+        """`on_missed` is called for what changed while nobody watched: no field need show that, nor the generation."""
         self._kubernetes = kubernetes
         self.kind = kind
         self._cache = cache
@@ -52,10 +52,10 @@ class Reflector:
         self._newest = 0
         """The newest resource version seen so far."""
         self._cut_off = False
-        """Whether the last watch ended in a way that lets the API server's store have been put back meanwhile."""
+        """Whether the last watch ended in a way that leaves it possible that etcd was restored meanwhile."""
 
     async def fill(self, turn: asyncio.Semaphore) -> None:
-        """Take over a full listing, and try until there is one; `turn` holds how many listings there are at once."""
+        """Store a full listing, and try until there is one; `turn` limits how many listings there are at once."""
         while True:
             try:
                 async with turn:
@@ -67,7 +67,7 @@ class Reflector:
             await self._pause()
 
     async def sync(self) -> None:
-        """Take over a full listing and report what changed; raises KubernetesError."""
+        """Store a full listing and report what changed; raises KubernetesError."""
         listed: set[Key] = set()
         version = ""
         async for page in self._kubernetes.pages(self.kind, self._selector):
@@ -122,7 +122,7 @@ class Reflector:
                 await self._pause()
 
     async def _pause(self) -> None:
-        """Wait before the next try, longer with each that failed in a row."""
+        """Wait before the next try, longer after each failure in a row."""
         times = 2.0**self._failures * (1 + random.random())  # noqa: S311 - spreading, not secrecy
         self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
         await asyncio.sleep(self._retry_seconds * times)
@@ -141,9 +141,9 @@ class Reflector:
                 self._take_over(event.object)
 
     async def _find_place(self) -> None:
-        """Give up the place that the watch had unless the API server answers at once, and has not gone back.
+        """Give up the position of the watch unless the API server answers at once, and has not gone back.
 
-        While it answers nobody its store may be put back, and written to until it is as far as it was.
+        While it answers nobody, etcd may be restored, and written to until its version is as high as before.
         """
         version, self._version = self._version, ""
         if not self._look_back(await self._kubernetes.newest(self.kind)):
@@ -156,8 +156,8 @@ class Reflector:
     def _look_back(self, version: str) -> bool:
         """Doubt all that is known when the API server's newest version is older than one seen before.
 
-        Its store was put back to an earlier state then, and a watch from a version of the future tells nothing: it is
-        taken, and kept silent until there are later versions (k8s.io/apiserver storage/cacher).
+        etcd was restored to an earlier state then, and a watch from a version in the future shows nothing: it is
+        accepted, and stays silent until there are later versions (k8s.io/apiserver storage/cacher).
         """
         if not version.isdigit() or int(version) >= self._newest:
             return False

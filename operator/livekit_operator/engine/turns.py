@@ -1,9 +1,9 @@
-"""Who is next: ready keys in lines, which take turns, and none of which holds all workers.
+"""Which key is next: ready keys wait in lines, which take turns, and none of which can use all workers.
 
 A line is of one namespace and of one server that its keys refer to. Namespaces take turns, and in each its lines do. A
-namespace, and a server whoever refers to it, may keep only so many workers at once: what hangs or is much keeps its own
-waiting, and leaves workers to the others. A line that may not go waits with what holds it up, so that finding the next
-key takes no longer for thousands of lines than for one.
+namespace, and a server whoever refers to it, may use only so many workers at once: what hangs or is too much delays
+only its own, and leaves workers to the others. A line that has to wait is kept with what it waits for, so that
+finding the next key takes no longer for thousands of lines than for one.
 """
 
 from collections import Counter, deque
@@ -58,7 +58,7 @@ class Turns(Generic[K]):
         self._enter(line)
 
     def take(self) -> K | None:
-        """Return the key whose turn it is, None when none is ready that may go."""
+        """Return the key whose turn it is, None when no ready key may have a worker."""
         while self._next:
             namespace = self._next.popleft()
             if self._busy_namespaces[namespace] >= self._share.namespace:
@@ -77,7 +77,7 @@ class Turns(Generic[K]):
         return None
 
     def done(self, key: K) -> None:
-        """Let those go who waited because of the work on a key."""
+        """Release the lines that waited for a worker of this key."""
         namespace, server = self._taken.pop(key)
         _less(self._busy_namespaces, namespace)
         _less(self._busy_servers, server)

@@ -1,1 +1,1 @@
-"""What every kind's pass stands on; which kinds there are it does not know."""
+"""What the pass of every kind needs. It knows no kind."""

@@ -36,7 +36,7 @@ _STATUS = {"True": True, "False": False}
 
 
 class Counted:
-    """An API server whose answers are as ever, and which counts the writes of one resource's passes.
+    """Wraps a client of the API server, and counts the writes of one resource's passes.
 
     Deletions are not counted: each had its creation. Nor is the status, which has a brake of its own.
     """
@@ -69,7 +69,7 @@ class Counted:
 
 
 def too_many_writes(context: Context, resource: Resource) -> Held | None:
-    """Return why a resource is not looked at now: its passes wrote more than they should in a minute."""
+    """Return why a resource gets no pass now: its passes wrote more than they should in a minute."""
     brakes = context.brakes_of(resource)
     now, most = context.now(), WRITES_A_MINUTE
     if brakes.writes.level >= most:
@@ -95,9 +95,9 @@ def counted(context: C, resource: Resource) -> C:
 def allow_pods(
     context: Context, resource: Resource, component: str, pods: Iterable[Manifest], number: int, *, wanted: int
 ) -> int:
-    """Return how many of `number` pods of a component may be made now; what is held back is told.
+    """Return how many of `number` pods of a component may be created now; what is held back is reported.
 
-    `pods` are those that are there. To be asked at each pass, also for none, so that nothing that ends is missed.
+    `pods` are the existing ones. To be called at each pass, even for none, so that no pod that ends is missed.
     """
     brakes, now = context.brakes_of(resource), context.now()
     history = brakes.pods.setdefault(component, PodHistory())
@@ -109,7 +109,7 @@ def allow_pods(
 
 
 def note_made(context: Context, resource: Resource, component: str, pod: Manifest) -> None:
-    """Note a pod that was made just now."""
+    """Note a pod that was created just now."""
     history = context.brakes_of(resource).pods.setdefault(component, PodHistory())
     history.made[pod["metadata"]["uid"]] = context.now()
 
@@ -141,7 +141,7 @@ def _last_words(pod: Manifest) -> str:
 
 
 def standing(resource: Resource) -> Outcome:
-    """Return the outcome by which conditions and fields stay as they are."""
+    """Return the outcome that leaves conditions and fields as they are."""
     conditions = [
         Observed(one["type"], _STATUS.get(one["status"]), one.get("reason", ""), one.get("message", ""))
         for one in resource.status.get("conditions") or ()
@@ -150,7 +150,7 @@ def standing(resource: Resource) -> Outcome:
 
 
 def with_held(outcome: Outcome, told: Sequence[Held]) -> Outcome:
-    """Return an outcome whose conditions tell what is held back: as `Degraded`, and why it is not ready yet."""
+    """Return an outcome whose conditions report what is held back: in `Degraded`, and why it is not ready yet."""
     if not told:
         return outcome
     first = told[0].problem

@@ -1,6 +1,6 @@
-"""Children: whole desired objects are applied, drift is put back, what is no longer desired is deleted.
+"""Children: whole desired objects are applied, drift is reverted, what is no longer desired is deleted.
 
-What is not kept as it is written, or is put back again and again, is told and tried more and more seldom (`brakes`).
+A child that does not stay as it is written is reported, and written after ever longer pauses (`brakes`).
 """
 
 from dataclasses import replace
@@ -27,8 +27,8 @@ _LOOK = "see who writes to it in its metadata.managedFields and Events, and have
 async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: bool = False) -> Manifest:
     """Make a child as desired and return it; writes nothing when it is so already.
 
-    With `new` it is expected not to be there: it is created without being looked up before. One that a former owner of
-    the same name left is taken over. Raises NotOwned when an object of that name is somebody else's, KubernetesError.
+    With `new` it is expected not to exist: it is created without being looked up before. One that a former owner of the
+    same name left is adopted. Raises NotOwned when an object of that name is somebody else's, KubernetesError.
     """
     kind, key = desired["kind"], key_of(desired)
     cache = context.children.get(kind)  # None for kinds of other projects
@@ -36,10 +36,10 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     if known is None and new and (created := await _create(context, owner, desired)):
         return created
     if known is None:
-        # Not in the cache can also mean: there without our label.
+        # Not in the cache may also mean that it exists without our label.
         known = await find(context, kind, *key)
     if known is not None and not is_owned(owner, known):
-        # The cache may hold what is gone with a former owner of the same name.
+        # The cache may hold what was deleted with a former owner of the same name.
         known = await find(context, kind, *key)
         if known is not None and not is_owned(owner, known):
             known = await adopt(context, owner, desired, known)
@@ -65,7 +65,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     except KubernetesError as error:
         if known is None or not doubted or not _is_invalid(error):
             raise
-        applied, path = known, difference(known, marked)  # what was made of it cannot even be put right
+        applied, path = known, difference(known, marked)  # what it was changed into cannot even be corrected
     _note_written(context, owner, marked, applied, path, often)
     if cache is not None:
         cache.put(applied)
@@ -75,7 +75,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
 def _note_written(
     context: Context, owner: Resource, marked: Manifest, written: Manifest, path: Path | None, often: str
 ) -> None:
-    """Note how a child took to being written; `path` is the first field that is not as it was written."""
+    """Note whether a child stayed as written; `path` is the first field that did not."""
     kind, key, problem = marked["kind"], key_of(marked), ""
     if path is not None:
         problem = f"{kind} {key[1]} is not kept as this operator writes it: {_changed(written, path)}"
@@ -118,7 +118,7 @@ def _changed(applied: Manifest, path: Path) -> str:
 
 
 async def _last_change(context: Context, marked: Manifest) -> str:
-    """Return who changed a child that is about to be put right, and what to do; caches know no managers of fields."""
+    """Return who changed a child that is about to be corrected, and what to do; caches know no field managers."""
     found = await find(context, marked["kind"], *key_of(marked))
     path = difference(found, marked) if found else None
     if found is None or path is None or manager_of(found, path, FIELD_MANAGER) is None:
@@ -153,12 +153,12 @@ async def make_pod(context: Context, owner: Resource, component: str, pod: Manif
 
 
 async def remove(context: Context, kind: str, manifest: Manifest, *, grace_seconds: int | None = None) -> None:
-    """Delete a child, and only this one: an object that took its name meanwhile is spared."""
+    """Delete a child, and only this one: not an object that has taken its name meanwhile."""
     namespace, name = key_of(manifest)
     uid = manifest["metadata"]["uid"]
     await context.kubernetes.delete(kind, namespace, name, uid=uid, grace_seconds=grace_seconds)
     if kind == "Pod":
-        # It stays until it has ended, but the next pass must see that it leaves, or would choose another one as well.
+        # It exists until it has ended, but the next pass must see that it terminates, or would choose another one too.
         ends = context.now() + timedelta(seconds=grace_seconds or 0)
         manifest["metadata"].setdefault("deletionTimestamp", timestamp(ends))
         if grace_seconds is not None:
@@ -185,14 +185,14 @@ async def find(context: Context, kind: str, namespace: str, name: str) -> Manife
 async def _write(
     context: Context, marked: Manifest, known: Manifest | None, *, doubted: bool
 ) -> tuple[Manifest, Path | None]:
-    """Write a child; return it as it is then, and the path of the first field that was not kept, None when all were.
+    """Write a child; return it as it is then, and the path of the first field that did not stay, None when all did.
 
     Server-side apply leaves what others added to a list, and where they changed the key of an item, such as a port's
     number, it adds a second one, which may be refused for having the same name. So whole lists are replaced where that
     may help; where it is `doubted` that anything does, before it is applied.
 
-    It is written to what is known of it; raises Conflict where that is out of date, KubernetesError. The owner may have
-    been deleted with `--cascade=orphan` meanwhile: the child would be its again, and go with it.
+    It is written to the version that is known; raises Conflict when that is out of date, KubernetesError. The owner may
+    have been deleted with `--cascade=orphan` meanwhile: the child would get it as its owner again, and be deleted.
     """
     body = {name: value for name, value in marked.items() if name not in ("apiVersion", "kind", "metadata")}
     current = known

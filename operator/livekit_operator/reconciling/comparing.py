@@ -1,4 +1,4 @@
-"""What an object has of what is desired of it, where it differs, and whose that field is."""
+"""Whether an object is as desired, where it differs, and who manages that field."""
 
 import json
 import re
@@ -14,7 +14,7 @@ Path = tuple[str | int, ...]
 def contains(actual: Any, desired: Any, *, quantities: bool = False) -> bool:
     """Return whether `actual` has everything of `desired`; what the API server adds as defaults is ignored."""
     if actual == desired:
-        return True  # most parts are, and are not walked through
+        return True  # most parts are equal, and need no walk
     if actual is None:
         return desired in ({}, [])  # the API server leaves out what is empty
     if isinstance(desired, dict):

@@ -1,6 +1,6 @@
 """Events that repeat are counted in one object, and no resource makes more of them than people can read.
 
-As client-go does for the cluster's own controllers (k8s.io/client-go tools/record/events_cache.go EventCorrelator): the
+As client-go does for Kubernetes' own controllers (k8s.io/client-go tools/record/events_cache.go EventCorrelator): the
 same message again counts up its Event; one reason with ever new messages becomes one Event after ten of them; and each
 resource has 25 at once and then one in five minutes.
 """
@@ -20,7 +20,7 @@ _REFILL = timedelta(minutes=5)
 _MOST_ALIKE = 10
 _ALIKE_WITHIN = timedelta(minutes=10)
 _COMBINED = "(combined from similar events): "
-# What is remembered of each kind; beyond that the oldest is forgotten, and begins anew.
+# What is remembered of each kind; beyond that the oldest is forgotten, and starts over.
 _MOST_REMEMBERED = 4096
 
 
@@ -70,7 +70,7 @@ class _Recent(Generic[V]):
 
 
 class EventSeries:
-    """What was told of which resource, in memory only: an operator that starts anew begins new Events."""
+    """Which Events were written of which resource, in memory only: a restarted operator begins new ones."""
 
     def __init__(self) -> None:
         self._series: _Recent[Series] = _Recent()
@@ -78,7 +78,7 @@ class EventSeries:
         self._budgets: _Recent[tuple[float, datetime]] = _Recent()
 
     def next(self, told: Told, now: datetime) -> Series | None:
-        """Return the series that an Event belongs to, counted up by it; None when it is one too many."""
+        """Return the series that an Event belongs to, with it counted; None when it is one too many."""
         if not self._affords(told.uid, now):
             return None
         message = said(told.message, _MOST_MESSAGE)

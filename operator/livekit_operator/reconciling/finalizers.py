@@ -1,4 +1,4 @@
-"""Finalizers: a resource stays until what is outside Kubernetes, or still in use, has come to its end."""
+"""Finalizers: a resource stays until what it has outside Kubernetes, or still in use, has ended."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -14,7 +14,7 @@ Annotations = Mapping[str, str | None]
 async def add_finalizer(
     context: Context, resource: Resource, finalizer: str, annotations: Annotations | None = None
 ) -> None:
-    """Put a finalizer, and annotations with it, on a resource that has them not."""
+    """Put a finalizer, and annotations with it, on a resource that lacks them."""
     has = resource.metadata.annotations
     finalizers = list(dict.fromkeys([*resource.metadata.finalizers, finalizer]))
     changed = {name: value for name, value in (annotations or {}).items() if has.get(name) != value}
@@ -25,9 +25,9 @@ async def add_finalizer(
 async def remove_finalizer(
     context: Context, resource: Resource, finalizer: str, annotations: Annotations | None = None
 ) -> None:
-    """Take a finalizer off; with the last one a resource that is being deleted is gone. It may be gone already.
+    """Remove a finalizer; without any, a resource that is being deleted is gone. It may be gone already.
 
-    Annotations of None go with it.
+    Annotations with the value None are removed with it.
     """
     with suppress(NotFound):
         finalizers = [name for name in resource.metadata.finalizers if name != finalizer]
@@ -42,7 +42,7 @@ async def _write(context: Context, resource: Resource, finalizers: list[str], an
         metadata["annotations"] = dict(annotations)
     written = await context.kubernetes.merge(kind, *resource.key, {"metadata": metadata})
     if resource.metadata.deletion_timestamp and not finalizers:
-        # With the last one the object is gone; the watch may have said so before this answer came.
+        # Without the last one the object is gone; the watch may have reported that before this answer arrived.
         context.resources[kind].remove(resource.key)
     else:
         context.resources[kind].put(written)

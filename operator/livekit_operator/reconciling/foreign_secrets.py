@@ -1,4 +1,4 @@
-"""Secrets that somebody else made: read as they are needed, remembered for a moment."""
+"""Secrets of somebody else: read when they are needed, cached for a moment."""
 
 from datetime import timedelta
 
@@ -8,9 +8,9 @@ from livekit_operator.errors import Blocked, Problem
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.context import Context
 
-# Reconciling looks every other second; a provider's key changes once in months.
+# A pool has a pass every other second; a provider's key changes once in months.
 _AGE = timedelta(seconds=10)
-# What nobody asks for any more is not kept.
+# What nobody asks for any more is dropped.
 _FORGOTTEN_AFTER = timedelta(seconds=60)
 # How soon a Secret that somebody must still create is looked for again.
 RETRY_SECONDS = 3.0
@@ -19,7 +19,7 @@ RETRY_SECONDS = 3.0
 async def read_secret(context: Context, key: Key, *, may_miss: bool = False) -> Manifest | None:
     """Return a Secret of somebody else, at most ten seconds old.
 
-    A missing one is looked for each time, with `may_miss` as seldom as one that is there.
+    A missing one is looked for each time; with `may_miss` as rarely as one that exists.
     """
     now = context.now()
     for old in [known for known, (at, _) in context.foreign_secrets.items() if now - at > _FORGOTTEN_AFTER]:

@@ -1,4 +1,4 @@
-"""The frame of every reconcile: parse at the door, run the kind's own pass, write the status whatever came out."""
+"""The frame around every pass: parse the resource, run the kind's own pass, write the status whatever came out."""
 
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -34,9 +34,9 @@ async def reconcile(
     key: Key,
     one_pass: Callable[[C, R], Awaitable[Outcome | None]],
 ) -> float | None:
-    """Reconcile one object by key; return the seconds until the next look, None when a change will bring it.
+    """Reconcile one object by key; return the seconds until the next pass, None when a change will bring it.
 
-    Raises KubernetesError and whatever is a bug; the engine backs off and tries again.
+    Raises KubernetesError, and anything else for a bug; the engine backs off and retries.
     """
     manifest = context.resources[model.__name__].get(key)
     manifest = await read_again(context, model.__name__, manifest) if manifest else None

@@ -13,10 +13,10 @@ from livekit_operator.moments import parse_timestamp
 from livekit_operator.outside import said
 from livekit_operator.reconciling.context import Context, HangingPod
 
-# The kubelet tells of a volume that cannot be mounted within a second or two, and again and again.
+# The kubelet reports a volume that cannot be mounted within a second or two, and repeats that.
 _HANGS_AFTER = timedelta(seconds=10)
 _ASKED_AGAIN_AFTER = timedelta(seconds=15)
-# What was said of pods that nobody asks about any more, because they are gone or have started, is forgotten.
+# Entries of pods that are gone or have started are dropped.
 _FORGOTTEN_AFTER = timedelta(minutes=5)
 # Sources: pkg/kubelet/events/event.go, pkg/controller/volume/events/event.go
 _REASONS = frozenset(
@@ -38,7 +38,7 @@ _REASONS = frozenset(
 async def why_it_hangs(context: Context, pods: Iterable[Manifest]) -> tuple[str, str] | None:
     """Return the name of the first of these pods that hangs, and why in the kubelet's words; None when none does.
 
-    Of several that hang only the first is asked about, every fifteen seconds.
+    Of several that hang only the first is checked, every fifteen seconds.
     """
     now = context.now()
     for pod in pods:
@@ -60,7 +60,7 @@ def _hangs(pod: Manifest, now: datetime) -> bool:
         state = container.get("state") or {}
         reason = (state.get("waiting") or {}).get("reason")
         if "running" in state or "terminated" in state or reason not in (None, "ContainerCreating", "PodInitializing"):
-            return False  # it is on its way, or its own status says why not
+            return False  # it is starting, or its own status says why not
     scheduled = find(status.get("conditions"), "PodScheduled").get("lastTransitionTime")
     return now - parse_timestamp(scheduled or pod["metadata"]["creationTimestamp"]) >= _HANGS_AFTER
 

@@ -1,8 +1,8 @@
-"""What is remembered of objects that anybody may write: what belongs to a resource of ours, as long as there is room.
+"""What caches keep of objects that anybody may write: children of our resources, as long as there is memory.
 
-The operator's label can be put on any object, and a resource be filled with whatever its schema leaves free. So
-labelled objects of others are known by name alone, and each namespace has a share of the memory that it cannot exceed
-at the cost of others.
+Anybody can put the operator's label on any object, and fill a resource with whatever its schema allows. So labelled
+objects of others are known by name only, and each namespace has a share of the memory that it cannot exceed at the cost
+of others.
 """
 
 import logging
@@ -20,7 +20,7 @@ from livekit_operator.manifests.metadata import COMPONENT_REDIS
 
 logger = logging.getLogger(__name__)
 
-# What every namespace may have, and what one may have while there is room for it: shares of what all may have.
+# The share of all memory that every namespace is guaranteed, and what one may have while there is room.
 _SURE_SHARE, _LARGEST_SHARE = 1 / 8, 3 / 4
 # Half of the memory is for the caches; what is parsed, sent and rolled out takes the rest.
 _CACHES_SHARE = 1 / 2
@@ -111,14 +111,14 @@ class Keeper:
 
 
 class Strangers:
-    """Names of labelled objects that belong to no resource there is: one that comes later may take them over."""
+    """Names of labelled objects that belong to no existing resource: a later one may adopt them."""
 
     def __init__(self, resources: Mapping[str, ObjectCache]) -> None:
         self._resources = resources
         self._names: defaultdict[str, dict[tuple[str, Key], str]] = defaultdict(dict)
 
     def belongs(self, manifest: Manifest) -> bool:
-        """Return whether there is a resource that an object names as its own, by its controller or its label."""
+        """Return whether the resource exists that an object names as its owner, by its controller or its label."""
         namespace = key_of(manifest)[0]
         kinds, name = _named(manifest, self._resources)
         return any((namespace, name) in self._resources[kind] for kind in kinds)
@@ -145,7 +145,7 @@ class Strangers:
 
 
 class ChildKeeper(Keeper):
-    """Keeps children of resources there are, and of others the name."""
+    """Keeps children of existing resources, and of other objects the name."""
 
     def __init__(self, kind: str, room: Room, strangers: Strangers) -> None:
         super().__init__(kind, room)

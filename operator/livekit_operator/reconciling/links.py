@@ -18,7 +18,7 @@ class Users:
         self._links: dict[tuple[str, Key], tuple[Link, ...]] = {}
 
     def put(self, kind: str, manifest: Manifest) -> None:
-        """Take over the references of a resource."""
+        """Put the references of a resource."""
         user = (kind, key_of(manifest))
         links = tuple(_links(kind, manifest))
         if self._links.get(user, ()) == links:
@@ -49,7 +49,7 @@ class Users:
         return sorted(key for _, key in self._users.get(("room", (server, name)), ()))
 
     def with_prefix(self, server: Key) -> list[Key]:
-        """Return the pools that serve rooms of a server for how their names begin."""
+        """Return the pools that serve rooms of a server by prefix."""
         return sorted(key for _, key in self._users.get(("prefix", server), ()))
 
     def of_pool(self, pool: Key) -> list[Key]:
@@ -82,7 +82,7 @@ def _links(kind: str, manifest: Manifest) -> Iterable[Link]:
         yield "any pool", namespace
 
 
-# The queue of rooms that no resource declares. Their keys hold what no resource's can.
+# The queue of rooms that no resource declares. Their keys contain a `/`, which no resource's key can.
 UNDECLARED_ROOM = "UndeclaredRoom"
 
 

@@ -1,8 +1,8 @@
-"""Whose an object is, and taking over what a former owner of the same name has left.
+"""Whose an object is, and adopting what a former owner of the same name has left.
 
-A backup that is put back, or `kubectl delete --cascade=orphan`, leaves children without an owner or with one whose uid
-is no more. They are taken over where namespace, name and labels are those that the operator itself would write and
-nobody else controls them; anything else stays untouched.
+A restored backup, or `kubectl delete --cascade=orphan`, leaves children without an owner or with one whose uid no
+longer exists. They are adopted if namespace, name and labels are those that the operator itself would write and nobody
+else controls them; anything else stays untouched.
 """
 
 from collections.abc import Callable
@@ -26,7 +26,7 @@ from livekit_operator.reconciling import status
 from livekit_operator.reconciling.context import Context
 
 _OWN_LABELS = (LABEL_MANAGED_BY, LABEL_NAME, LABEL_INSTANCE, LABEL_COMPONENT)
-# Of each kind what is applied replaces all that counts; of these the content itself is what is believed.
+# Applying replaces all that counts of other kinds; of these the content itself is trusted.
 _CONTENT = {"ConfigMap": "data"}
 
 
@@ -47,7 +47,7 @@ def is_owned(owner: Resource, manifest: Manifest) -> bool:
 
 
 def note_orphaning(context: Context, kind: str, key: Key, known: Manifest | None) -> None:
-    """Remember, until it is gone, that a resource is deleted with `--cascade=orphan`, from a version of it as it comes.
+    """Remember, until it is gone, that a resource is deleted with `--cascade=orphan`; called with each version of it.
 
     The garbage collector may be done, and its finalizer gone, before the next pass looks at the resource.
     """
@@ -58,12 +58,12 @@ def note_orphaning(context: Context, kind: str, key: Key, known: Manifest | None
 
 
 def is_orphaning(context: Context, owner: Resource) -> bool:
-    """Return whether a resource is deleted with `--cascade=orphan`: what it made is to go on as it is."""
+    """Return whether a resource is deleted with `--cascade=orphan`: its children are to go on as they are."""
     return context.orphaning.get((type(owner).__name__, owner.key)) == owner.metadata.uid
 
 
 def why_foreign(owner: Resource, desired: Manifest, known: Manifest) -> str | None:
-    """Return why an object at the name of a wanted child is not to be taken over, None when it is.
+    """Return why an object at the name of a wanted child is not to be adopted, None when it is.
 
     It is ours when it has our labels and its controller is none, or was a former resource of this one's kind and name:
     two of those are never there at once.
@@ -84,7 +84,7 @@ def why_foreign(owner: Resource, desired: Manifest, known: Manifest) -> str | No
 
 
 async def adopt(context: Context, owner: Resource, desired: Manifest, known: Manifest) -> Manifest:
-    """Take over an object at the name of a wanted child; raises NotOwned saying why it is left alone."""
+    """Adopt an object at the name of a wanted child; raises NotOwned saying why it is left alone."""
     kind, key = desired["kind"], key_of(known)
     if why := why_foreign(owner, desired, known):
         raise NotOwned(kind, *key, why)
@@ -121,9 +121,9 @@ def _is_leaving(context: Context, owner: Resource) -> bool:
 
 
 async def adopt_pods(context: Context, owner: Resource, component: str, is_named: Callable[[Manifest], bool]) -> None:
-    """Take over the pods of a component that a former owner left; with them go their calls.
+    """Adopt the pods of a component that a former owner left, with their calls.
 
-    `is_named` tells whether a pod has a name that the operator would give it. Who is being deleted takes over none.
+    `is_named` says whether a pod has a name that the operator would give it. An owner being deleted adopts none.
     """
     if owner.metadata.deletion_timestamp:
         return
@@ -137,7 +137,7 @@ async def adopt_pods(context: Context, owner: Resource, component: str, is_named
 
 
 async def relabel(context: Context, owner: Resource, component: str, pod: Manifest) -> None:
-    """Give a pod back the labels that somebody changed, without which it is not known as the owner's."""
+    """Restore the labels of a pod that somebody changed, without which it is not found as the owner's."""
     has = pod["metadata"].get("labels") or {}
     changed = {label: value for label, value in labels_of(owner, component).items() if has.get(label) != value}
     if not changed or "deletionTimestamp" in pod["metadata"]:

@@ -1,4 +1,4 @@
-"""Status: an output. Written only when it changed, with an Event when readiness turned."""
+"""Status: an output. Written only when it changed, with an Event when readiness changed."""
 
 import hashlib
 from collections.abc import Mapping, Sequence
@@ -65,9 +65,9 @@ def terminating(resource: Resource, fields: Status | None = None) -> Outcome:
 
 
 async def write(context: Context, resource: Resource, outcome: Outcome) -> float | None:
-    """Write the status if it changed, and tell a turn of readiness as an Event and in the log.
+    """Write the status if it changed, and report a change of readiness as an Event and in the log.
 
-    Returns in how many seconds to try again what is held back: a status has a brake of its own.
+    Returns in how many seconds to retry what is held back: a status has a brake of its own.
     """
     old = resource.status
     old_conditions = old.get("conditions") or []
@@ -87,7 +87,7 @@ async def write(context: Context, resource: Resource, outcome: Outcome) -> float
     if wait := brakes.statuses.wait(STATUS_WRITES_A_MINUTE, now):
         return wait
     kind = type(resource).__name__
-    # Whole: the API server may hold another one than the cache knows, after its store was put back to an earlier state.
+    # Whole: after etcd was restored the API server may hold another status than the cache.
     patch = whole_patch(old, new)
     try:
         brakes.statuses.add()
@@ -180,7 +180,7 @@ async def emit(context: Context, resource: Resource, event_type: str, reason: Re
 
 
 async def _count_up(context: Context, resource: Resource, series: Series, now: datetime) -> bool:
-    """Count an Event up; return whether it is there still: the API server forgets them after an hour."""
+    """Count an Event up; return whether it still exists: the API server forgets them after an hour."""
     patch = {"count": series.count, "lastTimestamp": timestamp(now), "message": series.message}
     try:
         await context.kubernetes.merge("Event", resource.metadata.namespace, series.name or "", patch)

@@ -1,4 +1,4 @@
-"""Resources as models, and what is said of those that cannot be made one.
+"""Resources as models, and what is reported of those that cannot be parsed.
 
 The API server has validated them, but not what its schemas leave free: depth, size, and what another version of the
 CustomResourceDefinitions lets through.
@@ -22,12 +22,12 @@ from livekit_operator.reconciling.kept import NO_ROOM
 
 R = TypeVar("R", bound=Resource)
 
-# When it is looked again whether there is room for one that there was none for.
+# When to check again whether there is memory for a resource for which there was none.
 _NO_ROOM_RETRY_SECONDS = 60.0
 
 
 class NotUnderstood(OperatorError):
-    """A resource that no model can be made of: the `path` of the field that is wrong, empty for all of it, and why."""
+    """A resource that cannot be parsed: the `path` of the field that is wrong, empty for all of it, and why."""
 
     def __init__(self, path: str, why: str) -> None:
         super().__init__(f"{path}: {why}" if path else why)
@@ -48,9 +48,9 @@ def parse(model: type[R], manifest: Manifest) -> R:
 
 
 async def tell(context: Context, model: type[Resource], manifest: Manifest, problem: NotUnderstood) -> float | None:
-    """Say of a resource that it is not understood; return the seconds until the next look.
+    """Report that a resource is not understood; return the seconds until the next pass.
 
-    One that is being deleted is let go: nobody knows what is to be waited for.
+    One that is being deleted is released: nobody knows what to wait for.
     """
     logger = ObjectLogger(model.__name__, *key_of(manifest))
     logger.error("not understood: %s", problem)
@@ -68,14 +68,14 @@ async def tell(context: Context, model: type[Resource], manifest: Manifest, prob
 
 
 async def read_again(context: Context, kind: str, manifest: Manifest) -> Manifest | None:
-    """Return a resource that there was no room for as it is now, as far as there is room."""
+    """Return a resource for which there was no memory as it is now, if there is memory now."""
     if manifest.get(UNREAD) != NO_ROOM:
         return manifest
     cache, key = context.resources[kind], key_of(manifest)
     try:
         found = await context.kubernetes.get(kind, *key)
     except NotFound:
-        return None  # the watch is about to say so
+        return None  # the watch is about to report it
     cache.doubt({key})
     cache.put(found)
     return cache.get(key)

@@ -1,16 +1,16 @@
-"""Brakes: how often something is made, replaced or written at most. Pure decisions, and what they go by.
+"""Brakes: how often something is created, replaced or written at most. Pure decisions, and their state.
 
-What goes well is never slowed. For each resource:
+Normal work is never slowed. For each resource:
 
-    pods that end soon after they were made    -> each place is filled again once at once, then after 10 s, 20 s … 5 min
-    pods made, whatever became of former ones  -> 10 and 3 for each wanted one in a minute, 20 and 10 in ten minutes
-    a child that is not kept as it is written  -> told, and written again after 10 s, 20 s … 5 min
-    a child that others keep putting back      -> put right at once ten times, then the same
+    pods that end soon after they were created -> each is replaced once at once, then after 10 s, 20 s … 5 min
+    pods created, whatever became of former    -> 10 and 3 for each wanted one in a minute, 20 and 10 in ten minutes
+    a child that does not stay as written      -> reported, and written again after 10 s, 20 s … 5 min
+    a child that others keep changing          -> corrected at once ten times, then the same
     writes of everything                       -> 120 and 12 for each child in a minute
     writes of its status                       -> 60 in a minute
 
-A change of the spec begins anew: whoever put right what was wrong need not wait. What is waited for is told in a
-condition. Pods that are there tell by themselves when they were made, so that a start of the operator forgets little.
+A change of the spec resets them: whoever fixed the cause need not wait. A condition reports what is held back. Existing
+pods have their creation times, so that a restart of the operator forgets little.
 
 Compare: ReplicaSet's slow start, the kubelet's CrashLoopBackOff (10 s to 5 min, forgotten after ten good minutes).
 """
@@ -27,19 +27,19 @@ FIRST_PAUSE = timedelta(seconds=10)
 LONGEST_PAUSE = timedelta(minutes=5)
 # A pod that lived longer did not fail: it served, and its end has causes of its own.
 _SOON = timedelta(minutes=10)
-# One that this operator itself, or anybody, lets go so soon was made in vain.
+# One that this operator itself, or anybody, deletes so soon was created in vain.
 _IN_VAIN = timedelta(seconds=60)
 # Longer than the longest pause, or the pauses would never grow up to it.
 _REMEMBERED = timedelta(minutes=30)
 _MINUTE, _TEN_MINUTES = timedelta(minutes=1), timedelta(minutes=10)
-# So often the same child is put right at once.
+# How often the same child is corrected at once.
 _PUT_RIGHT_AT_ONCE = 10
-# What is to become of a child has changed while it is not kept as it is written: that is written at once, so often,
+# When what is wanted of a child changes while it does not stay as written: how often that is written at once,
 _CHANGED_AT_ONCE = 5
 # and then not waited for too long.
 _CHANGED_PAUSE = timedelta(seconds=30)
 _KNOWN_CHILDREN = 64
-# How long it is still told that something was held back.
+# How long it is still reported that something was held back.
 _LINGERS = timedelta(seconds=60)
 _NEVER = datetime.min.replace(tzinfo=UTC)
 WRITES_A_MINUTE, WRITES_OF_A_CHILD = 120, 12
@@ -80,7 +80,7 @@ class MadePod:
 
 @dataclass
 class PodHistory:
-    """When a resource's pods of one kind were made, and which of them were of no use."""
+    """When a resource's pods of one kind were created, and which of them were of no use."""
 
     made: dict[str, datetime] = field(default_factory=dict)
     """Uid -> when."""
@@ -93,7 +93,7 @@ class PodHistory:
     """When the spec was last changed."""
 
     def see(self, pods: Iterable[MadePod], generation: int, now: datetime, *, lasting: bool = False) -> None:
-        """Take over what is there; `lasting` pods are not let go a moment after they were made without a change."""
+        """Note the existing pods; `lasting` ones are not deleted a moment after their creation without a change."""
         if generation != self._generation:
             if self._generation is not None:
                 self._asked = now
@@ -121,7 +121,7 @@ class PodHistory:
     def allow(self, number: int, *, wanted: int, now: datetime) -> tuple[int, Held | None]:
         """Return how many of `number` pods may be made now, and what holds the others back."""
         places = max(1, wanted)
-        # Each place is filled again once at once: a node that is lost takes many pods with it.
+        # Each is replaced once at once: a lost node takes many pods with it.
         rounds = -(-(len(self.ended) - places) // places)
         if number > 0 and (after := pause(rounds)) and now < (until := max(self.ended.values()) + after):
             return 0, Held(Problem(reasons.BACKING_OFF, self._backing_off(until)), until)
@@ -155,17 +155,17 @@ class PodHistory:
 
 @dataclass(slots=True)
 class _Kept:
-    """How a child, or a status, took to being written."""
+    """Whether a child, or a status, stays as it is written."""
 
     digest: str
     count: int = 0
-    """How often the same was written, one time soon after the other."""
+    """How often the same was written, each time soon after the last."""
     strikes: int = 0
     """How often in a row it was not kept."""
     last: datetime = _NEVER
     problem: str = ""
     changes: int = 0
-    """How often what is to become of it changed, one time soon after the other."""
+    """How often what is wanted of it changed, each time soon after the last."""
     changed: datetime = _NEVER
 
     @property
@@ -179,7 +179,7 @@ class _Kept:
 
 
 class ChildBrakes:
-    """Which children are not kept as they are written; a name is any text that tells them apart."""
+    """Which children do not stay as they are written; a name is any text that distinguishes them."""
 
     def __init__(self, reason: Reason = reasons.CHILD_CHANGED, changed_pause: timedelta = _CHANGED_PAUSE) -> None:
         self._reason = reason
@@ -204,7 +204,7 @@ class ChildBrakes:
         return known is not None and known.digest == digest
 
     def is_often(self, name: str, digest: str) -> bool:
-        """Return whether the next write of the same, if it comes soon, is one that is told."""
+        """Return whether the next write of the same, if it comes soon, will be reported."""
         known = self._known.get(name)
         return known is not None and known.digest == digest and known.count >= _PUT_RIGHT_AT_ONCE
 
@@ -234,7 +234,7 @@ class ChildBrakes:
             del self._known[name]
 
     def told(self, now: datetime) -> list[Held]:
-        """Return what is to be told."""
+        """Return what is to be reported."""
         return [
             Held(Problem(self._reason, one.problem), one.until if now < one.until else one.told_until)
             for one in self._known.values()
@@ -282,7 +282,7 @@ class Brakes:
     """What is held back -> why, as the last pass found it."""
 
     def hold(self, what: str, held: Held | None, now: datetime) -> None:
-        """Note at each pass whether something is held back; what was is told for a while, or conditions would turn."""
+        """Note at each pass whether something is held back; it stays reported for a while, or conditions would flap."""
         before = self.holds.get(what)
         if held is not None:
             self.holds[what] = held
@@ -290,7 +290,7 @@ class Brakes:
             del self.holds[what]
 
     def told(self, now: datetime) -> list[Held]:
-        """Return everything that is to be told in a condition."""
+        """Return everything that a condition is to report."""
         return [
             *(
                 replace(held, until=held.until if now < held.until else held.until + _LINGERS)
