@@ -1,4 +1,4 @@
-"""Conditions: how one observation becomes part of a status, and when people are told of it.
+"""Conditions: how one observation becomes part of a status, and when it causes an Event.
 
 A condition is a sentence about now. `lastTransitionTime` moves only when the status value moves.
 Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
@@ -142,7 +142,7 @@ def transitions(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> 
             continue
         if item.type == CONDITION_DEGRADED and not any(event.reason == item.reason for event in told):
             ready = next((other for other in observed if other.type == CONDITION_READY), None)
-            # What keeps it from being ready is told once, as the reason of that.
+            # What keeps it from being ready is reported once, as the reason of `Ready`.
             if ready is None or ready.status:
                 told.append(Transition("Warning", item.reason, item.message))
         elif item.type == CONDITION_PROGRESSING and item.reason in TOLD_PROGRESS:
@@ -154,7 +154,7 @@ def transition(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> T
     """Return the Event that a change of `Ready` deserves, or None.
 
     Told: a problem that appears or changes its reason, and readiness that comes after anything else was seen.
-    Not told: a resource that is ready at the first look (10,000 rooms would mean 10,000 Events), and progress.
+    No Event: a resource that is ready at its first pass (10,000 rooms would mean 10,000 Events), and progress.
     """
     before = next((condition for condition in old if condition["type"] == CONDITION_READY), None)
     after = next((item for item in observed if item.type == CONDITION_READY), None)

@@ -78,7 +78,7 @@ ANNOTATION_GIVEN: Final = f"{GROUP}/given"
 ANNOTATION_CLAIM: Final = f"{GROUP}/claim"
 # On the Secret that holds a server's keys: since when its rooms have claims.
 ANNOTATION_CLAIMS_SINCE: Final = f"{GROUP}/claims-since"
-# On a MeetingRoom: make the room anew now, whoever is in it; each other value once.
+# On a MeetingRoom: re-create the room now, whoever is in it; once for each new value.
 ANNOTATION_RECREATE: Final = f"{GROUP}/recreate"
 
 # Keys of the Secret that holds a server's API key.

@@ -13,7 +13,7 @@ def container(pod: Mapping[str, Any], name: str) -> Manifest:
 
 
 def container_status(pod: Mapping[str, Any], name: str) -> Manifest:
-    """Return the status of a container, empty when the kubelet has told nothing of it yet."""
+    """Return the status of a container, empty when the kubelet has not reported any yet."""
     listed = (pod.get("status") or {}).get("containerStatuses") or ()
     return next((item for item in listed if item.get("name") == name), {})
 

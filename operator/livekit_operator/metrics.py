@@ -89,7 +89,7 @@ class Metrics:
         self._show_versions(namespace, pool, status["versions"])
 
     def _show_versions(self, namespace: str, pool: str, versions: Sequence[Mapping[str, Any]]) -> None:
-        """Take over the versions that have a track now, and drop what was told of others."""
+        """Show the versions that have a track now, and drop the series of others."""
         shown = {(v["revision"], v["track"].lower()): v for v in versions if v["track"] != "History"}
         for revision, track in self._versions.get((namespace, pool), set()) - shown.keys():
             labels = {"namespace": namespace, "pool": pool, "revision": revision, "track": track}
@@ -102,7 +102,7 @@ class Metrics:
                     metric.labels(namespace, pool, revision, track, state).set(version[field])
 
     def forget_pool(self, namespace: str, pool: str) -> None:
-        """Drop what is told of a pool that is gone."""
+        """Drop the series of a pool that is gone."""
         self._versions.pop((namespace, pool), None)
         for metric in (
             self.pool_pods,

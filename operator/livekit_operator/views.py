@@ -152,7 +152,7 @@ class WorkerStatus:
 
 @dataclass(frozen=True, slots=True)
 class ServerLoad:
-    """What one server has to do; `names` are its rooms with somebody in them, where they can be told apart.
+    """The load of one server; `names` are its rooms with somebody in them, where they are known.
 
     None is a server that answers and does not tell. `listing` is all its rooms, where it was asked for them.
     """

@@ -1,4 +1,4 @@
-"""Jobs that are taken back before they have a process.
+"""Jobs that are cancelled before they have a process.
 
 The library looks for the job's process, finds none, and forgets it (worker.py _handle_termination): the agent starts
 all the same and is in the room beside the one that was asked for in its place. Here such a job is ended once it has a
@@ -20,7 +20,7 @@ _MOST = 256
 
 
 class Terminations:
-    """Remembers what was taken back too early, by the ids of the jobs."""
+    """Remembers jobs that were cancelled too early, by id."""
 
     def __init__(self, pool: Any, handle: Callable[[Any], Awaitable[None]]) -> None:
         self._pool = pool
@@ -35,7 +35,7 @@ class Terminations:
         await self._handle(message)
 
     def on_launched(self, executor: Any) -> None:
-        """A job was given a process or thread: end it if it was taken back meanwhile."""
+        """A job was given a process or thread: end it if it was cancelled meanwhile."""
         if executor.running_job is not None and executor.running_job.job.id in self._early:
             logger.info("the job was taken back before it began", extra={"job_id": executor.running_job.job.id})
             task = asyncio.ensure_future(self._end(executor))

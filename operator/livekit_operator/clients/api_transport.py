@@ -22,7 +22,7 @@ _LIMITS = aiohttp.ClientTimeout(total=30)
 # A server that is overloaded or going says how long to wait; it is heeded so often, and so long, for one request.
 _MOST_WAITS = 3
 _MOST_WAIT_SECONDS = 10.0
-# A peer that is gone without a word is noticed after 20 + 3 * 10 s.
+# A peer that has disappeared is noticed after 20 + 3 * 10 s.
 _KEEP_ALIVE = (
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
     (socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 20),
@@ -121,7 +121,7 @@ class Transport:
 
 
 def _socket(address: Any) -> socket.socket:
-    """Return a socket that notices when its peer is gone without a word."""
+    """Return a socket that notices when its peer has disappeared."""
     made = socket.socket(*address[:3])
     for option in _KEEP_ALIVE:
         made.setsockopt(*option)
@@ -129,7 +129,7 @@ def _socket(address: Any) -> socket.socket:
 
 
 def _asks_to_wait(response: aiohttp.ClientResponse) -> float | None:
-    """Return for how many seconds the API server asks to be left alone, None when it does not."""
+    """Return for how many seconds the API server asks clients to wait, None when it does not."""
     asked = response.headers.get("Retry-After", "")
     if response.status not in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE) or not asked.isdigit():
         return None

@@ -60,7 +60,7 @@ class WatchEvent:
 class Page:
     """Some objects of a listing, and the resource version of what the whole listing tells of.
 
-    The `first` one may come again: then the listing has begun anew, and what was listed before does not count.
+    The `first` one may come again: then the listing has started over, and what was listed before does not count.
     """
 
     items: Sequence[Manifest]
@@ -69,7 +69,7 @@ class Page:
 
 
 class WatchSilent(KubernetesError):
-    """A watch told nothing for so long that nobody may be at its other end."""
+    """A watch was silent for so long that nobody may be at its other end."""
 
 
 class _PageTooLong(Exception):
@@ -293,7 +293,7 @@ class KubernetesClient:
         found, metadata = read_page(raw) or await self._piecemeal(resource, raw)
         items = []
         for item in found:
-            # Before there are thousands of them: nobody asks who wrote what, and it is half of an object.
+            # Before there are thousands of objects: nobody reads who wrote what, and it is half of each.
             item["metadata"].pop("managedFields", None)
             # The items of a list do not say their kind, those of a watch and of every other answer do.
             items.append({**resource.type_meta, **item})

@@ -87,7 +87,7 @@ class LiveKit(Protocol):
         ...
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
-        """Take a request back; one that is gone already is fine."""
+        """Delete a request; one that is gone already is fine."""
         ...
 
     async def remove_participant(self, room: str, identity: str) -> None:
@@ -124,7 +124,7 @@ class LiveKitClient:
                 if (view := known.get(told)) is None:
                     room = api.Room.FromString(raw)
                     if len(room.name) > MAX_NAME:
-                        continue  # whoever may make rooms may not hide the others by such a one
+                        continue  # whoever may create rooms must not hide the others by such a one
                     view = room_view(room)
                 listed[told] = view
         self._listed = listed
@@ -208,7 +208,7 @@ class LiveKitClient:
             )
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
-        """Take a request back; one that is gone already is fine."""
+        """Delete a request; one that is gone already is fine."""
         request = api.DeleteAgentDispatchRequest(dispatch_id=dispatch_id, room=room)
         await _absent_is_fine(
             self._ask("AgentDispatchService", "DeleteDispatch", request, _admin(room), api.AgentDispatch)
@@ -345,7 +345,7 @@ async def _error(response: aiohttp.ClientResponse) -> ServerUnreachable | Server
 
 @asynccontextmanager
 async def _understood() -> AsyncIterator[None]:
-    """Make of whatever can go wrong one of the errors that the Protocol names."""
+    """Turn whatever can go wrong into one of the errors that the Protocol names."""
     try:
         yield
     except TimeoutError as error:  # aiohttp's are of this kind as well

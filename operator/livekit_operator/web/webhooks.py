@@ -1,6 +1,6 @@
 """Webhooks from LiveKit servers.
 
-They are hints: they make a room looked at within milliseconds. Whatever they say is asked of the server again, and
+They are hints: they make a room's pass come within milliseconds. The server is asked again for whatever they say, and
 nothing depends on their arriving. Anybody in the cluster can send something here, so nothing is read of a request that
 no known server has signed, and of those not more than is stated here.
 """
@@ -25,7 +25,7 @@ from livekit_operator.servers.memory import ServerAccess
 
 # livekit-server sends one event a request, with the room's metadata: usually 512 KiB at most, and quotes count twice.
 MOST_BODY_BYTES = 2 * 1024 * 1024
-# How long a body may take to come, and how many come at once: of all servers, and of each.
+# How long a body may take to arrive, and how many may at once: of all servers, and of each.
 BODY_SECONDS = 10.0
 MOST_BODIES = 16
 MOST_BODIES_OF_ONE = 4
@@ -98,7 +98,7 @@ class Webhooks:
             self._runtime.context.wake_room(server, event.room.name)
 
     def _is_changing(self, server: Key) -> bool:
-        """Return whether servers wait for their rooms: only then is it worth a look when somebody leaves."""
+        """Return whether servers wait for their rooms: only then does it matter to them when somebody leaves."""
         manifest = self._runtime.context.resources["LiveKitServer"].get(server) or {}
         return holds((manifest.get("status") or {}).get("conditions"), CONDITION_PROGRESSING)
 
