@@ -18,11 +18,11 @@ from livekit_operator.servers.access import may_use
 from livekit_operator.servers.memory import ServerAccess
 
 
-def wake_lively(context: Context, pool: VoiceAgentPool, access: ServerAccess) -> None:
+def wake_dirty_rooms(context: Context, pool: VoiceAgentPool, access: ServerAccess) -> None:
     """Wake the rooms of a pool's prefix where somebody joined or left."""
     server = target(pool, pool.spec.server_ref)
     if pool.spec.room_prefix:
-        for name in _served(context, pool, access.rooms.lively):
+        for name in _served(context, pool, access.rooms.dirty):
             context.wake_served(undeclared_room(server, name))
 
 

@@ -8,7 +8,7 @@ from livekit_operator.pools.decisions.history import Rollout
 from livekit_operator.pools.manifests import versions
 from livekit_operator.pools.memory import Free, PoolMemory
 from livekit_operator.pools.observe import Observation
-from livekit_operator.pools.rooms_by_name import wake_lively
+from livekit_operator.pools.rooms_by_name import wake_dirty_rooms
 from livekit_operator.reconciling.links import is_undeclared
 from livekit_operator.reconciling.references import target
 from livekit_operator.servers.memory import ServerAccess
@@ -32,17 +32,17 @@ def tell_rooms(
     """Wake rooms whose agent died, and waiting rooms for which there are free agents now."""
     server = target(pool, pool.spec.server_ref)
     for name in observed.lost_rooms:
-        access.rooms.lively.add(name)
+        access.rooms.dirty.add(name)
         context.wake_room(server, name)
     users = set(context.users.of_pool(pool.key))
     for room in memory.rooms - users:
         if not is_undeclared(room):
             memory.served(room)  # it is gone, or names this pool no more
     rooms_by_name.forget_former(context, pool, access, memory)
-    wake_lively(context, pool, access)
+    wake_dirty_rooms(context, pool, access)
     if observed.heard:
         for room in memory.missed():
-            access.rooms.lively.add(memory.joined[room].name)
+            access.rooms.dirty.add(memory.joined[room].name)
             context.wake_served(room)
     for room in memory.next_in_line():
         # One that does not take its place must not keep it from the others.

@@ -113,9 +113,9 @@ async def serve(
     candidates = wanted.candidates
     served = {pool: told["agentName"] for pool, told in wanted.before.items()}
     on_create = any(candidate.reference.dispatch == "OnCreate" for candidate in candidates)
-    if not (view.participants or view.name in access.rooms.lively or on_create or wanted.active):
+    if not (view.participants or view.name in access.rooms.dirty or on_create or wanted.active):
         return view, _unneeded(wanted)
-    access.rooms.lively.discard(view.name)
+    access.rooms.dirty.discard(view.name)
     participants = await access.client.list_participants(view.name)
     people = sum(p.agent_name is None for p in participants)
     if candidates and (access.rooms.is_unlisted(view.name) or (view.participants and not people)):

@@ -37,7 +37,7 @@ class OpenRoom:
         return build.differs(self.view.settings, wanted, self.made_with)
 
 
-class Overheard:
+class RememberingClient:
     """A client that remembers the participants it listed, so that nobody has to list them again."""
 
     def __init__(self, client: LiveKit) -> None:
@@ -139,7 +139,7 @@ async def ended(room: MeetingRoom, access: ServerAccess, now: datetime) -> str |
     if view.participants or view.sid != sid or moment is None or now < moment:
         return None
     if any(participant.agent_name is None for participant in await access.client.list_participants(name)):
-        access.rooms.lively.add(name)
+        access.rooms.dirty.add(name)
         return None
     return f"Nobody was in the room for {room.spec.ttl_seconds_after_empty} s."
 
@@ -228,7 +228,7 @@ def recreate_asked(room: MeetingRoom) -> str | None:
 
 def _known(room: MeetingRoom, access: ServerAccess, settings: RoomSettings) -> OpenRoom | None:
     """Return the room as listed, None for one that does not exist or that may be lost."""
-    view = None if settings.name in access.rooms.doubtful else access.rooms.get(settings.name)
+    view = None if settings.name in access.rooms.unverified else access.rooms.get(settings.name)
     return opened_room(room, view) if view else None
 
 

@@ -20,7 +20,7 @@ from livekit_operator.rooms.decisions import settings as build
 from livekit_operator.rooms.decisions.limits import Limits, refusal
 from livekit_operator.rooms.finalize import finalize
 from livekit_operator.rooms.kinds import effective_agents, with_agents
-from livekit_operator.rooms.lifecycle import Overheard, holder_of
+from livekit_operator.rooms.lifecycle import RememberingClient, holder_of
 from livekit_operator.rooms.status import Observation, decide
 from livekit_operator.rooms.tokens import ensure_tokens
 from livekit_operator.servers.access import find_access, find_server, server_problem
@@ -115,8 +115,8 @@ async def apply(
     if (problem := refusal(room, server, names)) and not (claimed and listed):
         raise Blocked(problem)
     await lifecycle.claim(context, room, access, claimed=claimed)
-    heard = Overheard(access.client)
-    access = replace(access, client=heard.client)
+    remembering = RememberingClient(access.client)
+    access = replace(access, client=remembering.client)
     # If the server would refuse what the room is to become, an existing room goes on as it is, with calls and tokens.
     opened = lifecycle.opened_room(room, listed) if listed and problem else None
     try:
@@ -129,7 +129,8 @@ async def apply(
     tokens = await ensure_tokens(context, room, access, Limits.of(server), names, new=not claimed)
     effective, agents_problem = effective_agents(context, room)
     view, agents = await ensure_agents(context, with_agents(room, effective), access, opened.view)
-    people = sorted(p.identity for p in heard.participants if p.agent_name is None) if view.participants else []
+    listed_people = [p.identity for p in remembering.participants if p.agent_name is None]
+    people = sorted(listed_people) if view.participants else []
     # It may list rooms and not be ready: nobody can connect, or Redis accepts no writes.
     unready = server_problem(room, server)
     return Observation(replace(opened, view=view), tokens, agents, problem, agents_problem, people, unready)

@@ -27,7 +27,7 @@ class Context(KitContext):
     """LiveKitServer -> its uid and its keys as last written, to bring back a Secret that somebody changes."""
     checked: dict[Key, Checked] = field(default_factory=dict)
     """LiveKitServer -> the last check of its configuration."""
-    bereaved: set[Key] = field(default_factory=set)
+    lost_replica: set[Key] = field(default_factory=set)
     """LiveKitServers that lost one of their servers, and whose rooms could not be listed since."""
     pruned: dict[Key, tuple[str, LiveKitServerSpec]] = field(default_factory=dict)
     """LiveKitServer -> its uid and the spec for which objects of optional kinds were last looked for."""

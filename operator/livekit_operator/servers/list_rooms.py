@@ -37,7 +37,7 @@ async def list_rooms(context: Context, server: LiveKitServer, observed: Observat
     access = await _connect(context, server, keys, observed)
     if observed.look.lost and is_shared(server):
         access.missed = access.missed or context.now()
-        context.bereaved.add(server.key)
+        context.lost_replica.add(server.key)
     # Not only ready servers: one that drains still has rooms. Those that are gone must not seem to have them.
     if observed.reach.url is None or not any(view.ready or view.leaving for view in observed.look.views):
         access.rooms.forget()
@@ -57,8 +57,8 @@ async def list_rooms(context: Context, server: LiveKitServer, observed: Observat
     if access.missed is not None and context.now() - access.missed >= _BELIEVED_IN:
         # Not before: until now servers would forward requests for such a room to the lost one.
         access.missed = None
-        context.bereaved.discard(server.key)
-        access.rooms.doubt()
+        context.lost_replica.discard(server.key)
+        access.rooms.mark_unverified()
         context.wake_users(server.key)
     participants = min(sum(room.participants for room in rooms), MOST_COUNT)
     return replace(observed, rooms=len(rooms), participants=participants)
@@ -96,7 +96,7 @@ async def _connect(context: Context, server: LiveKitServer, keys: KeyState, obse
         return access
     fresh = ServerAccess(client, wanted, keys.accepted, url=url, claims_since=keys.claims_since)
     if access is not None:
-        fresh.rooms.doubtful, fresh.missed = set(access.rooms.doubtful), access.missed
+        fresh.rooms.unverified, fresh.missed = set(access.rooms.unverified), access.missed
     context.servers[server.key] = fresh
     context.wake_users(server.key)
     return fresh

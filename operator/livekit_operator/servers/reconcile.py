@@ -117,8 +117,8 @@ async def _keep(context: Context, server: LiveKitServer) -> Outcome | None:
     if sum(view.up for view in look.views) > 1 and is_shared(server):
         looks.append(_SHARED_POLL_SECONDS)
     silent = any(item.view.ready and item.load is None for item in look.servers)
-    in_doubt = server.key in context.bereaved and bool(observed.serving)
-    if silent or in_doubt or (observed.unlisted and is_shared(server)):
+    unverified = server.key in context.lost_replica and bool(observed.serving)
+    if silent or unverified or (observed.unlisted and is_shared(server)):
         looks.append(observe.SILENT_RETRY_SECONDS)
     return replace(outcome, again=min([outcome.again or 0.0, *(seconds for seconds in looks if seconds)]))
 
@@ -215,7 +215,7 @@ async def _forget(context: Context, key: Key) -> None:
     await observe.forget(context, key)
     context.key_states.pop(key, None)
     context.breakers.pop(key, None)
-    context.bereaved.discard(key)
+    context.lost_replica.discard(key)
     context.pruned.pop(key, None)
     context.checked.pop(key, None)
     context.gateways.pop(key, None)

@@ -18,10 +18,10 @@ class RoomListing:
         self.listed = False
         self._lonely_since: dict[str, datetime] = {}
         self._unlisted: dict[str, int] = {}
-        self.lively: set[str] = set()
-        """Names of rooms where somebody came or went: their participants are worth a look."""
-        self.doubtful: set[str] = set()
-        """Names of rooms that may be listed though the server they lived on is lost."""
+        self.dirty: set[str] = set()
+        """Names of rooms where somebody joined or left: their participants must be listed again."""
+        self.unverified: set[str] = set()
+        """Names of rooms that may be listed though their server is lost."""
         self._closed: dict[str, str] = {}
 
     def __len__(self) -> int:
@@ -54,21 +54,21 @@ class RoomListing:
         self._rooms = listed
         # After a start everything is new, and an empty room needs no second look.
         news = changed if self.listed else {name for name, room in listed.items() if room.participants}
-        self.lively = (self.lively | news) & listed.keys()
-        self.doubtful &= listed.keys()
+        self.dirty = (self.dirty | news) & listed.keys()
+        self.unverified &= listed.keys()
         self._lonely_since = {name: since for name, since in self._lonely_since.items() if name in listed}
         first, self.listed = not self.listed, True
         return None if first else changed
 
-    def doubt(self) -> None:
-        """Doubt every room: a server is lost, and Redis still lists what lived on it."""
-        self.doubtful = set(self._rooms)
+    def mark_unverified(self) -> None:
+        """Mark every room as unverified: a server is lost, and Redis still lists its rooms."""
+        self.unverified = set(self._rooms)
 
     def put(self, room: RoomView) -> None:
         """Remember what the server just said of a room."""
         self._rooms[room.name] = room
         self._closed.pop(room.name, None)
-        self.doubtful.discard(room.name)
+        self.unverified.discard(room.name)
         self._touched.add(room.name)
 
     def put_unlisted(self, room: RoomView) -> None:
@@ -104,10 +104,10 @@ class RoomListing:
         return (now - self._lonely_since.setdefault(name, now)).total_seconds()
 
     def forget(self) -> None:
-        """Forget everything but doubts, which are about what is listed next: the server does not answer."""
+        """Forget everything but what is unverified, which is about the next listing: the server does not answer."""
         self._rooms.clear()
         self._touched.clear()
         self._unlisted.clear()
         self._closed.clear()
-        self.lively.clear()
+        self.dirty.clear()
         self.listed = False

@@ -170,4 +170,4 @@ def _note(access: ServerAccess, event: api.WebhookEvent, *, declared: bool) -> N
             if known is not None:
                 access.rooms.put(known)
         if known is not None or declared:
-            access.rooms.lively.add(event.room.name)
+            access.rooms.dirty.add(event.room.name)

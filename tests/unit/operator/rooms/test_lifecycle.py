@@ -214,7 +214,7 @@ async def test_a_room_that_lives_on_under_its_id_is_ready(world: World) -> None:
     """Over Redis another server takes a lost one's room over, and its id stays."""
     await opened(world, playoutDelay={"minMs": 1, "maxMs": 2})
     before = sid(world)
-    world.context.servers[NAMESPACE, "voice"].rooms.doubt()
+    world.context.servers[NAMESPACE, "voice"].rooms.mark_unverified()
     world.forget()
     await world.reconcile("MeetingRoom", ROOM)
     assert world.livekit.writes == [("create_room", ROOM)]

@@ -264,18 +264,18 @@ async def test_an_agent_is_called_for_the_first_participant_exactly_once(world: 
     world.livekit.join("support-42", "alice")
     # What the webhook does: it marks the room and wakes its resource.
     access = world.context.servers[NAMESPACE, "voice"]
-    access.rooms.lively.add("support-42")
+    access.rooms.dirty.add("support-42")
     again = await world.reconcile("MeetingRoom", "support-42")
     assert world.livekit.writes[-1] == ("create_dispatch", "support-42", "front-desk", "job")
     assert again == pytest.approx(UNTAKEN_SECONDS)
     for _ in range(3):
-        access.rooms.lively.add("support-42")
+        access.rooms.dirty.add("support-42")
         await world.reconcile("MeetingRoom", "support-42")
         await world.reconcile("LiveKitServer", "voice")
     assert world.livekit.dispatched("support-42") == ["front-desk"]
     assert agent_state(world) == "Dispatched"
     world.livekit.join("support-42", "agent-1", agent_name="front-desk")
-    access.rooms.lively.add("support-42")
+    access.rooms.dirty.add("support-42")
     await world.reconcile("MeetingRoom", "support-42")
     status = world.get("MeetingRoom", "support-42")["status"]
     assert (agent_state(world), status["agentsJoined"], status["participants"]) == ("Joined", 1, 1)
@@ -300,7 +300,7 @@ async def test_an_agent_that_was_lost_is_called_anew(world: World) -> None:
     world.clock.advance(600)
     world.livekit.leave("support-42", "agent-1")
     world.forget()
-    world.context.servers[NAMESPACE, "voice"].rooms.lively.add("support-42")
+    world.context.servers[NAMESPACE, "voice"].rooms.dirty.add("support-42")
     await world.reconcile("MeetingRoom", "support-42")
     assert [request[0] for request in world.livekit.writes] == ["delete_dispatch", "create_dispatch"]
     assert len(world.livekit.dispatched("support-42")) == 1

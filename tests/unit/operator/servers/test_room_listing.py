@@ -16,7 +16,7 @@ def listed(*rooms: RoomView) -> RoomListing:
     listing = RoomListing()
     listing.start_listing()
     listing.finish_listing(rooms)
-    listing.lively.clear()
+    listing.dirty.clear()
     return listing
 
 
@@ -32,7 +32,7 @@ def test_at_first_only_rooms_with_somebody_in_them_are_worth_a_look() -> None:
     listing = RoomListing()
     listing.start_listing()
     listing.finish_listing([room("empty"), room("busy", 2)])
-    assert listing.lively == {"busy"}
+    assert listing.dirty == {"busy"}
 
 
 def test_a_later_listing_names_what_changed() -> None:
@@ -40,7 +40,7 @@ def test_a_later_listing_names_what_changed() -> None:
     listing.start_listing()
     now = [room("same"), room("busier", 2), room("again", sid="RM_2"), room("new")]
     assert listing.finish_listing(now) == {"busier", "gone", "again", "new"}
-    assert listing.lively == {"busier", "again", "new"}
+    assert listing.dirty == {"busier", "again", "new"}
     assert listing.get("gone") is None
 
 

@@ -131,7 +131,7 @@ async def test_a_sidecar_that_ended_is_no_server_that_died(world: World) -> None
     assert proxy["name"] == "linkerd-proxy"
     status(world, name(first), {**proxy, "containerID": "another", "restartCount": 1}, own)
     await world.reconcile("LiveKitServer", "voice")
-    assert not world.context.bereaved
+    assert not world.context.lost_replica
 
 
 async def test_agents_are_known_by_their_own_container(world: World) -> None:

@@ -378,7 +378,7 @@ async def test_webhooks_of_rooms_that_nobody_knows_fill_no_memory(door: Door) ->
     for n in range(5):
         assert await door.send({**joined(f"voice-{n}"), "event": "participant_left"}) == 200
     assert len(access.rooms) == known
-    assert not {name for name in access.rooms.lively if name.startswith("voice-")}
+    assert not {name for name in access.rooms.dirty if name.startswith("voice-")}
 
 
 async def test_ready_while_every_part_runs(door: Door) -> None:
