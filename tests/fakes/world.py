@@ -1,5 +1,6 @@
 """A whole cluster in memory with the operator's reconcilers on top, run pass by pass at a test's own pace."""
 
+from functools import partial
 from typing import Any
 
 from livekit_operator.api.kinds import BY_KIND
@@ -8,9 +9,8 @@ from livekit_operator.constants import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MA
 from livekit_operator.engine.cache import Key, ObjectCache, key_of
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.metrics import Metrics
-from livekit_operator.process.wiring import RECONCILERS
+from livekit_operator.process.wiring import TABLE, run_pass, take_in
 from livekit_operator.reconciling.links import UNDECLARED_ROOM
-from livekit_operator.reconciling.ownership import note_orphaning
 from livekit_operator.rooms.context import Context
 from livekit_operator.servers.apply import WITHDRAWAL_SECONDS
 from livekit_operator.settings import Settings
@@ -39,6 +39,7 @@ class World:
         self.loads = FakeServerLoads()
         self.doors = FakeDoors()
         self.woken: set[tuple[str, Key]] = set()
+        self._gone: list[tuple[str, Key]] = []
         self.context = Context(
             self.kubernetes,
             self.worker,
@@ -49,7 +50,7 @@ class World:
             lambda kind, key: self.woken.add((kind, key)),
             now=self.clock,
             refuses=self.doors.refuses,
-            resources={kind: ObjectCache() for kind in BY_KIND},
+            resources={kind: ObjectCache(partial(self._changed, kind)) for kind in BY_KIND},
         )
         self.kubernetes.listeners.append(self._follow)
         self._pods = 0
@@ -61,7 +62,7 @@ class World:
         """Run one pass of one object; return when it wants to be looked at again."""
         self.woken.discard((kind, (namespace, name)))
         try:
-            return await RECONCILERS[kind](self.context, (namespace, name))
+            return await run_pass(self.context, TABLE[kind], (namespace, name))
         finally:
             self._check(kind, namespace, name)
 
@@ -74,10 +75,13 @@ class World:
         assert not found, "\n".join(found)
 
     async def round(self) -> None:
-        """Run one pass of every object there is, servers first."""
+        """Run one pass of every object there is, servers first, and of those that are gone since the last round."""
         for kind in self.context.resources:
             for key in sorted(key_of(manifest) for manifest in self.context.resources[kind]):
                 await self.reconcile(kind, key[1], key[0])
+        gone, self._gone = self._gone, []
+        for kind, key in gone:
+            await self.reconcile(kind, key[1], key[0])
         for kind, key in sorted(self.woken):
             if kind == UNDECLARED_ROOM:
                 await self.reconcile(kind, key[1], key[0])
@@ -298,19 +302,19 @@ class World:
         for pod in self.agent_pods(leaving=True):
             self.kubernetes.vanish("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
 
+    def _changed(self, kind: str, manifest: Manifest) -> None:
+        if take_in(self.context, TABLE[kind], manifest) is None:
+            self._gone.append((kind, key_of(manifest)))
+
     def _follow(self, event: WatchEvent) -> None:
         manifest, kind = event.object, event.object["kind"]
         key = key_of(manifest)
         if kind in self.context.resources:
             cache = self.context.resources[kind]
-            if kind == "LiveKitServer":
-                self.context.host_servers.see(key, None if event.type == "DELETED" else manifest)
             if event.type == "DELETED":
                 cache.remove(key)
-                self.context.users.remove(kind, key)
-            elif cache.put(manifest):
-                self.context.users.put(kind, manifest)
-            note_orphaning(self.context, kind, key, cache.get(key))
+            else:
+                cache.put(manifest)
         elif kind == "Node":
             if event.type == "DELETED":
                 self.context.nodes.remove(key)

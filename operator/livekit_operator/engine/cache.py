@@ -2,7 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from livekit_operator.constants import LABEL_INSTANCE
 
@@ -62,11 +62,22 @@ def newer(candidate: Manifest, known: Manifest) -> bool:
     return after != before
 
 
+class LeftOut(Protocol):
+    """What somebody remembers of objects that a cache does not keep."""
+
+    def gone(self, key: Key) -> None:
+        """Hear that there is no object of this name."""
+
+    def only(self, listed: set[Key]) -> None:
+        """Hear of the names of all objects there are."""
+
+
 class ObjectCache:
     """Objects of one kind. A write's answer goes in at once, so that the next pass does not repeat it.
 
     `on_change` hears of every change, whether a watch or our own write brought it. `keep` makes an object smaller
-    before it is remembered; what it makes None of is not. `forget` hears of what is no longer remembered.
+    before it is remembered; what it makes None of is not. `forget` hears of what is no longer remembered, `left_out` of
+    the end of what never was.
     """
 
     def __init__(
@@ -74,10 +85,12 @@ class ObjectCache:
         on_change: Callable[[Manifest], None] = lambda _: None,
         keep: Callable[[Manifest], Manifest | None] = lambda manifest: manifest,
         forget: Callable[[Manifest], None] = lambda _: None,
+        left_out: LeftOut | None = None,
     ) -> None:
         self._on_change = on_change
         self._keep = keep
         self._forgotten = forget
+        self._left_out = left_out
         self._objects: dict[Key, Manifest] = {}
         self._doubted: set[Key] = set()
         self._by_owner: defaultdict[tuple[str, ...], set[Key]] = defaultdict(set)
@@ -131,6 +144,8 @@ class ObjectCache:
     def remove(self, key: Key, uid: str | None = None) -> Manifest | None:
         """Forget an object, with a uid only that very one, and return what was known of it."""
         known = self._objects.get(key)
+        if self._left_out is not None:
+            self._left_out.gone(key)
         if uid is not None and known is not None and known["metadata"].get("uid") != uid:
             return None
         manifest = self._forget(key)
@@ -156,6 +171,8 @@ class ObjectCache:
         What is newer than the listing was created meanwhile, and stays.
         """
         listing: Manifest = {"metadata": {"resourceVersion": version}}
+        if self._left_out is not None:
+            self._left_out.only(listed)
         gone = [
             known
             for key, known in self._objects.items()

@@ -89,6 +89,8 @@ class WorkQueue(Generic[K]):
         """Forget the delays and failures of a key whose object is gone."""
         self._due.pop(key, None)
         self._failures.pop(key, None)
+        if not self._due:
+            self._heap.clear()  # only entries of keys that are due no more
 
     async def get(self) -> K:
         """Wait for the next ready key and mark it as being worked on."""

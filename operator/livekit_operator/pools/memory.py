@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from livekit_operator.api.voiceagentpool import SessionStatus
+from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Problem
 from livekit_operator.pools.decisions.fair_shares import may_take, next_in_line
 from livekit_operator.reconciling.refusals import Refusals
@@ -251,3 +252,20 @@ class PoolMemory:
             for room, (name, deployment, since) in self.promised.items()
             if name not in running and since > oldest
         }
+
+
+@dataclass
+class PoolsMemory:
+    """What is known of VoiceAgentPools between passes."""
+
+    pools: dict[Key, PoolMemory] = field(default_factory=dict)
+    """Pool -> what its passes and those of its rooms tell each other."""
+
+    def pool_memory(self, pool: Key) -> PoolMemory:
+        """Return what is known of a pool between passes."""
+        return self.pools.setdefault(pool, PoolMemory(namespace=pool[0]))
+
+
+async def forget(memory: PoolsMemory, key: Key) -> None:
+    """Forget a VoiceAgentPool that is gone."""
+    memory.pools.pop(key, None)

@@ -49,8 +49,6 @@ from livekit_operator.servers.memory import ServerAccess
 
 async def reconcile_pool(context: Context, key: Key) -> float | None:
     """Reconcile one VoiceAgentPool."""
-    if context.resources["VoiceAgentPool"].get(key) is None and context.pools.pop(key, None) is not None:
-        context.metrics.forget_pool(*key)
     return await reconcile(context, VoiceAgentPool, key, _pass)
 
 

@@ -22,13 +22,13 @@ from livekit_operator.engine.reflector import Reflector
 from livekit_operator.engine.turns import Line
 from livekit_operator.errors import KubernetesError, NotFound
 from livekit_operator.metrics import Metrics
-from livekit_operator.process.wiring import RECONCILERS, own_facts, public_facts
+from livekit_operator.process.wiring import TABLE, own_facts, public_facts, run_pass, take_in
 from livekit_operator.reconciling.context import CHILD_KINDS
+from livekit_operator.reconciling.forgetting import forget_old
 from livekit_operator.reconciling.kept import ChildKeeper, Keeper, Room, Strangers, memory_bytes
 from livekit_operator.reconciling.links import UNDECLARED_ROOM
-from livekit_operator.reconciling.ownership import note_orphaning
 from livekit_operator.rooms.context import Context
-from livekit_operator.servers import observe
+from livekit_operator.servers import memory as servers_memory
 from livekit_operator.settings import Settings
 
 logger = logging.getLogger(__name__)
@@ -72,9 +72,12 @@ class Runtime:
             metrics,
             self._wake,
             resources=resources,
-            children={kind: ObjectCache(keep=child.keep, forget=child.forget) for kind, child in children.items()},
+            children={
+                kind: ObjectCache(keep=child.keep, forget=child.forget, left_out=child)
+                for kind, child in children.items()
+            },
         )
-        self._controllers = {kind: self._controller(kind) for kind in RECONCILERS}
+        self._controllers = {kind: self._controller(kind) for kind in TABLE}
         self._resources = [
             # The caches of resources tell of changes themselves: others must also hear of a status that we wrote.
             Reflector(
@@ -141,9 +144,7 @@ class Runtime:
         await asyncio.gather(*tasks, return_exceptions=True)
         self._tasks.clear()
         self._starting, self._stopping = None, False
-        await asyncio.gather(*(access.client.close() for access in self.context.servers.values()))
-        for key in list(self.context.server_pods):
-            await observe.forget(self.context, key)
+        await servers_memory.close(self.context)
 
     @property
     def alive(self) -> bool:
@@ -157,10 +158,9 @@ class Runtime:
         return started or any(task.done() for task in self._tasks)
 
     def _controller(self, kind: str) -> Controller:
-        pass_ = RECONCILERS[kind]
         return Controller(
             kind,
-            lambda key: pass_(self.context, key),
+            lambda key: run_pass(self.context, TABLE[kind], key),
             self.context.metrics,
             self.context.settings.workers,
             lambda key: self._line_of(kind, key),
@@ -184,16 +184,9 @@ class Runtime:
 
     def _resource_changed(self, kind: str, manifest: Manifest) -> None:
         key, ident = key_of(manifest), (kind, key_of(manifest))
-        known = self.context.resources[kind].get(key)
-        note_orphaning(self.context, kind, key, known)
-        if kind == "LiveKitServer":
-            self.context.host_servers.see(key, known)
+        known = take_in(self.context, TABLE[kind], manifest)
         if known is None:
-            self.context.users.remove(kind, key)
-            self.context.understood.pop(ident, None)
             self._controllers[kind].queue.drop(key)
-        else:
-            self.context.users.put(kind, known)
         self.context.metrics.objects.labels(kind).set(len(self.context.resources[kind]))
         # Our own status write comes back as an event: it is no reason to look at the object again.
         before = self._own.get(ident)
@@ -252,6 +245,7 @@ class Runtime:
         before = self._clock_ahead()
         while True:
             await asyncio.sleep(self.context.settings.clock_look_seconds)
+            forget_old(self.context)
             ahead = self._clock_ahead()
             if abs(ahead - before) > _CLOCK_MOVED_SECONDS:
                 logger.warning("the clock was moved by %.0f s", ahead - before)

@@ -5,7 +5,7 @@ same message again counts up its Event; one reason with ever new messages become
 resource has 25 at once and then one in five minutes.
 """
 
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Generic, NamedTuple, TypeVar
@@ -57,16 +57,26 @@ class _Recent(Generic[V]):
 
     def __init__(self) -> None:
         self._values: OrderedDict[tuple[str, ...], V] = OrderedDict()
+        self._of: defaultdict[str, set[tuple[str, ...]]] = defaultdict(set)
+        """uid, with which every key begins -> its keys."""
 
     def get(self, key: tuple[str, ...], otherwise: V) -> V:
         value = self._values.setdefault(key, otherwise)
         self._values.move_to_end(key)
+        self._of[key[0]].add(key)
         if len(self._values) > _MOST_REMEMBERED:
-            self._values.popitem(last=False)
+            oldest, _ = self._values.popitem(last=False)
+            self._of[oldest[0]].discard(oldest)
+            if not self._of[oldest[0]]:
+                del self._of[oldest[0]]
         return value
 
     def put(self, key: tuple[str, ...], value: V) -> None:
         self._values[key] = value
+
+    def forget(self, uid: str) -> None:
+        for key in self._of.pop(uid, ()):
+            del self._values[key]
 
 
 class EventSeries:
@@ -95,6 +105,11 @@ class EventSeries:
         series.count += 1
         series.message = message
         return series
+
+    def forget(self, uid: str) -> None:
+        """Forget what was told of a resource that is gone."""
+        for recent in (self._series, self._alike, self._budgets):
+            recent.forget(uid)
 
     def _affords(self, uid: str, now: datetime) -> bool:
         left, since = self._budgets.get((uid,), (float(_BURST), now))

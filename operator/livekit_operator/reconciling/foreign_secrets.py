@@ -22,14 +22,20 @@ async def read_secret(context: Context, key: Key, *, may_miss: bool = False) -> 
     A missing one is looked for each time; with `may_miss` as rarely as one that exists.
     """
     now = context.now()
-    for old in [known for known, (at, _) in context.foreign_secrets.items() if now - at > _FORGOTTEN_AFTER]:
-        del context.foreign_secrets[old]
+    forget_old(context)
     read = context.foreign_secrets.get(key)
     if read is not None and now - read[0] < _AGE and (read[1] is not None or may_miss):
         return read[1]
     secret = await children.find(context, "Secret", *key)
     context.foreign_secrets[key] = now, secret
     return secret
+
+
+def forget_old(context: Context) -> None:
+    """Forget the Secrets that nobody has asked for lately."""
+    now = context.now()
+    for old in [known for known, (at, _) in context.foreign_secrets.items() if now - at > _FORGOTTEN_AFTER]:
+        del context.foreign_secrets[old]
 
 
 async def require_secret(context: Context, namespace: str, name: str, field: str) -> Manifest:

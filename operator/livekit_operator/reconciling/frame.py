@@ -41,7 +41,6 @@ async def reconcile(
     manifest = context.resources[model.__name__].get(key)
     manifest = await read_again(context, model.__name__, manifest) if manifest else None
     if manifest is None:
-        context.brakes.pop((model.__name__, key), None)
         return None
     try:
         resource = parse(model, manifest)

@@ -78,10 +78,16 @@ async def last_warning(context: Context, manifest: Manifest, given: frozenset[st
     told = [event for event in events if given is None or event.get("reason") in given]
     last = max(told, key=_when, default=None)
     words = f"{last['reason']}: {said(last.get('message') or '')}" if last else None
-    for other in [key for key, item in context.hanging.items() if now - item.asked >= _FORGOTTEN_AFTER]:
-        del context.hanging[other]
+    forget_old(context)
     context.hanging[uid] = HangingPod(now, words)
     return words
+
+
+def forget_old(context: Context) -> None:
+    """Forget what was said of pods that nobody has asked about lately."""
+    now = context.now()
+    for other in [key for key, item in context.hanging.items() if now - item.asked >= _FORGOTTEN_AFTER]:
+        del context.hanging[other]
 
 
 def _when(event: Manifest) -> str:

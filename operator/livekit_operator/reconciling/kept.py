@@ -138,10 +138,22 @@ class Strangers:
         names = self._names.get(resource[0], {})
         found = [ident for ident, name in names.items() if name == resource[1]]
         for ident in found:
-            del names[ident]
-        if not names:
-            self._names.pop(resource[0], None)
+            self.remove(*ident)
         return found
+
+    def remove(self, kind: str, key: Key) -> None:
+        """Forget the name of an object."""
+        names = self._names.get(key[0], {})
+        names.pop((kind, key), None)
+        if not names:
+            self._names.pop(key[0], None)
+
+    def retain(self, kind: str, listed: set[Key]) -> None:
+        """Forget the names of objects of a kind that are not listed."""
+        known = [key for names in self._names.values() for other, key in names if other == kind]
+        for key in known:
+            if key not in listed:
+                self.remove(kind, key)
 
 
 class ChildKeeper(Keeper):
@@ -157,6 +169,14 @@ class ChildKeeper(Keeper):
             self._strangers.add(self.kind, manifest)
             return None
         return manifest if UNREAD not in manifest and self.has_room(manifest) else None
+
+    def gone(self, key: Key) -> None:
+        """Forget the name of a stranger that is no more."""
+        self._strangers.remove(self.kind, key)
+
+    def only(self, listed: set[Key]) -> None:
+        """Forget the names of strangers that are not listed."""
+        self._strangers.retain(self.kind, listed)
 
 
 def _named(manifest: Manifest, resources: Mapping[str, Any]) -> tuple[list[str], str]:

@@ -1,11 +1,11 @@
 """What is remembered of a room between two passes: its tokens, and how its agents were asked for."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from livekit_operator.api.tokens import TokenStatus
-from livekit_operator.engine.cache import Manifest
+from livekit_operator.engine.cache import Key, Manifest
 from livekit_operator.errors import Problem
 from livekit_operator.rooms.decisions.dispatching import Decision
 
@@ -50,3 +50,25 @@ class KeptTokens:
     inputs: tuple[object, ...]
     secrets: Sequence[Manifest]
     tokens: Tokens
+
+
+@dataclass
+class RoomsMemory:
+    """What is known of rooms between passes, of those that no MeetingRoom declares too."""
+
+    unanswered: dict[Key, datetime] = field(default_factory=dict)
+    """MeetingRoom -> since when no node of its server answers for it."""
+    asked_agents: dict[Key, dict[str, AskedAgent]] = field(default_factory=dict)
+    """Room -> name of the agent -> how it was asked for."""
+    claims: dict[Key, tuple[str, str]] = field(default_factory=dict)
+    """MeetingRoom -> its uid and the name of the room that is its own, should somebody take its claim off."""
+    kept_tokens: dict[Key, KeptTokens] = field(default_factory=dict)
+    """MeetingRoom -> its tokens, so that a room of hundreds is not gone through whenever somebody joins."""
+
+
+async def forget(memory: RoomsMemory, key: Key) -> None:
+    """Forget a MeetingRoom that is gone."""
+    memory.asked_agents.pop(key, None)
+    memory.kept_tokens.pop(key, None)
+    memory.unanswered.pop(key, None)
+    memory.claims.pop(key, None)

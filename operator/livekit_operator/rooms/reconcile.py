@@ -34,11 +34,6 @@ _ROOM_RETRY_SECONDS = 1.0
 
 async def reconcile_room(context: Context, key: Key) -> float | None:
     """Reconcile one MeetingRoom."""
-    if context.resources["MeetingRoom"].get(key) is None:
-        context.asked_agents.pop(key, None)
-        context.kept_tokens.pop(key, None)
-        context.unanswered.pop(key, None)
-        context.claims.pop(key, None)
     return await reconcile(context, MeetingRoom, key, _pass)
 
 

@@ -15,6 +15,7 @@ from livekit_operator.pools.access import pool_at
 from livekit_operator.pools.decisions.room_prefixes import serving_pool
 from livekit_operator.pools.manifests.children import agent_name
 from livekit_operator.pools.rooms_by_name import prefixes_of
+from livekit_operator.reconciling.links import is_undeclared
 from livekit_operator.rooms.agents import Candidate, Wanted, serve
 from livekit_operator.rooms.context import Context
 
@@ -40,6 +41,13 @@ async def reconcile_undeclared_room(context: Context, key: Key) -> float | None:
     except ServerRefused:
         return _RETRY_SECONDS
     return agent.decision.again
+
+
+def wake_undeclared(context: Context) -> None:
+    """Have all such rooms looked at that were given an agent, for what they had it of is gone."""
+    for key in list(context.asked_agents):
+        if is_undeclared(key):
+            context.wake_served(key)
 
 
 def _pool_of(context: Context, server: Key, name: str) -> VoiceAgentPool | None:

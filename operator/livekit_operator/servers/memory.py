@@ -3,8 +3,13 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from livekit_operator.api.livekitserver import LiveKitServerSpec
 from livekit_operator.clients.livekit import LiveKit
-from livekit_operator.servers.decisions.key_rotation import ApiKey
+from livekit_operator.engine.cache import Key
+from livekit_operator.errors import Problem
+from livekit_operator.servers.decisions.breaker import Breaker
+from livekit_operator.servers.decisions.key_rotation import ApiKey, KeyState
+from livekit_operator.servers.host_servers import KnownHostServers
 from livekit_operator.servers.manifests.keys import ServerKeys
 from livekit_operator.servers.room_listing import RoomListing
 
@@ -72,3 +77,51 @@ class Dialed:
 
     url: str
     refused_since: datetime | None
+
+
+@dataclass
+class ServersMemory:
+    """What is known of LiveKitServers between passes."""
+
+    servers: dict[Key, ServerAccess] = field(default_factory=dict)
+    """LiveKitServers whose keys and URL are known."""
+    breakers: dict[Key, Breaker] = field(default_factory=dict)
+    """LiveKitServer -> whether its rooms may ask it, or wait because it hangs."""
+    host_servers: KnownHostServers = field(default_factory=KnownHostServers)
+    """Servers on the host network, by their ports."""
+    key_states: dict[Key, tuple[str, KeyState]] = field(default_factory=dict)
+    """LiveKitServer -> its uid and its keys as last written, to bring back a Secret that somebody changes."""
+    checked: dict[Key, Checked] = field(default_factory=dict)
+    """LiveKitServer -> the last check of its configuration."""
+    lost_replica: set[Key] = field(default_factory=set)
+    """LiveKitServers that lost one of their servers, and whose rooms could not be listed since."""
+    pruned: dict[Key, tuple[str, LiveKitServerSpec]] = field(default_factory=dict)
+    """LiveKitServer -> its uid and the spec for which objects of optional kinds were last looked for."""
+    gateways: dict[Key, tuple[datetime, Problem | None]] = field(default_factory=dict)
+    """LiveKitServer -> when its Gateways were last looked at, and what was wrong with them."""
+    dialed: dict[Key, Dialed] = field(default_factory=dict)
+    """LiveKitServer -> whether what leads clients to it takes connections."""
+    server_pods: dict[Key, dict[str, PodMemory]] = field(default_factory=dict)
+    """LiveKitServer -> pod uid -> what was seen of it before."""
+
+
+async def forget(memory: ServersMemory, key: Key) -> None:
+    """Forget a LiveKitServer that is gone, and close what was opened to it."""
+    memory.key_states.pop(key, None)
+    memory.breakers.pop(key, None)
+    memory.lost_replica.discard(key)
+    memory.pruned.pop(key, None)
+    memory.checked.pop(key, None)
+    memory.gateways.pop(key, None)
+    memory.dialed.pop(key, None)
+    clients = [pod.client for pod in memory.server_pods.pop(key, {}).values()]
+    access = memory.servers.pop(key, None)
+    for client in [access.client if access else None, *clients]:
+        if client is not None:
+            await client.close()
+
+
+async def close(memory: ServersMemory) -> None:
+    """Close every connection to servers, for the operator ends."""
+    for key in {*memory.servers, *memory.server_pods}:
+        await forget(memory, key)

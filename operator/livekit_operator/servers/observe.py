@@ -9,7 +9,7 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.conditions import find, holds
 from livekit_operator.constants import ANNOTATION_SLOT_INPUTS, CONDITION_READY, LABEL_REVISION, LABEL_SERVING
 from livekit_operator.containers import container_status
-from livekit_operator.engine.cache import Key, Manifest
+from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Blocked, ServerRefused, ServerUnreachable
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import parse_timestamp
@@ -80,13 +80,6 @@ def _told(item: Server, hangs: tuple[str, str] | None) -> Server:
     if hangs is None or hangs[0] != item.view.name:
         return item
     return replace(item, trouble=hanging_trouble(*hangs))
-
-
-async def forget(context: Context, key: Key) -> None:
-    """Close what was opened to a server's pods, and forget them."""
-    for memory in context.server_pods.pop(key, {}).values():
-        if memory.client is not None:
-            await memory.client.close()
 
 
 async def _look_at(

@@ -50,8 +50,6 @@ _SHARED_POLL_SECONDS = 3.0
 
 async def reconcile_server(context: Context, key: Key) -> float | None:
     """Reconcile one LiveKitServer."""
-    if context.resources["LiveKitServer"].get(key) is None:
-        await _forget(context, key)
     return await reconcile(context, LiveKitServer, key, _pass)
 
 
@@ -207,16 +205,3 @@ def _kept_slots(server: LiveKitServer) -> set[int]:
     if server.spec.media.exposure != "NodePort" or not server.spec.replicas:
         return set()
     return set(range(server.spec.replicas + 1))
-
-
-async def _forget(context: Context, key: Key) -> None:
-    if access := context.servers.pop(key, None):
-        await access.client.close()
-    await observe.forget(context, key)
-    context.key_states.pop(key, None)
-    context.breakers.pop(key, None)
-    context.lost_replica.discard(key)
-    context.pruned.pop(key, None)
-    context.checked.pop(key, None)
-    context.gateways.pop(key, None)
-    context.dialed.pop(key, None)

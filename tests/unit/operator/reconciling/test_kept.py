@@ -18,6 +18,7 @@ from livekit_operator.reconciling.kept import (
     memory_bytes,
     weight,
 )
+from tests.fakes.remains import left, sizes
 
 MIB = 2**20
 
@@ -82,6 +83,22 @@ def test_a_resource_that_comes_later_finds_what_names_it() -> None:
         assert keeper.keep(manifest) is None
     assert strangers.pop(("team", "later")) == [("ConfigMap", ("team", "a")), ("ConfigMap", ("team", "b"))]
     assert strangers.pop(("team", "later")) == []
+
+
+def test_a_stranger_that_is_gone_is_forgotten() -> None:
+    strangers = Strangers(resources())
+    before = sizes(strangers)
+    keeper = ChildKeeper("ConfigMap", Room(MIB), strangers)
+    cache = ObjectCache(keep=keeper.keep, forget=keeper.forget, left_out=keeper)
+    for name in ("a", "b", "c"):
+        cache.put(child(name, instance="later"))
+    strangers.add("Secret", child("a", instance="later"))
+    cache.remove(("team", "a"), "whatever")
+    cache.retain({("team", "b")}, "9")
+    assert strangers.pop(("team", "later")) == [("ConfigMap", ("team", "b")), ("Secret", ("team", "a"))]
+    cache.put(child("d", instance="other"))
+    cache.remove(("team", "d"))
+    assert left(before, strangers) == []
 
 
 def test_names_of_strangers_are_as_many_as_stated() -> None:
