@@ -65,7 +65,7 @@ imports: venv
 
 .PHONY: unit
 unit: venv ## Unit tests
-	$(BIN)/python -m pytest tests/unit --quiet
+	$(BIN)/python -m pytest tests/unit --quiet -n auto
 
 .PHONY: wire
 wire: venv ## Tests of the provider stand-ins and the caller, with real sound and the real plugins
