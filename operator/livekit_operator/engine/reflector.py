@@ -91,12 +91,7 @@ class Reflector:
         while True:
             began = asyncio.get_running_loop().time()
             try:
-                if self._version and self._cut_off:
-                    await self._find_place()
-                self._cut_off = True
-                if not self._version:
-                    await self.sync()
-                await self._watch()
+                await self._watch_on()
                 self._cut_off = asyncio.get_running_loop().time() - began < _WHOLE_WATCH_SECONDS
             except WatchExpired:
                 self._version = ""
@@ -126,6 +121,15 @@ class Reflector:
         times = 2.0**self._failures * (1 + random.random())  # noqa: S311 - spreading, not secrecy
         self._failures = min(self._failures + 1, _MOST_DOUBLINGS)
         await asyncio.sleep(self._retry_seconds * times)
+
+    async def _watch_on(self) -> None:
+        """Watch from the place that is known, or from a new listing, until the API server ends it."""
+        if self._version and self._cut_off:
+            await self._find_place()
+        self._cut_off = True
+        if not self._version:
+            await self.sync()
+        await self._watch()
 
     async def _watch(self) -> None:
         async for event in self._kubernetes.watch(self.kind, self._version, self._selector):

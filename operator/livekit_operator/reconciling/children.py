@@ -35,16 +35,7 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     known = cache.get(key) if cache is not None else None
     if known is None and new and (created := await _create(context, owner, desired)):
         return created
-    if known is None:
-        # Not in the cache may also mean that it exists without our label.
-        known = await find(context, kind, *key)
-    if known is not None and not is_owned(owner, known):
-        # The cache may hold what was deleted with a former owner of the same name.
-        known = await find(context, kind, *key)
-        if known is not None and not is_owned(owner, known):
-            known = await adopt(context, owner, desired, known)
-        if known is None and cache is not None:
-            cache.remove(key)
+    known = await _ours(context, owner, desired, known)
     marked = _marked(desired)
     # The values alone cannot show that a field is no longer wanted; the digest in the annotation can.
     brakes, name = context.brakes_of(owner).children, f"{kind} {key[1]}"
@@ -70,6 +61,22 @@ async def ensure(context: Context, owner: Resource, desired: Manifest, *, new: b
     if cache is not None:
         cache.put(applied)
     return applied
+
+
+async def _ours(context: Context, owner: Resource, desired: Manifest, known: Manifest | None) -> Manifest | None:
+    """Return a child as it is, `known` from the cache; None when there is none. One of a former owner is taken over."""
+    kind, key = desired["kind"], key_of(desired)
+    if known is None:
+        # Not in the cache can also mean: there without our label.
+        known = await find(context, kind, *key)
+    if known is not None and not is_owned(owner, known):
+        # The cache may hold what is gone with a former owner of the same name.
+        known = await find(context, kind, *key)
+        if known is not None and not is_owned(owner, known):
+            known = await adopt(context, owner, desired, known)
+        if known is None and (cache := context.children.get(kind)) is not None:
+            cache.remove(key)
+    return known
 
 
 def _note_written(

@@ -61,17 +61,21 @@ async def carry_out(
         serving = not any(item.view.serving for item in look_.servers if item.view.up) or (
             is_shared(server) and all(item.view.shared for item in look_.servers)
         )
-        pod = build_pod(server, inputs, slots[slot], serving=serving)
-        try:
-            await children.make_pod(context, server, COMPONENT_SERVER, pod)
-        except Conflict:
-            # Not ours, or ours and not in the cache yet, or ours without the labels by which it is found.
-            found = await children.find(context, "Pod", *key_of(pod))
-            if found is not None and not is_owned(server, found):
-                await adopt(context, server, pod, found)
-            elif found is not None:
-                await relabel(context, server, COMPONENT_SERVER, found)
+        await _start(context, server, build_pod(server, inputs, slots[slot], serving=serving))
     return again
+
+
+async def _start(context: Context, server: LiveKitServer, pod: Manifest) -> None:
+    """Create a server's pod, or take over the one of its name."""
+    try:
+        await children.make_pod(context, server, COMPONENT_SERVER, pod)
+    except Conflict:
+        # Not ours, or ours and not in the cache yet, or ours without the labels by which it is found.
+        found = await children.find(context, "Pod", *key_of(pod))
+        if found is not None and not is_owned(server, found):
+            await adopt(context, server, pod, found)
+        elif found is not None:
+            await relabel(context, server, COMPONENT_SERVER, found)
 
 
 async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_: Look, decided: Plan) -> float | None:

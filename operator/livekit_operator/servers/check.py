@@ -31,20 +31,14 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
     Returns None when the rollout may go on, else in how many seconds to look again; raises Blocked when it must not.
     """
     wanted = revision(server, inputs)
-    found = []
-    for pod in _checks(context, server):
-        if pod["metadata"]["labels"].get(LABEL_REVISION) == wanted:
-            found.append(pod)
-        else:
-            await children.remove(context, "Pod", pod, grace_seconds=0)
-    if not found:
+    pod = await _find(context, server, wanted)
+    if pod is None:
         passed = context.checked.get(server.key)
         if passed and passed.revision == wanted and check_passed(passed.output):
             return None  # its pod was deleted because another container in it was still running
         if allow_pods(context, server, COMPONENT_SERVER_CHECK, (), 1, wanted=1):
             await _start_check(context, server, inputs)
         return _CHECK_RETRY_SECONDS
-    pod = found[0]
     ended = "terminated" in (container_status(pod, CONTAINER).get("state") or {})
     finished = (pod.get("status") or {}).get("phase") in ("Succeeded", "Failed")
     if not ended and not finished:
@@ -53,14 +47,7 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
         if hangs := await why_it_hangs(context, [pod]):
             raise Blocked(hanging_trouble(*hangs))
         return _CHECK_RETRY_SECONDS
-    known = context.checked.get(server.key)
-    if known is None or known.pod != pod["metadata"]["uid"]:
-        try:
-            output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
-        except KubernetesError:
-            output = ""  # it was evicted before it started, or its node is gone
-        known = context.checked[server.key] = Checked(pod["metadata"]["uid"], wanted, output)
-    output = known.output
+    output = await _read_output(context, server, pod, wanted)
     if check_passed(output):
         if not finished:
             # An injected container may never end.
@@ -75,6 +62,29 @@ async def check(context: Context, server: LiveKitServer, inputs: ServerInputs) -
         return _CHECK_RETRY_SECONDS
     refused = explain(output) or Problem(reasons.CONFIG_REJECTED, not_taken(last_line(output)))
     raise Blocked(replace(refused, retry_after=_CHECK_AGAIN_AFTER.total_seconds()))
+
+
+async def _find(context: Context, server: LiveKitServer, wanted: str) -> Manifest | None:
+    """Return the pod that checks the configuration of a revision, and remove those of others."""
+    found = []
+    for pod in _checks(context, server):
+        if pod["metadata"]["labels"].get(LABEL_REVISION) == wanted:
+            found.append(pod)
+        else:
+            await children.remove(context, "Pod", pod, grace_seconds=0)
+    return found[0] if found else None
+
+
+async def _read_output(context: Context, server: LiveKitServer, pod: Manifest, wanted: str) -> str:
+    """Return what a pod that has ended said, which is asked for once."""
+    known = context.checked.get(server.key)
+    if known is None or known.pod != pod["metadata"]["uid"]:
+        try:
+            output = await context.kubernetes.log(server.metadata.namespace, pod["metadata"]["name"], CONTAINER)
+        except KubernetesError:
+            output = ""  # it was evicted before it started, or its node is gone
+        known = context.checked[server.key] = Checked(pod["metadata"]["uid"], wanted, output)
+    return known.output
 
 
 async def end_check(context: Context, server: LiveKitServer) -> None:

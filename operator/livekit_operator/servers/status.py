@@ -90,16 +90,7 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
     if server.spec.replicas == 0 and not observed.staying:
         return Observed.not_ready(Problem(reasons.SCALED_TO_ZERO, "spec.replicas is 0: no server runs."))
     if not observed.serving:
-        problem = _first_problem(observed)
-        if problem is not None:
-            return Observed.not_ready(problem)
-        if silence := _redis_is_silent(server, observed):
-            return Observed.not_ready(silence)
-        silent = any(item.view.unreachable for item in observed.staying)
-        if observed.unlisted and silent and _last_reason(server) in (reasons.READY, reasons.SERVER_UNREACHABLE):
-            return _unanswering(observed)
-        kept = _kept(server) if observed.settling else None
-        return kept or Observed.not_ready(Problem(reasons.PROGRESSING, "Waiting for a server to answer."))
+        return _unserved(server, observed)
     if observed.refused:
         return Observed.not_ready(observed.refused)
     if observed.settling and _last_reason(server) != reasons.READY:
@@ -113,6 +104,23 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         )
     if observed.unlisted:
         return _unanswering(observed)
+    return _unreached(observed) or Observed.ready(f"The server answers at {observed.reach.url}.")
+
+
+def _unserved(server: LiveKitServer, observed: Observation) -> Observed:
+    """Return why no server serves."""
+    problem = _first_problem(observed) or _redis_is_silent(server, observed)
+    if problem is not None:
+        return Observed.not_ready(problem)
+    silent = any(item.view.unreachable for item in observed.staying)
+    if observed.unlisted and silent and _last_reason(server) in (reasons.READY, reasons.SERVER_UNREACHABLE):
+        return _unanswering(observed)
+    kept = _kept(server) if observed.settling else None
+    return kept or Observed.not_ready(Problem(reasons.PROGRESSING, "Waiting for a server to answer."))
+
+
+def _unreached(observed: Observation) -> Observed | None:
+    """Return why clients do not come to the servers that serve; None when they do."""
     missing = next((found for found in observed.reach.unreached if found.reason in NO_URL), None)
     if observed.reach.url is None and missing:
         return Observed.not_ready(missing)
@@ -122,7 +130,7 @@ def _ready(server: LiveKitServer, observed: Observation) -> Observed:
         return Observed.not_ready(waits)
     if cut := next((problem for problem in observed.problems if isinstance(problem, CutOff)), None):
         return Observed.not_ready(cut)
-    return Observed.ready(f"The server answers at {observed.reach.url}.")
+    return None
 
 
 def _unanswering(observed: Observation) -> Observed:

@@ -1,7 +1,7 @@
 """Everything of a LiveKitServer that its servers share."""
 
 import base64
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 
 from livekit_operator import reasons
@@ -52,6 +52,9 @@ _MISSING = {
     "HTTPRoute": (reasons.GATEWAY_API_MISSING, "spec.signal.gateway", "the Gateway API"),
     "Certificate": (reasons.CERT_MANAGER_MISSING, "issuerRef", "cert-manager"),
 }
+
+
+Ensure = Callable[[Manifest | None], Awaitable[Manifest | None]]
 
 
 @dataclass(frozen=True)
@@ -125,15 +128,7 @@ async def ensure_surroundings(
         except NotFound:
             if manifest["kind"] not in _MISSING:
                 raise
-            reason, field, project = _MISSING[manifest["kind"]]
-            message = (
-                f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have: "
-                f"install them, or leave it out."
-            )
-            # Clients have no other way in, unless the user provides one.
-            cut = manifest["metadata"]["name"] != turn_certificate_name(server)
-            kind = CutOff if cut and not server.spec.signal.external_url else Problem
-            problems.append(kind(reason, message, retry_after=30.0))
+            problems.append(_missing(server, manifest))
         return None
 
     signal_service = await ensure(build_signal_service(server))
@@ -152,6 +147,17 @@ async def ensure_surroundings(
         *build_certificates(server),
     ):
         problems += await told_by_its_controller(context, server, await ensure(manifest))
+    slot_inputs, slot_problems = await _ensure_slots(context, server, slots, ensure)
+    if settled:
+        await _prune(context, server, wanted)
+    startable = has_account and "Pod" not in refused
+    return Surroundings(signal_service, slot_inputs, problems, slot_problems, startable)
+
+
+async def _ensure_slots(
+    context: Context, server: LiveKitServer, slots: Iterable[int], ensure: Ensure
+) -> tuple[dict[int, SlotInputs], dict[int, Problem]]:
+    """Make what each slot has for itself; return what its server is started with, or why that is not known."""
     slot_inputs: dict[int, SlotInputs] = {}
     slot_problems: dict[int, Problem] = {}
     kept: set[int] = set()
@@ -168,10 +174,20 @@ async def ensure_surroundings(
     for manifest in build_network_policies(server, context.settings.namespace, ports):
         if manifest["metadata"]["name"] not in {media.slot_name(server, slot) for slot in kept}:
             await ensure(manifest)
-    if settled:
-        await _prune(context, server, wanted)
-    startable = has_account and "Pod" not in refused
-    return Surroundings(signal_service, slot_inputs, problems, slot_problems, startable)
+    return slot_inputs, slot_problems
+
+
+def _missing(server: LiveKitServer, manifest: Manifest) -> Problem:
+    """Return what to do about an object of a kind that the cluster does not have."""
+    reason, field, project = _MISSING[manifest["kind"]]
+    message = (
+        f"{field} asks for {project}, whose CustomResourceDefinitions this cluster does not have: "
+        f"install them, or leave it out."
+    )
+    # Clients have no other way in, unless the user provides one.
+    cut = manifest["metadata"]["name"] != turn_certificate_name(server)
+    kind = CutOff if cut and not server.spec.signal.external_url else Problem
+    return kind(reason, message, retry_after=30.0)
 
 
 def _not_allowed(server: LiveKitServer, item: Refusal) -> Problem:

@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -15,25 +16,11 @@ START = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 QUARTER = "25%"
 
 
-def pod(
-    name: str,
-    revision: str = "new",
-    *,
-    ready: bool = True,
-    sessions: int | None = 0,
-    leaving: bool = False,
-    finished: bool = False,
-    age: int = 0,
-    track: str = STABLE,
-    unwanted: bool = False,
-    inputs: str = "",
-    failing: bool = False,
-    ending: bool = False,
-) -> PodView:
+def pod(name: str, revision: str = "new", *, age: int = 0, **facts: Any) -> PodView:
+    """Return a pod that is ready and has no calls, apart from the fields that are given."""
     created = START - timedelta(seconds=age)
-    return PodView(
-        name, revision, ready, leaving, finished, sessions, created, track, unwanted, inputs, failing, ending
-    )
+    idle = PodView(name, revision, ready=True, leaving=False, finished=False, sessions=0, created=created)
+    return replace(idle, **facts)
 
 
 def starting(name: str, revision: str = "new", track: str = STABLE, *, failing: bool = False) -> PodView:
