@@ -1,12 +1,23 @@
 """Metrics of the operator, named as Prometheus recommends."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol, TypeVar, cast
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.gc_collector import GCCollector
 from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
+
+
+class KindMetrics(Protocol):
+    """Metrics of one kind, of which each resource has some of its own."""
+
+    def __init__(self, registry: CollectorRegistry) -> None: ...
+
+    def forget(self, namespace: str, name: str) -> None:
+        """Drop what is told of a resource that is gone."""
+
+
+M = TypeVar("M", bound=KindMetrics)
 
 
 class Metrics:
@@ -45,87 +56,13 @@ class Metrics:
             ["resource"],
             registry=self.registry,
         )
-        self.pool_pods = Gauge(
-            "livekit_operator_pool_pods",
-            "Agent pods of a pool: desired, ready, busy, idle, draining.",
-            ["namespace", "pool", "state"],
-            registry=self.registry,
-        )
-        self.pool_sessions = Gauge(
-            "livekit_operator_pool_sessions",
-            "Calls of a pool: active, free, waiting, remaining on pods that leave.",
-            ["namespace", "pool", "state"],
-            registry=self.registry,
-        )
-        self.version_pods = Gauge(
-            "livekit_operator_pool_version_pods",
-            "Agent pods of a version of a pool: present (those that do not leave), ready.",
-            ["namespace", "pool", "revision", "track", "state"],
-            registry=self.registry,
-        )
-        self.version_sessions = Gauge(
-            "livekit_operator_pool_version_sessions",
-            "Calls of a version of a pool: active, begun, failed.",
-            ["namespace", "pool", "revision", "track", "state"],
-            registry=self.registry,
-        )
-        self._versions: dict[tuple[str, str], set[tuple[str, str]]] = {}
-        self.pool_lost = Counter(
-            "livekit_operator_pool_lost_sessions_total",
-            "Calls that lost their agent with its worker and got another one.",
-            ["namespace", "pool"],
-            registry=self.registry,
-        )
         self.webhooks = Counter(
             "livekit_operator_webhooks_total", "Webhooks received.", ["result"], registry=self.registry
         )
+        self._own: dict[type[Any], Any] = {}
 
-    def show_pool(self, namespace: str, pool: str, status: Mapping[str, Any]) -> None:
-        """Take over the counts of a pool's status."""
-        for field, state in _POOL_PODS.items():
-            self.pool_pods.labels(namespace, pool, state).set(status[field])
-        for field, state in _POOL_SESSIONS.items():
-            self.pool_sessions.labels(namespace, pool, state).set(status[field])
-        self._show_versions(namespace, pool, status["versions"])
-
-    def _show_versions(self, namespace: str, pool: str, versions: Sequence[Mapping[str, Any]]) -> None:
-        """Show the versions that have a track now, and drop the series of others."""
-        shown = {(v["revision"], v["track"].lower()): v for v in versions if v["track"] != "History"}
-        for revision, track in self._versions.get((namespace, pool), set()) - shown.keys():
-            labels = {"namespace": namespace, "pool": pool, "revision": revision, "track": track}
-            for metric in (self.version_pods, self.version_sessions):
-                metric.remove_by_labels(labels)
-        self._versions[namespace, pool] = set(shown)
-        for (revision, track), version in shown.items():
-            for metric, fields in ((self.version_pods, _VERSION_PODS), (self.version_sessions, _VERSION_SESSIONS)):
-                for field, state in fields.items():
-                    metric.labels(namespace, pool, revision, track, state).set(version[field])
-
-    def forget_pool(self, namespace: str, pool: str) -> None:
-        """Drop the series of a pool that is gone."""
-        self._versions.pop((namespace, pool), None)
-        for metric in (
-            self.pool_pods,
-            self.pool_sessions,
-            self.version_pods,
-            self.version_sessions,
-            self.pool_lost,
-        ):
-            metric.remove_by_labels({"namespace": namespace, "pool": pool})
-
-
-_POOL_PODS = {
-    "desiredReplicas": "desired",
-    "readyReplicas": "ready",
-    "busyReplicas": "busy",
-    "idleReplicas": "idle",
-    "drainingReplicas": "draining",
-}
-_POOL_SESSIONS = {
-    "activeSessions": "active",
-    "freeSessions": "free",
-    "waitingSessions": "waiting",
-    "remainingSessions": "remaining",
-}
-_VERSION_PODS = {"replicas": "present", "readyReplicas": "ready"}
-_VERSION_SESSIONS = {"activeSessions": "active", "sessions": "begun", "failedSessions": "failed"}
+    def of(self, own: type[M]) -> M:
+        """Return the metrics of one kind, a class that makes them in a registry; made when they are asked for first."""
+        if own not in self._own:
+            self._own[own] = own(self.registry)
+        return cast(M, self._own[own])

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
+from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import Page, WatchEvent, WatchExpired
 from livekit_operator.constants import API_VERSION, ORPHAN_FINALIZER
 from livekit_operator.errors import Conflict, KubernetesError, NotFound
@@ -22,7 +23,7 @@ from tests.fakes.clock import Clock
 Manifest = dict[str, Any]
 ObjectKey = tuple[str, str, str]
 
-_OWN_KINDS = ("LiveKitServer", "VoiceAgentPool", "MeetingRoom")
+_OWN_KINDS = frozenset(BY_KIND)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,15 @@
 """A whole cluster in memory with the operator's reconcilers on top, run pass by pass at a test's own pace."""
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
-from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import WatchEvent
 from livekit_operator.constants import LABEL_COMPONENT, LABEL_INSTANCE, LABEL_MANAGED_BY, MANAGED_BY
 from livekit_operator.engine.cache import Key, ObjectCache, key_of
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.metrics import Metrics
-from livekit_operator.process.wiring import TABLE, run_pass, take_in
+from livekit_operator.process.wiring import TABLE, Row, child_kinds, make_metrics, resource_kinds, run_pass, take_in
 from livekit_operator.reconciling.links import UNDECLARED_ROOM
 from livekit_operator.rooms.context import Context
 from livekit_operator.servers.apply import WITHDRAWAL_SECONDS
@@ -31,7 +31,8 @@ _MOST_ROUNDS = 10
 class World:
     """Caches follow the fake API server at once, as a perfect watch would let them."""
 
-    def __init__(self, settings: Settings | None = None) -> None:
+    def __init__(self, settings: Settings | None = None, table: Mapping[str, Row] = TABLE) -> None:
+        self.table = table
         self.clock = Clock()
         self.kubernetes = FakeKubernetes(self.clock)
         self.livekit = FakeLiveKit(self.clock)
@@ -50,8 +51,10 @@ class World:
             lambda kind, key: self.woken.add((kind, key)),
             now=self.clock,
             refuses=self.doors.refuses,
-            resources={kind: ObjectCache(partial(self._changed, kind)) for kind in BY_KIND},
+            resources={kind: ObjectCache(partial(self._changed, kind)) for kind in resource_kinds(table)},
+            children={kind: ObjectCache() for kind in child_kinds(table)},
         )
+        make_metrics(table, self.context.metrics)
         self.kubernetes.listeners.append(self._follow)
         self._pods = 0
         self._node_ports = 0
@@ -62,7 +65,7 @@ class World:
         """Run one pass of one object; return when it wants to be looked at again."""
         self.woken.discard((kind, (namespace, name)))
         try:
-            return await run_pass(self.context, TABLE[kind], (namespace, name))
+            return await run_pass(self.context, self.table[kind], (namespace, name))
         finally:
             self._check(kind, namespace, name)
 
@@ -302,8 +305,17 @@ class World:
         for pod in self.agent_pods(leaving=True):
             self.kubernetes.vanish("Pod", pod["metadata"]["namespace"], pod["metadata"]["name"])
 
+    def collect_garbage(self) -> None:
+        """Delete what a pass made that was under way when its owner went, as the garbage collector does."""
+        objects = self.kubernetes.objects
+        uids = {manifest["metadata"]["uid"] for manifest in objects.values()}
+        for key, manifest in list(objects.items()):
+            owners = manifest["metadata"].get("ownerReferences") or ()
+            if key in objects and owners and not any(owner["uid"] in uids for owner in owners):
+                self.kubernetes.vanish(*key)
+
     def _changed(self, kind: str, manifest: Manifest) -> None:
-        if take_in(self.context, TABLE[kind], manifest) is None:
+        if take_in(self.context, self.table[kind], manifest) is None:
             self._gone.append((kind, key_of(manifest)))
 
     def _follow(self, event: WatchEvent) -> None:

@@ -21,6 +21,7 @@ from livekit_operator.pools.manifests import versions
 from livekit_operator.pools.manifests.pod import PodInputs, inputs_digest, is_pod_name
 from livekit_operator.pools.manifests.versions import PoolVersion
 from livekit_operator.pools.memory import Free, PoolMemory
+from livekit_operator.pools.metrics import PoolMetrics
 from livekit_operator.pools.observe import Observation, observe
 from livekit_operator.pools.refused import dismiss
 from livekit_operator.pools.rooms_by_name import describe
@@ -99,7 +100,7 @@ async def _pass(context: Context, pool: VoiceAgentPool) -> Outcome | None:
         for room in memory.waiting.keys() | memory.unanswered.keys():
             context.wake_served(room)  # they tell why they wait
     fields = pool_status.fields(pool, standing, memory, context.now())
-    context.metrics.show_pool(*pool.key, status.plain(fields))
+    context.metrics.of(PoolMetrics).show(*pool.key, status.plain(fields))
     return Outcome(conditions, fields, min(poll, again))
 
 

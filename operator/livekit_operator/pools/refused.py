@@ -18,6 +18,7 @@ from livekit_operator.pools.context import Context
 from livekit_operator.pools.manifests import children as build
 from livekit_operator.pools.manifests import records
 from livekit_operator.pools.memory import Free
+from livekit_operator.pools.metrics import PoolMetrics
 from livekit_operator.pools.observe import Observation, observe
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.links import is_undeclared
@@ -42,7 +43,7 @@ async def dismiss(context: Context, pool: VoiceAgentPool, why: Problem) -> Outco
     refused = memory.refusals.problem
     conditions = _conditions(why, observed, _last_end(observed, now), refused)
     fields = _fields(pool, observed)
-    context.metrics.show_pool(*pool.key, plain(fields))
+    context.metrics.of(PoolMetrics).show(*pool.key, plain(fields))
     return Outcome(conditions, fields, context.settings.pool_poll_seconds if observed.pods or refused else None)
 
 

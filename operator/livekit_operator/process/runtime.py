@@ -5,12 +5,11 @@ Tests and benchmarks run it against a real API server without kopf.
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.clients.server_load import ServerLoads
@@ -19,14 +18,21 @@ from livekit_operator.constants import GROUP, MANAGED_SELECTOR
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache, key_of, owner_of
 from livekit_operator.engine.controller import Controller
 from livekit_operator.engine.reflector import Reflector
-from livekit_operator.engine.turns import Line
 from livekit_operator.errors import KubernetesError, NotFound
 from livekit_operator.metrics import Metrics
-from livekit_operator.process.wiring import TABLE, own_facts, public_facts, run_pass, take_in
-from livekit_operator.reconciling.context import CHILD_KINDS
+from livekit_operator.process.wiring import (
+    TABLE,
+    Row,
+    child_kinds,
+    make_metrics,
+    own_facts,
+    public_facts,
+    resource_kinds,
+    run_pass,
+    take_in,
+)
 from livekit_operator.reconciling.forgetting import forget_old
 from livekit_operator.reconciling.kept import ChildKeeper, Keeper, Room, Strangers, memory_bytes
-from livekit_operator.reconciling.links import UNDECLARED_ROOM
 from livekit_operator.rooms.context import Context
 from livekit_operator.servers import memory as servers_memory
 from livekit_operator.settings import Settings
@@ -55,14 +61,16 @@ class Runtime:
         settings: Settings,
         metrics: Metrics,
         memory: float | None = None,
+        table: Mapping[str, Row] = TABLE,
     ) -> None:
+        self._table = table
         room = Room(memory_bytes() if memory is None else memory)
         resources: dict[str, ObjectCache] = {}
         self._strangers = Strangers(resources)
-        for kind in BY_KIND:
+        for kind in resource_kinds(table):
             keeper = Keeper(kind, room)
             resources[kind] = ObjectCache(self._resource_listener(kind), keeper.keep, keeper.forget)
-        children = {kind: ChildKeeper(kind, room, self._strangers) for kind in CHILD_KINDS}
+        children = {kind: ChildKeeper(kind, room, self._strangers) for kind in child_kinds(table)}
         self.context = Context(
             kubernetes,
             worker,
@@ -77,17 +85,18 @@ class Runtime:
                 for kind, child in children.items()
             },
         )
-        self._controllers = {kind: self._controller(kind) for kind in TABLE}
+        make_metrics(table, metrics)
+        self._controllers = {kind: self._controller(row) for kind, row in table.items()}
         self._resources = [
             # The caches of resources tell of changes themselves: others must also hear of a status that we wrote.
             Reflector(
                 kubernetes, kind, self.context.resources[kind], lambda _: None, on_missed=partial(self._missed, kind)
             )
-            for kind in BY_KIND
+            for kind in resources
         ]
         self._children = [
             Reflector(kubernetes, kind, self.context.children[kind], self._child_changed, MANAGED_SELECTOR)
-            for kind in CHILD_KINDS
+            for kind in children
         ]
         self._children.append(Reflector(kubernetes, "Node", self.context.nodes, self._node_changed))
         self._nodes: dict[tuple[str, Key], Any] = {}
@@ -111,13 +120,14 @@ class Runtime:
                 for reflector in reflectors:
                     group.create_task(reflector.fill(turn))
         self._run(*(reflector.run() for reflector in [*self._children, *self._resources]), self._follow_clock())
-        servers = self._controllers["LiveKitServer"]
-        self._run(servers.run())
+        first = [self._controllers[row.name] for row in self._table.values() if row.first]
+        self._run(*(controller.run() for controller in first))
         # Pools and rooms can do nothing before their server was looked at, and ten thousand would look for it in vain.
         with suppress(TimeoutError):
             async with asyncio.timeout(_SERVERS_FIRST_SECONDS):
-                await servers.first_passes()
-        self._run(*(controller.run() for controller in self._controllers.values() if controller is not servers))
+                for controller in first:
+                    await controller.first_passes()
+        self._run(*(controller.run() for controller in self._controllers.values() if controller not in first))
         self.ready = True
 
     def _run(self, *parts: Coroutine[Any, Any, None]) -> None:
@@ -157,24 +167,14 @@ class Runtime:
         started = self._starting is not None and self._starting.done() and not self.ready
         return started or any(task.done() for task in self._tasks)
 
-    def _controller(self, kind: str) -> Controller:
+    def _controller(self, row: Row) -> Controller:
         return Controller(
-            kind,
-            lambda key: run_pass(self.context, TABLE[kind], key),
+            row.name,
+            lambda key: run_pass(self.context, row, key),
             self.context.metrics,
             self.context.settings.workers,
-            lambda key: self._line_of(kind, key),
+            lambda key: row.line_of(self.context, row.name, key),
         )
-
-    def _line_of(self, kind: str, key: Key) -> Line:
-        """Return whose a key is: of its namespace, and of the server that it refers to or is."""
-        if kind == UNDECLARED_ROOM:
-            namespace, _, name = key[0].partition("/")
-            return Line(namespace, (namespace, name))
-        if kind == "LiveKitServer":
-            return Line(key[0], key)
-        reference = ((self.context.resources[kind].get(key) or {}).get("spec") or {}).get("serverRef") or {}
-        return Line(key[0], (reference.get("namespace") or key[0], reference.get("name")))
 
     def _wake(self, kind: str, key: Key) -> None:
         self._controllers[kind].queue.add(key)
@@ -184,7 +184,7 @@ class Runtime:
 
     def _resource_changed(self, kind: str, manifest: Manifest) -> None:
         key, ident = key_of(manifest), (kind, key_of(manifest))
-        known = take_in(self.context, TABLE[kind], manifest)
+        known = take_in(self.context, self._table[kind], manifest)
         if known is None:
             self._controllers[kind].queue.drop(key)
         self.context.metrics.objects.labels(kind).set(len(self.context.resources[kind]))
@@ -197,8 +197,8 @@ class Runtime:
                 visit.add_done_callback(self._visits.discard)
             else:
                 self._wake(kind, key)
-        if _turned(self._public, ident, public_facts(kind, known)):
-            self._wake_others(kind, key)
+        if _turned(self._public, ident, public_facts(self._table[kind], known)):
+            self._table[kind].wake_users(self.context, key)
 
     def _missed(self, kind: str, manifest: Manifest) -> None:
         """Have a resource looked at, and those that refer to it, whatever it was like before.
@@ -207,13 +207,7 @@ class Runtime:
         """
         key = key_of(manifest)
         self._wake(kind, key)
-        self._wake_others(kind, key)
-
-    def _wake_others(self, kind: str, key: Key) -> None:
-        if kind == "LiveKitServer":
-            self.context.wake_users(key)
-        elif kind == "VoiceAgentPool":
-            self.context.wake_rooms_of_pool(key)
+        self._table[kind].wake_users(self.context, key)
 
     async def _look_at_strangers(self, kind: str, key: Key, left: list[tuple[str, Key]]) -> None:
         """Take in what names a resource that has just come, as a former one left it, and only then look at that."""
@@ -228,15 +222,15 @@ class Runtime:
 
     def _child_changed(self, manifest: Manifest) -> None:
         owner = owner_of(manifest)
-        if owner and owner.group == GROUP and owner.kind in BY_KIND:
+        if owner and owner.group == GROUP and owner.kind in self.context.resources:
             self._wake(owner.kind, (owner.namespace, owner.name))
 
     def _node_changed(self, manifest: Manifest) -> None:
-        """Have servers and pools looked at when a node is to be emptied, is lost, or has other labels."""
+        """Have those looked at that use nodes when one is to be emptied, is lost, or has other labels."""
         known = self.context.nodes.get(key_of(manifest))
         facts = (known["metadata"]["labels"], known["spec"], known["ready"]) if known else None
         if _turned(self._nodes, ("Node", key_of(manifest)), facts):
-            for kind in ("LiveKitServer", "VoiceAgentPool"):
+            for kind in [row.name for row in self._table.values() if row.uses_nodes]:
                 for resource in self.context.resources[kind]:
                     self._wake(kind, key_of(resource))
 

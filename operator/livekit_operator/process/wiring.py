@@ -1,36 +1,77 @@
-"""The table of kinds: whose pass is which, and what of an object concerns itself and others."""
+"""The table of kinds: a row tells all that the process needs to know of one."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from livekit_operator.conditions import find
-from livekit_operator.constants import ANNOTATION_CLAIM, CONDITION_AGENTS_AVAILABLE
+from livekit_operator.api.kinds import BY_KIND, Kind
+from livekit_operator.constants import ANNOTATION_CLAIM, ROOM_FINALIZER, SERVER_FINALIZER
 from livekit_operator.engine.cache import Key, Manifest, key_of
+from livekit_operator.engine.turns import Line
+from livekit_operator.metrics import KindMetrics, Metrics
+from livekit_operator.pools import links as pools_links
 from livekit_operator.pools import memory as pools_memory
-from livekit_operator.pools.decisions.agent_problems import PERSONAL_REASONS
+from livekit_operator.pools.metrics import PoolMetrics
 from livekit_operator.pools.reconcile import reconcile_pool
 from livekit_operator.reconciling import forgetting
-from livekit_operator.reconciling.links import UNDECLARED_ROOM
+from livekit_operator.reconciling.context import CHILD_KINDS, OPTIONAL_KINDS
+from livekit_operator.reconciling.links import UNDECLARED_ROOM, Link, server_of
 from livekit_operator.reconciling.ownership import note_orphaning
+from livekit_operator.rooms import links as rooms_links
 from livekit_operator.rooms import memory as rooms_memory
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.reconcile import reconcile_room
 from livekit_operator.rooms.undeclared import reconcile_undeclared_room, wake_undeclared
+from livekit_operator.servers import links as servers_links
 from livekit_operator.servers import memory as servers_memory
 from livekit_operator.servers.reconcile import reconcile_server
 
 
+async def _nothing(*_: object) -> None:
+    """Forget nothing, where nothing is remembered."""
+
+
+def _line_of_resource(context: Context, kind: str, key: Key) -> Line:
+    """Return whose a key is: of its namespace, and of the server that it refers to."""
+    manifest = context.resources[kind].get(key)
+    return Line(key[0], (manifest and server_of(manifest)) or (key[0], None))
+
+
 @dataclass(frozen=True)
 class Row:
-    """One kind: what its passes do, and what forgets a resource that is gone."""
+    """One kind, or one queue of what is no resource; what is left out does not concern it."""
 
-    kind: str
+    name: str
     reconcile: Callable[[Context, Key], Awaitable[float | None]]
-    forget: Callable[[Context, Key], Awaitable[None]] | None
-    """None for what is no resource, and is forgotten by its own passes."""
+    """The pass; returns the seconds until the next look, None when a change will bring it."""
+    forget: Callable[[Context, Key], Awaitable[None]] = _nothing
+    """Forgets what passes remember of a resource that is gone."""
+    resource: Kind | None = None
+    """How the cluster calls it; None for what is no resource."""
+    children: tuple[str, ...] = ()
+    """Kinds of the objects that it makes: they are watched, and a change of one wakes its owner."""
+    optional_children: tuple[str, ...] = ()
+    """Those that a cluster need not know: they are asked for and not watched."""
+    links: Callable[[Manifest], Iterable[Link]] = lambda _: ()
+    """What a resource refers to, so that a change of that wakes it."""
+    public_facts: Callable[[Manifest], Any] = lambda _: ()
+    """What of a resource concerns those that refer to it."""
+    wake_users: Callable[[Context, Key], None] = lambda *_: None
+    """Has those looked at, when that has changed."""
     see: Callable[[Context, Key, Manifest | None], None] = lambda *_: None
     """Hears of every change at once; of None when the resource is gone."""
+    line_of: Callable[[Context, str, Key], Line] = _line_of_resource
+    """Tells with whom a key of this kind waits for its turn."""
+    first: bool = False
+    """Whether others can do nothing before the first passes of this kind."""
+    uses_nodes: bool = False
+    """Whether a change of a node wakes all of them."""
+    finalizer: str | None = None
+    """What keeps a resource from going before its last pass."""
+    ends_itself: bool = False
+    """Whether passes delete resources whose time is over."""
+    metrics: type[KindMetrics] | None = None
+    """Metrics that each resource has of its own."""
 
 
 async def _forget_server(context: Context, key: Key) -> None:
@@ -40,38 +81,89 @@ async def _forget_server(context: Context, key: Key) -> None:
 
 async def _forget_pool(context: Context, key: Key) -> None:
     await pools_memory.forget(context, key)
-    context.metrics.forget_pool(*key)
     wake_undeclared(context)
 
 
-TABLE = {
-    row.kind: row
+TABLE: Mapping[str, Row] = {
+    row.name: row
     for row in (
         Row(
             "LiveKitServer",
             reconcile_server,
             _forget_server,
-            lambda context, key, manifest: context.host_servers.see(key, manifest),
+            resource=BY_KIND["LiveKitServer"],
+            children=CHILD_KINDS,
+            optional_children=OPTIONAL_KINDS,
+            public_facts=servers_links.public_facts,
+            wake_users=servers_links.wake_users,
+            see=lambda context, key, manifest: context.host_servers.see(key, manifest),
+            line_of=lambda _context, _kind, key: Line(key[0], key),
+            first=True,
+            uses_nodes=True,
+            finalizer=SERVER_FINALIZER,
         ),
-        Row("VoiceAgentPool", reconcile_pool, _forget_pool),
-        Row("MeetingRoom", reconcile_room, rooms_memory.forget),
-        Row(UNDECLARED_ROOM, reconcile_undeclared_room, None),
+        Row(
+            "VoiceAgentPool",
+            reconcile_pool,
+            _forget_pool,
+            resource=BY_KIND["VoiceAgentPool"],
+            children=("Pod", "Secret", "ConfigMap", "ServiceAccount", "PodDisruptionBudget", "NetworkPolicy"),
+            links=pools_links.links,
+            public_facts=pools_links.public_facts,
+            wake_users=pools_links.wake_rooms,
+            uses_nodes=True,
+            metrics=PoolMetrics,
+        ),
+        Row(
+            "MeetingRoom",
+            reconcile_room,
+            rooms_memory.forget,
+            resource=BY_KIND["MeetingRoom"],
+            children=("Secret",),
+            links=rooms_links.links,
+            finalizer=ROOM_FINALIZER,
+            ends_itself=True,
+        ),
+        Row(
+            UNDECLARED_ROOM,
+            reconcile_undeclared_room,
+            line_of=lambda _context, _kind, key: rooms_links.undeclared_line(key),
+        ),
     )
 }
 
 
+def resource_kinds(table: Mapping[str, Row]) -> list[str]:
+    """Return the kinds that are resources."""
+    return [row.name for row in table.values() if row.resource]
+
+
+def child_kinds(table: Mapping[str, Row]) -> list[str]:
+    """Return the kinds of all children that are watched."""
+    return list(dict.fromkeys(kind for row in table.values() for kind in row.children))
+
+
+def make_metrics(table: Mapping[str, Row], metrics: Metrics) -> None:
+    """Have the metrics of all kinds told from the start, whether there is one of the kind or not."""
+    for row in table.values():
+        if row.metrics:
+            metrics.of(row.metrics)
+
+
 async def run_pass(context: Context, row: Row, key: Key) -> float | None:
     """Have a kind look at one object, or forget one that is gone; return the seconds until the next look."""
-    if row.forget is None or key in context.resources[row.kind]:
+    if row.resource is None or key in context.resources[row.name]:
         return await row.reconcile(context, key)
-    forgetting.forget(context, row.kind, key)
+    forgetting.forget(context, row.name, key)
+    if row.metrics:
+        context.metrics.of(row.metrics).forget(*key)
     await row.forget(context, key)
     return None
 
 
 def take_in(context: Context, row: Row, changed: Manifest) -> Manifest | None:
     """Tell all who keep up with resources of a change of one; return it as it is now, None when it is gone."""
-    kind, key = row.kind, key_of(changed)
+    kind, key = row.name, key_of(changed)
     known = context.resources[kind].get(key)
     note_orphaning(context, kind, key, known)
     row.see(context, key, known)
@@ -80,7 +172,7 @@ def take_in(context: Context, row: Row, changed: Manifest) -> Manifest | None:
         context.understood.pop((kind, key), None)
         context.events.forget(changed["metadata"]["uid"])
     else:
-        context.users.put(kind, known)
+        context.users.put(kind, key, row.links(known))
     return known
 
 
@@ -96,22 +188,6 @@ def own_facts(manifest: Manifest | None) -> Any:
     return metadata["uid"], spec, metadata.get("deletionTimestamp"), annotations
 
 
-def public_facts(kind: str, manifest: Manifest | None) -> Any:
+def public_facts(row: Row, manifest: Manifest | None) -> Any:
     """Return what others that refer to an object depend on."""
-    if manifest is None:
-        return None
-    status = manifest.get("status") or {}
-    ready = [(c["status"], c["reason"]) for c in status.get("conditions") or () if c["type"] == "Ready"]
-    if kind == "LiveKitServer":
-        metadata = manifest["metadata"]
-        # The spec says whom it allows, and its limits and presets what it takes.
-        return ready, manifest.get("spec"), status.get("externalUrl"), metadata.get("deletionTimestamp")
-    if kind == "VoiceAgentPool":
-        spec = manifest.get("spec") or {}
-        whom = spec.get("serverRef"), spec.get("allowedNamespaces")
-        served = find(status.get("conditions"), CONDITION_AGENTS_AVAILABLE)
-        # What concerns only those who wait is for the pool to tell them.
-        quiet = served.get("status") == "True" or served.get("reason") in PERSONAL_REASONS
-        available = None if quiet else (served.get("status"), served.get("reason"), served.get("message"))
-        return ready, available, status.get("agentName"), whom
-    return ()
+    return None if manifest is None else row.public_facts(manifest)

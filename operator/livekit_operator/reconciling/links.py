@@ -4,8 +4,7 @@ from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any
 
-from livekit_operator.engine.cache import Key, Manifest, key_of
-from livekit_operator.manifests.metadata import qualified_name
+from livekit_operator.engine.cache import Key, Manifest
 
 Link = tuple[str, Any]
 
@@ -17,13 +16,12 @@ class Users:
         self._users: defaultdict[Link, set[tuple[str, Key]]] = defaultdict(set)
         self._links: dict[tuple[str, Key], tuple[Link, ...]] = {}
 
-    def put(self, kind: str, manifest: Manifest) -> None:
-        """Put the references of a resource."""
-        user = (kind, key_of(manifest))
-        links = tuple(_links(kind, manifest))
+    def put(self, kind: str, key: Key, references: Iterable[Link]) -> None:
+        """Take over the references of a resource."""
+        user, links = (kind, key), tuple(references)
         if self._links.get(user, ()) == links:
             return
-        self.remove(kind, user[1])
+        self.remove(kind, key)
         self._links[user] = links
         for link in links:
             self._users[link].add(user)
@@ -58,28 +56,21 @@ class Users:
         return sorted(key for _, key in named | unnamed)
 
 
-def _links(kind: str, manifest: Manifest) -> Iterable[Link]:
-    namespace, spec = manifest["metadata"]["namespace"], manifest.get("spec") or {}
-    reference = spec.get("serverRef")
+def server_of(manifest: Manifest) -> Key | None:
+    """Return the LiveKitServer that a resource's `spec.serverRef` names.
+
+    Read without parsing the whole resource: this happens at each of its events.
+    """
+    reference = (manifest.get("spec") or {}).get("serverRef")
     if not reference:
-        return
-    server = (reference.get("namespace") or namespace, reference["name"])
-    yield "server", server
-    if spec.get("roomPrefix"):
-        yield "prefix", server
-    if kind == "VoiceAgentPool":
-        yield "pools of", server
-    if kind != "MeetingRoom":
-        return
-    # Read without parsing the whole resource: this happens at each of its events.
-    name = spec.get("roomName") or manifest["metadata"]["name"]
-    yield "room", (server, qualified_name(namespace, name, server[0]))
-    agents = spec.get("agents") or ()
-    for agent in agents:
-        pool = agent["poolRef"]
-        yield "pool", (pool.get("namespace") or namespace, pool["name"])
-    if spec.get("kind") == "VoiceAgent" and not agents:
-        yield "any pool", namespace
+        return None
+    return reference.get("namespace") or manifest["metadata"]["namespace"], reference["name"]
+
+
+def ready_facts(manifest: Manifest) -> list[tuple[str, str]]:
+    """Return what the condition `Ready` says, as far as others depend on it."""
+    conditions = (manifest.get("status") or {}).get("conditions") or ()
+    return [(one["status"], one["reason"]) for one in conditions if one["type"] == "Ready"]
 
 
 # The queue of rooms that no resource declares. Their keys contain a `/`, which no resource's key can.

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from livekit_operator import reasons
 from livekit_operator.api.common import Metadata, Resource
 from livekit_operator.clients.decoding import UNREAD
-from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
+from livekit_operator.constants import GROUP
 from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import NotFound, OperatorError, Problem
 from livekit_operator.logs import ObjectLogger
@@ -60,7 +60,7 @@ async def tell(context: Context, model: type[Resource], manifest: Manifest, prob
         return None
     resource = model.model_construct(metadata=metadata, status=manifest.get("status") or {})
     if metadata.deletion_timestamp:
-        for finalizer in {ROOM_FINALIZER, SERVER_FINALIZER} & set(metadata.finalizers):
+        for finalizer in [name for name in metadata.finalizers if name.startswith(f"{GROUP}/")]:
             await remove_finalizer(context, resource, finalizer)
         return None
     await status.write(context, resource, status.halted(resource, Problem(reasons.NOT_UNDERSTOOD, _message(problem))))

@@ -20,6 +20,7 @@ from livekit_operator.pools.decisions.agent_problems import ASKED_AGAIN, CONNECT
 from livekit_operator.pools.decisions.history import pick_deployment
 from livekit_operator.pools.manifests.children import agent_name
 from livekit_operator.pools.memory import PoolMemory
+from livekit_operator.pools.metrics import PoolMetrics
 from livekit_operator.reconciling.references import target
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.decisions.dispatching import CONNECT_SECONDS, Decision, State, WantedAgent, decide_dispatch
@@ -354,7 +355,7 @@ async def _act(
     for identity in decision.remove:
         await access.client.remove_participant(view.name, identity)
         if memory is not None and identity.removeprefix("agent-") in memory.lost:
-            context.metrics.pool_lost.labels(*candidate.key).inc()
+            context.metrics.of(PoolMetrics).lost.labels(*candidate.key).inc()
     for dispatch_id in decision.delete:
         await access.client.delete_dispatch(view.name, dispatch_id)
     if decision.create:

@@ -1,5 +1,9 @@
 """Who refers to whom, so that a change wakes only whom it concerns."""
 
+from typing import Any
+
+from livekit_operator.engine.cache import key_of
+from livekit_operator.process.wiring import TABLE
 from livekit_operator.reconciling.links import Users
 from tests.fakes import manifests
 from tests.fakes.manifests import stored
@@ -9,13 +13,17 @@ DESK = ("team", "front-desk")
 ELSEWHERE = {"name": "voice", "namespace": "team"}
 
 
+def put(users: Users, kind: str, manifest: dict[str, Any]) -> None:
+    users.put(kind, key_of(manifest), TABLE[kind].links(manifest))
+
+
 def test_a_server_knows_its_pools_and_rooms() -> None:
     users = Users()
-    users.put("VoiceAgentPool", stored(manifests.pool()))
-    users.put("MeetingRoom", stored(manifests.room()))
-    users.put("MeetingRoom", stored(manifests.room("other", serverRef={"name": "another"})))
-    users.put("MeetingRoom", stored(manifests.room("guest", "guests", serverRef=ELSEWHERE)))
-    users.put("LiveKitServer", stored(manifests.server()))
+    put(users, "VoiceAgentPool", stored(manifests.pool()))
+    put(users, "MeetingRoom", stored(manifests.room()))
+    put(users, "MeetingRoom", stored(manifests.room("other", serverRef={"name": "another"})))
+    put(users, "MeetingRoom", stored(manifests.room("guest", "guests", serverRef=ELSEWHERE)))
+    put(users, "LiveKitServer", stored(manifests.server()))
     assert users.of_server(VOICE) == [
         ("MeetingRoom", ("guests", "guest")),
         ("MeetingRoom", ("team", "support-42")),
@@ -26,9 +34,9 @@ def test_a_server_knows_its_pools_and_rooms() -> None:
 
 def test_a_room_on_a_server_knows_its_resources() -> None:
     users = Users()
-    users.put("MeetingRoom", stored(manifests.room(roomName="lobby")))
-    users.put("MeetingRoom", stored(manifests.room("lobby")))
-    users.put("MeetingRoom", stored(manifests.room("lobby", "guests", serverRef=ELSEWHERE)))
+    put(users, "MeetingRoom", stored(manifests.room(roomName="lobby")))
+    put(users, "MeetingRoom", stored(manifests.room("lobby")))
+    put(users, "MeetingRoom", stored(manifests.room("lobby", "guests", serverRef=ELSEWHERE)))
     assert users.of_room(VOICE, "lobby") == [("team", "lobby"), ("team", "support-42")]
     assert users.of_room(VOICE, "guests/lobby") == [("guests", "lobby")]
     assert users.of_room(VOICE, "support-42") == []
@@ -37,28 +45,28 @@ def test_a_room_on_a_server_knows_its_resources() -> None:
 
 def test_a_pool_knows_the_rooms_it_serves() -> None:
     users = Users()
-    users.put("MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
-    users.put("MeetingRoom", stored(manifests.room("x", "guests", agents=[{"poolRef": {"name": "front-desk"}}])))
+    put(users, "MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
+    put(users, "MeetingRoom", stored(manifests.room("x", "guests", agents=[{"poolRef": {"name": "front-desk"}}])))
     far = [{"poolRef": {"name": "front-desk", "namespace": "team"}}]
-    users.put("MeetingRoom", stored(manifests.room("y", "guests", agents=far)))
+    put(users, "MeetingRoom", stored(manifests.room("y", "guests", agents=far)))
     assert users.of_pool(DESK) == [("guests", "y"), ("team", "support-42")]
     assert users.of_pool(("guests", "front-desk")) == [("guests", "x")]
 
 
 def test_a_server_knows_the_pools_that_serve_rooms_for_their_names() -> None:
     users = Users()
-    users.put("VoiceAgentPool", stored(manifests.pool(roomPrefix="voice-")))
-    users.put("VoiceAgentPool", stored(manifests.pool("other")))
-    users.put("VoiceAgentPool", stored(manifests.pool("desk", "guests", serverRef=ELSEWHERE, roomPrefix="x-")))
+    put(users, "VoiceAgentPool", stored(manifests.pool(roomPrefix="voice-")))
+    put(users, "VoiceAgentPool", stored(manifests.pool("other")))
+    put(users, "VoiceAgentPool", stored(manifests.pool("desk", "guests", serverRef=ELSEWHERE, roomPrefix="x-")))
     assert users.with_prefix(VOICE) == [("guests", "desk"), DESK]
-    users.put("VoiceAgentPool", stored(manifests.pool()))
+    put(users, "VoiceAgentPool", stored(manifests.pool()))
     assert users.with_prefix(VOICE) == [("guests", "desk")]
 
 
 def test_a_changed_resource_is_known_by_its_new_references_only() -> None:
     users = Users()
-    users.put("MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "old"}}])))
-    users.put("MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
+    put(users, "MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "old"}}])))
+    put(users, "MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
     assert users.of_pool(("team", "old")) == []
     assert users.of_pool(DESK) == [("team", "support-42")]
     users.remove("MeetingRoom", ("team", "support-42"))
@@ -71,9 +79,9 @@ def test_a_changed_resource_is_known_by_its_new_references_only() -> None:
 
 def test_a_voice_agent_room_that_names_no_pool_may_be_served_by_any_of_its_namespace() -> None:
     users = Users()
-    users.put("MeetingRoom", stored(manifests.room(kind="VoiceAgent")))
-    users.put("MeetingRoom", stored(manifests.room("named", kind="VoiceAgent", agents=[{"poolRef": {"name": "x"}}])))
-    users.put("MeetingRoom", stored(manifests.room("meeting")))
+    put(users, "MeetingRoom", stored(manifests.room(kind="VoiceAgent")))
+    put(users, "MeetingRoom", stored(manifests.room("named", kind="VoiceAgent", agents=[{"poolRef": {"name": "x"}}])))
+    put(users, "MeetingRoom", stored(manifests.room("meeting")))
     assert users.of_pool(DESK) == [("team", "support-42")]
     assert users.of_pool(("team", "x")) == [("team", "named"), ("team", "support-42")]
     assert users.of_pool(("guests", "front-desk")) == []
@@ -81,7 +89,7 @@ def test_a_voice_agent_room_that_names_no_pool_may_be_served_by_any_of_its_names
 
 def test_a_resource_that_is_not_understood_is_no_error() -> None:
     users = Users()
-    users.put("MeetingRoom", stored(manifests.room(maxParticipants="many")))
-    users.put("MeetingRoom", {"metadata": {"namespace": "team", "name": "bare"}})
+    put(users, "MeetingRoom", stored(manifests.room(maxParticipants="many")))
+    put(users, "MeetingRoom", {"metadata": {"namespace": "team", "name": "bare"}})
     assert users.of_server(VOICE) == [("MeetingRoom", ("team", "support-42"))]
     assert users.of_room(VOICE, "support-42") == [("team", "support-42")], "it has the name all the same"

@@ -306,7 +306,6 @@ async def test_an_operator_that_starts_again_knows_its_rooms(world: World) -> No
         kind = manifest["kind"]
         if kind in restarted.context.resources:
             restarted.context.resources[kind].put(manifest)
-            restarted.context.users.put(kind, manifest)
         elif kind in restarted.context.children:
             restarted.context.children[kind].put(manifest)
     for _ in range(3):

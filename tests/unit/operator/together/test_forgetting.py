@@ -130,8 +130,13 @@ async def test_an_operator_whose_resources_are_all_gone_remembers_nothing() -> N
 
         await eventually(all_gone, "everything to be deleted")
         world.clock.advance(LONG)
+
+        def nothing_left() -> bool:
+            world.collect_garbage()
+            return not left(before, runtime)
+
         try:
-            await eventually(lambda: not left(before, runtime), "every memory to be empty")
+            await eventually(nothing_left, "every memory to be empty")
         finally:
             assert left(before, runtime) == []
         assert labels(runtime.context.metrics.registry) == set()
