@@ -80,7 +80,7 @@ class Doorbells:
         server = find_server(context, doorbell, doorbell.spec.server_ref)
         url = server.status.get("externalUrl") or ""
         await children.ensure(context, doorbell, _note(doorbell, f"{doorbell.spec.chime} {url}"))
-        return Outcome([Observed.ready(f"It calls {url}.")])
+        return Outcome([Observed.ready(f"It calls {url}.")], None)
 
 
 def _note(doorbell: Doorbell, text: str) -> Manifest:
