@@ -21,7 +21,7 @@ from livekit_operator.rooms import links as rooms_links
 from livekit_operator.rooms import memory as rooms_memory
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.reconcile import reconcile_room
-from livekit_operator.rooms.undeclared import reconcile_undeclared_room, wake_undeclared
+from livekit_operator.rooms.undeclared import forget_undeclared, reconcile_undeclared_room
 from livekit_operator.servers import links as servers_links
 from livekit_operator.servers import memory as servers_memory
 from livekit_operator.servers.reconcile import reconcile_server
@@ -75,13 +75,17 @@ class Row:
 
 
 async def _forget_server(context: Context, key: Key) -> None:
+    known = key in context.servers
     await servers_memory.forget(context, key)
-    wake_undeclared(context)
+    if known:  # its children go one by one, and each of them brings its key here again
+        forget_undeclared(context)
 
 
 async def _forget_pool(context: Context, key: Key) -> None:
+    known = key in context.pools
     await pools_memory.forget(context, key)
-    wake_undeclared(context)
+    if known:
+        forget_undeclared(context)
 
 
 TABLE: Mapping[str, Row] = {

@@ -62,7 +62,7 @@ def server_of(manifest: Manifest) -> Key | None:
     Read without parsing the whole resource: this happens at each of its events.
     """
     reference = (manifest.get("spec") or {}).get("serverRef")
-    if not reference:
+    if not reference or not reference.get("name"):  # one of other CRDs may have none
         return None
     return reference.get("namespace") or manifest["metadata"]["namespace"], reference["name"]
 

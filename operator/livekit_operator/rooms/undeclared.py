@@ -43,11 +43,15 @@ async def reconcile_undeclared_room(context: Context, key: Key) -> float | None:
     return agent.decision.again
 
 
-def wake_undeclared(context: Context) -> None:
-    """Have all such rooms looked at that were given an agent, for what they had it of is gone."""
-    for key in list(context.asked_agents):
-        if is_undeclared(key):
-            context.wake_served(key)
+def forget_undeclared(context: Context) -> None:
+    """Forget how such rooms were given agents where their server or the pool that served them is gone."""
+    for key in [key for key in context.asked_agents if is_undeclared(key)]:
+        namespace, _, name = key[0].partition("/")
+        server = namespace, name
+        if server not in context.servers or _pool_of(context, server, key[1]) is None:
+            context.asked_agents.pop(key, None)
+            for memory in context.pools.values():
+                memory.served(key)
 
 
 def _pool_of(context: Context, server: Key, name: str) -> VoiceAgentPool | None:

@@ -1,5 +1,6 @@
 """What is remembered of a server between two passes, and what others are given of it."""
 
+import asyncio
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -114,11 +115,11 @@ async def forget(memory: ServersMemory, key: Key) -> None:
     memory.checked.pop(key, None)
     memory.gateways.pop(key, None)
     memory.dialed.pop(key, None)
-    clients = [pod.client for pod in memory.server_pods.pop(key, {}).values()]
-    access = memory.servers.pop(key, None)
-    for client in [access.client if access else None, *clients]:
-        if client is not None:
-            await client.close()
+    clients = [pod.client for pod in memory.server_pods.pop(key, {}).values() if pod.client]
+    if access := memory.servers.pop(key, None):
+        clients.append(access.client)
+    # One that cannot be closed must not keep the others open.
+    await asyncio.gather(*(client.close() for client in clients), return_exceptions=True)
 
 
 async def close(memory: ServersMemory) -> None:

@@ -7,6 +7,8 @@ from urllib.parse import urlsplit
 
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.conditions import find, holds
+from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_READY
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Problem
 from livekit_operator.servers.context import Context
@@ -82,14 +84,16 @@ async def _find_refusal(context: Context, server: LiveKitServer, url: str | None
     """
     leads = signalling.signal_service_type(server)
     own = server.spec.signal
-    if url is None or leads == "ClusterIP" or own.external_url or own.ingress or own.gateway:
+    elsewhere = own.external_url or own.ingress or own.gateway or server.spec.media.exposure == "HostNetwork"
+    if url is None or leads == "ClusterIP" or elsewhere:
         context.dialed.pop(server.key, None)
         return None
     known = context.dialed.get(server.key)
     if known is None or known.url != url:
-        known = Dialed(url, context.now())
+        # What was Ready before the operator started stays so: a refusal can only be told beside it.
+        known = Dialed(url, context.now() - (_LEADS_WITHIN if _was_ready(server, url) else timedelta()))
     if known.refused_since is None:
-        return None  # it was forwarded there once
+        return None  # nothing refused there, or the operator cannot tell
     place = urlsplit(url)
     # A node's public address may not be reachable from inside the cluster.
     address = node if leads == "NodePort" and node else place.hostname or ""
@@ -106,3 +110,10 @@ async def _find_refusal(context: Context, server: LiveKitServer, url: str | None
         f"keeps the operator from connecting; or set spec.signal.externalUrl to what clients use."
     )
     return Problem(reasons.EXTERNAL_URL_REFUSED, message, retry_after=_LEADS_WITHIN.total_seconds())
+
+
+def _was_ready(server: LiveKitServer, url: str) -> bool:
+    """Return whether the status says that clients could use this URL, or that the operator is refused anyway."""
+    told = server.status.get("conditions")
+    refused = find(told, CONDITION_DEGRADED).get("reason") == reasons.EXTERNAL_URL_REFUSED
+    return holds(told, CONDITION_READY) and (refused or server.status.get("externalUrl") == url)

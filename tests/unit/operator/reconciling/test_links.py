@@ -2,9 +2,11 @@
 
 from typing import Any
 
+import pytest
+
 from livekit_operator.engine.cache import key_of
 from livekit_operator.process.wiring import TABLE
-from livekit_operator.reconciling.links import Users
+from livekit_operator.reconciling.links import Users, server_of
 from tests.fakes import manifests
 from tests.fakes.manifests import stored
 
@@ -93,3 +95,8 @@ def test_a_resource_that_is_not_understood_is_no_error() -> None:
     put(users, "MeetingRoom", {"metadata": {"namespace": "team", "name": "bare"}})
     assert users.of_server(VOICE) == [("MeetingRoom", ("team", "support-42"))]
     assert users.of_room(VOICE, "support-42") == [("team", "support-42")], "it has the name all the same"
+
+
+@pytest.mark.parametrize("spec", [None, {}, {"serverRef": None}, {"serverRef": {}}, {"serverRef": {"namespace": "b"}}])
+def test_a_resource_of_other_crds_may_name_no_server(spec: Any) -> None:
+    assert server_of({"metadata": {"namespace": "a", "name": "x"}, "spec": spec}) is None

@@ -256,3 +256,31 @@ async def test_a_server_that_does_not_answer_is_asked_again(world: World) -> Non
     world.livekit.problem = None
     await world.reconcile(UNDECLARED_ROOM, key[1], key[0])
     assert world.livekit.dispatched(ROOM) == ["front-desk"]
+
+
+@pytest.mark.parametrize("kind", ["VoiceAgentPool", "LiveKitServer"])
+async def test_whoever_names_an_owner_that_is_not_there_wakes_nobodys_rooms(world: World, kind: str) -> None:
+    await with_pool(world)
+    opened(world, ROOM, "alice")
+    await look(world)
+    await serve(world)
+    world.forget()
+    asked = dict(world.context.asked_agents)
+    for name in ("nobody", "nobody"):  # a change of an object that says it is its child
+        await world.reconcile(kind, name, "mallory")
+    assert (world.woken, world.livekit.requests) == (set(), [])
+    assert world.context.asked_agents == asked
+
+
+async def test_a_pool_that_goes_is_forgotten_in_its_rooms_alone(world: World) -> None:
+    await with_pool(world)
+    opened(world, ROOM, "alice")
+    await look(world)
+    world.kubernetes.put(manifests.pool("other", replicas=1))
+    await world.reconcile("VoiceAgentPool", "other")
+    world.kubernetes.vanish("VoiceAgentPool", NAMESPACE, "other")
+    await world.reconcile("VoiceAgentPool", "other")
+    assert undeclared_room(SERVER, ROOM) in world.context.asked_agents
+    world.kubernetes.vanish("VoiceAgentPool", NAMESPACE, "front-desk")
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert undeclared_room(SERVER, ROOM) not in world.context.asked_agents

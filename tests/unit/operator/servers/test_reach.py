@@ -106,6 +106,18 @@ async def test_a_refusal_that_lasts_is_told_and_may_be_the_operators_alone(world
     assert world.condition("LiveKitServer", "voice", "Degraded") == ("False", "AsExpected")
 
 
+async def test_an_operator_that_starts_says_nothing_new_of_a_refusal(world: World) -> None:
+    await at_node_ports(world)
+    world.clock.advance(31)
+    await world.settle()
+    world.context.dialed.clear()  # as after a start
+    world.forget()
+    await world.settle()
+    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+    assert world.condition("LiveKitServer", "voice", "Degraded") == ("True", "ExternalUrlRefused")
+    assert world.written() == []
+
+
 @pytest.mark.parametrize("spec", [{"signal": {"externalUrl": "wss://a.test"}}, {"media": {"exposure": "HostNetwork"}}])
 async def test_what_others_lead_to_servers_is_not_asked(world: World, spec: dict[str, Any]) -> None:
     world.kubernetes.put(manifests.server(**{**NODE_PORTS, **spec}))
