@@ -4,7 +4,6 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
@@ -98,41 +97,29 @@ def platform() -> Platform:
     return Platform(target, Kubectl(target, install.SYSTEM_NAMESPACE))
 
 
-class Removals:
-    """Takes namespaces of stories away while others run, and says in the end which of them stayed."""
-
-    def __init__(self) -> None:
-        self._threads = ThreadPoolExecutor()
-        self._begun: dict[str, Future[None]] = {}
-
-    def begin(self, story: str, kubectl: Kubectl) -> None:
-        """Take the namespace of a story away."""
-        self._begun[story] = self._threads.submit(asyncio.run, _remove(kubectl))
-
-    def end(self) -> None:
-        """Wait for all of them; fails with what is left of those that stay."""
-        wrong = [f"{story}: {error}" for story, one in self._begun.items() if (error := one.exception())]
-        assert not wrong, "\n".join(["What was not taken away:", *wrong])
-
-
-async def _remove(kubectl: Kubectl, *, but_namespace: bool = False) -> None:
+async def _remove(kubectl: Kubectl) -> None:
+    """Delete what runs in a namespace and wait for that, then the namespace, which goes beside the next story."""
     try:
         # First what has finalizers, and pods: a namespace that has any is looked at again only after eight seconds, or
         # after half of the longest grace period (pkg/controller/namespace/namespace_controller.go).
         await kubectl("delete", OWN_KINDS, "--all", "--wait", "--timeout", "60s")
         await kubectl("wait", "pods", "--selector", MANAGED, "--for", "delete", "--timeout", "60s")
-        if not but_namespace:
-            await kubectl.delete_namespace()
+        await kubectl("delete", "namespace", kubectl.namespace, "--ignore-not-found", "--wait=false")
     except CommandError as error:
         raise CommandError(f"{error}\n{await contents(kubectl)}") from None
 
 
 @pytest.fixture(scope="session")
-def removals() -> Iterator[Removals]:
-    """Take namespaces away beside the stories, and wait for the last ones."""
-    begun = Removals()
-    yield begun
-    begun.end()
+def removed(platform: Platform) -> Iterator[set[str]]:
+    """Collect the namespaces that are being deleted, and fail in the end when one of them stays."""
+    names: set[str] = set()
+    yield names
+
+    async def gone() -> bool:
+        found = await platform.operator.find("namespaces")
+        return not names & {manifest["metadata"]["name"] for manifest in found}
+
+    asyncio.run(until(f"{', '.join(sorted(names))} to be gone", gone, seconds=120))
 
 
 @pytest.hookimpl(wrapper=True)
@@ -147,7 +134,7 @@ def pytest_runtest_makereport(
 
 
 @pytest.fixture
-async def story(platform: Platform, removals: Removals, request: pytest.FixtureRequest) -> AsyncIterator[Story]:
+async def story(platform: Platform, removed: set[str], request: pytest.FixtureRequest) -> AsyncIterator[Story]:
     """Give a story an empty namespace and take it away afterwards."""
     kubectl = Kubectl(platform.target, f"story-{secrets.token_hex(3)}")
     await kubectl.create_namespace()
@@ -162,9 +149,6 @@ async def story(platform: Platform, removals: Removals, request: pytest.FixtureR
         told = await lines_of(platform.operator, *words, containing=kubectl.namespace, last_lines=_LAST_LINES)
         print("What the operator said of it:", *told, sep="\n")
         print(f"Again, alone: .venv/bin/python -m pytest '{plain(request.node.nodeid)}'")
-    # What the next story would find in its way is waited for now: ports of nodes, and cores that are to be quiet.
-    in_the_way = any(request.node.get_closest_marker(name) for name in ("alone", "xdist_group"))
-    if in_the_way:
-        await _remove(kubectl, but_namespace=True)
-    removals.begin(plain(request.node.nodeid), kubectl)
+    await _remove(kubectl)
+    removed.add(kubectl.namespace)
     assert not witness.jury.found, "\n".join(["What statuses said that cannot be:", *witness.jury.found.values()])

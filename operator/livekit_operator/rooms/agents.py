@@ -297,7 +297,8 @@ def _as_before(wanted: Wanted, candidate: Candidate, again: float) -> AgentObser
     known: dict[str, State] = {state: state for state in get_args(State)}
     decision = Decision(known.get(told.get("state", ""), "Waiting"), again=again)
     name = told.get("agentName") or candidate.agent_name
-    return AgentObservation(candidate.shown, name, decision, told.get("activity"), candidate.problem)
+    problem = candidate.problem or _problem(wanted.key, candidate, decision, None)
+    return AgentObservation(candidate.shown, name, decision, told.get("activity"), problem)
 
 
 def _unneeded(wanted: Wanted) -> list[AgentObservation]:

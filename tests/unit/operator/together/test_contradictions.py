@@ -159,6 +159,21 @@ async def test_agents_that_are_all_taken_are_not_available(world: World) -> None
     assert told(world)["AgentsAvailable"] == ("False", "AllWorkersFull")
 
 
+async def test_a_room_whose_last_guest_leaves_without_an_agent_says_so_until_it_is_listed(world: World) -> None:
+    await world.with_server()
+    await world.with_pool(sessionsPerPod=1, replicas=1)
+    (pod,) = world.agent_pods()
+    world.say(pod, jobs={"AJ_1": "other"})
+    world.kubernetes.put(manifests.room(ROOM, agents=[{"poolRef": {"name": POOL}}]))
+    await world.settle()
+    world.livekit.join(ROOM, "alice")
+    await world.settle()
+    assert told(world, "MeetingRoom", ROOM)["AgentsReady"] == ("False", "AllWorkersFull")
+    world.livekit.leave(ROOM, "alice")
+    await world.reconcile("MeetingRoom", ROOM)  # which the listing does not tell yet
+    assert told(world, "MeetingRoom", ROOM)["AgentsReady"] == ("False", "AllWorkersFull")
+
+
 @pytest.mark.parametrize("gone", ["LiveKitServer", "Secret"])
 async def test_a_pool_that_is_held_up_still_counts_its_pods(world: World, gone: str) -> None:
     await world.with_server()
