@@ -4,6 +4,7 @@ import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator, Generator, Iterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -63,6 +64,16 @@ class Story:
 
         message: str = await until(f"{kind}/{name} to say {reason}", look, seconds=seconds)
         return message
+
+    @asynccontextmanager
+    async def neighbour(self, name: str) -> AsyncIterator["Story"]:
+        """Give another namespace beside this one, whose name begins with this one's, and take it away."""
+        kubectl = self.kubectl.within(f"{self.kubectl.namespace}-{name}")
+        await kubectl.create_namespace()
+        try:
+            yield Story(self.platform, kubectl)
+        finally:
+            await kubectl.delete_namespace()
 
     async def rooms(self, server: str = SERVER) -> Rooms:
         """Return the rooms of this namespace's server, asked of the server itself."""

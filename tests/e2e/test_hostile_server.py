@@ -1,8 +1,6 @@
 """Mallory runs an image of her own as a LiveKit server, which does its worst; nobody else's rooms are slower for it."""
 
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import aiohttp
 import pytest
@@ -43,7 +41,7 @@ async def test_rooms_of_others_are_made_as_fast_beside_an_image_that_does_its_wo
     await story.kubectl.apply(servers.server(**servers.node_ports()))
     await story.ready("livekitserver", SERVER)
     before = await running_pod(story.platform.operator)
-    async with rooms.administrator(story) as api, _mallory(story) as mallory:
+    async with rooms.administrator(story) as api, story.neighbour("mallory") as mallory:
         alone = await _seconds(story, api, "alone")
         spec = servers.node_ports(image=image, resources=LIMITS)
         await mallory.kubectl.apply(servers.server(**spec), *(room(f"trap-{number}") for number in range(TRAPS)))
@@ -90,14 +88,3 @@ async def _misbehave(control: str, mode: str) -> None:
 
         # One that hangs is asked again after a minute at the latest.
         await until(f"a request in mode {mode}", met, seconds=90)
-
-
-@asynccontextmanager
-async def _mallory(story: Story) -> AsyncIterator[Story]:
-    """Give her a namespace of her own."""
-    other = Story(story.platform, story.kubectl.within(f"{story.kubectl.namespace}-mallory"))
-    await other.kubectl.create_namespace()
-    try:
-        yield other
-    finally:
-        await other.kubectl.delete_namespace()

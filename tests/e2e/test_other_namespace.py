@@ -1,8 +1,6 @@
 """A room of another namespace: only where the server allows it, under a name of its own, and no longer than that."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 from livekit import api
@@ -15,15 +13,15 @@ from tests.harness.calls import Guest
 from tests.harness.kubectl import Manifest, until
 from tests.harness.resources import SERVER
 
-ROOM = "lobby"
+ROOM, NEIGHBOUR = "lobby", "other"
 
 
 @pytest.mark.timeout(180)
 async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(story: Story) -> None:
     pool = agents.pool(story)
-    pool["spec"]["allowedNamespaces"] = [_neighbours_name(story)]
+    pool["spec"]["allowedNamespaces"] = [f"{story.kubectl.namespace}-{NEIGHBOUR}"]
     await agents.serve(story, pool, agents.room(ROOM))
-    async with _neighbour(story) as other, switchboard(story) as board:
+    async with story.neighbour(NEIGHBOUR) as other, switchboard(story) as board:
         namespace = other.kubectl.namespace
         name = f"{namespace}/{ROOM}"
         await other.kubectl.apply(_room_on(story))
@@ -53,21 +51,6 @@ async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(stor
             await until("the guest to be put out", lambda: _is_out(guest), seconds=10)
             assert await _names(board) == [ROOM]
             assert own.disconnected == ""
-
-
-def _neighbours_name(story: Story) -> str:
-    return f"{story.kubectl.namespace}-other"
-
-
-@asynccontextmanager
-async def _neighbour(story: Story) -> AsyncIterator[Story]:
-    """Give another namespace beside the story's, and take it away."""
-    kubectl = story.kubectl.within(_neighbours_name(story))
-    await kubectl.create_namespace()
-    try:
-        yield Story(story.platform, kubectl)
-    finally:
-        await kubectl.delete_namespace()
 
 
 def _room_on(story: Story) -> Manifest:
