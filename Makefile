@@ -40,7 +40,7 @@ check: venv ## Everything that needs no cluster and no sound; minutes
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target format-check lint types imports verify unit
 
 .PHONY: test
-test: check wire cluster integration e2e ## Everything, on a real cluster; what CI runs
+test: check wire integration cluster e2e ## Everything, on a real cluster; what CI runs
 
 .PHONY: format
 format: venv ## Format the code
@@ -69,18 +69,39 @@ unit: venv ## Unit tests
 
 .PHONY: wire
 wire: venv ## Tests of the provider stand-ins and the caller, with real sound and the real plugins
-	$(BIN)/python -m pytest tests/wire --quiet
+	$(BIN)/python -m pytest tests/wire --quiet -m "not every_release"
+
+.PHONY: test-agents
+test-agents: venv ## The runner with a release of each minor version of livekit-agents; `make test` tries the oldest and the newest
+	$(BIN)/python -m pytest tests/wire/agent_image/test_releases.py --quiet
 
 .PHONY: integration
-integration: venv ## Tests against the API server of a cluster that is up
-	$(BIN)/python -m pytest tests/integration --verbosity 1
+integration: venv ## Tests against API servers of their own; no cluster
+	$(BIN)/python -m tests.integration
+
+.PHONY: test-kubernetes
+test-kubernetes: venv ## The same against another Kubernetes (VERSION=1.33), which is built from source; not in `make test`
+	@test -n "$(VERSION)" || { echo "say which: make test-kubernetes VERSION=1.33"; exit 1; }
+	$(BIN)/python -m tests.integration --kubernetes $(VERSION)
 
 .PHONY: e2e
-e2e: venv ## User stories on a cluster that is up, STORIES=n at once, then those that need it to themselves
-	@status=0; \
-	$(BIN)/python -m pytest tests/e2e -m "not alone" -n $(STORIES) --dist loadgroup --junitxml .cluster/stories.xml || status=$$?; \
-	$(BIN)/python -m pytest tests/e2e -m alone --junitxml .cluster/stories-alone.xml || status=$$?; \
-	exit $$status
+e2e: venv ## User stories on a cluster that is up: STORIES=n at once, then two that need quiet, then one by one
+	$(BIN)/python -m tests.e2e --at-once $(STORIES)
+
+MINUTES ?= 60
+ROOMS ?= 2000
+KILLS ?= 10
+CALLS ?= 200
+TIMES ?= 1
+.PHONY: soak
+soak: cluster ## Rooms, calls and faults at random for MINUTES, TIMES soaks from SEED on, on the local cluster
+	$(BIN)/python -m tests.soak --minutes $(MINUTES) --rooms $(ROOMS) --kills $(KILLS) --calls $(CALLS) --times $(TIMES) \
+		$(if $(SEED),--seed $(SEED)) $(if $(FAULTS),--faults "$(FAULTS)")
+
+ROUNDS ?= 10
+.PHONY: flakes
+flakes: venv ## Stories (FILES=, K=pytest's expression) ROUNDS times beside a load on the CPUs: what failed how often
+	$(BIN)/python -m tests.flakes --rounds $(ROUNDS) --at-once $(STORIES) $(if $(K),-k "$(K)") $(FILES)
 
 .PHONY: bench
 bench: venv ## Measure calls, memory and readiness on a cluster that is up
@@ -90,6 +111,10 @@ N ?= 10000
 .PHONY: bench-rooms
 bench-rooms: cluster ## Measure N rooms (default 10000) beside a bare script that makes the same requests
 	$(BIN)/python -m tests.benchmarks.rooms --rooms $(N)
+
+.PHONY: bench-compare
+bench-compare: venv ## Show the last run of each benchmark beside the one before it, from .cluster/bench.jsonl
+	$(BIN)/python -m tests.benchmarks.compare
 
 ##@ Generated files
 
@@ -108,6 +133,7 @@ lock: venv ## Write the locked dependencies anew
 	$(COMPILE) pyproject.toml --extra dev agent_image/requirements.in -o requirements/dev.txt
 	$(COMPILE) agent_image/requirements.in -o agent_image/requirements.txt
 	$(COMPILE) tests/providers/requirements.in -o tests/providers/requirements.txt
+	for agents in requirements/agents/*.in; do $(COMPILE) "$$agents" -o "$${agents%.in}.txt"; done
 
 ##@ Surroundings
 
@@ -119,9 +145,10 @@ $(VENV)/.installed: requirements/dev.txt requirements/tools.txt
 	@echo "installing the development environment into $(VENV)"
 	@$(PYTHON) -c 'import ensurepip' 2>/dev/null || { apt-get update -qq && apt-get install -y -qq python3-venv; }
 	@ldconfig -p | grep -q libespeak-ng.so.1 || { apt-get update -qq && apt-get install -y -qq espeak-ng; }
+	@command -v npm >/dev/null || { apt-get update -qq && apt-get install -y -qq nodejs npm; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/tools.txt
-	@$(BIN)/uv pip sync --quiet --require-hashes requirements/dev.txt requirements/tools.txt
+	@$(BIN)/uv pip sync --quiet --compile-bytecode --require-hashes requirements/dev.txt requirements/tools.txt
 	@touch $@
 
 .PHONY: clean

@@ -24,13 +24,12 @@ import asyncio
 import functools
 import logging
 import sys
-from dataclasses import asdict
 from pathlib import Path
 
 from livekit.agents import AgentServer
 
 from . import config as configuration
-from . import job, logs, proxies
+from . import job, logs, plugins, provider_errors, proxies
 from .config import AgentConfig, ConfigError
 from .provider_checks import ProviderMonitor
 from .provider_errors import ProviderErrorBoard
@@ -41,19 +40,19 @@ from .runner.worker import SupervisedWorker
 
 logger = logging.getLogger("voice_agent")
 
-INITIALIZE_TIMEOUT = 20.0  # seconds a process may take to warm up
 WORKER_PORT = 8081
-SECRET_VARIABLES = ("LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", *configuration.KEY_VARIABLES.values())
 
 
 def main() -> int:
     _trim_secrets()
     proxies.name_for_websockets(os.environ)
     logs.configure(
-        os.environ.get("LIVEKIT_LOG_LEVEL", "INFO").upper(), (os.environ.get(name, "") for name in SECRET_VARIABLES)
+        os.environ.get("LIVEKIT_LOG_LEVEL", "INFO").upper(),
+        [os.environ[name] for name in configuration.secrets_of(os.environ)],
     )
     try:
         config = configuration.load()
+        plugins.check(config)
     except ConfigError as error:
         logger.critical("cannot start: %s", error)
         say_last_words(str(error))
@@ -70,7 +69,7 @@ async def serve(config: AgentConfig) -> int:
         # the file may change under a running pod: every process of this worker gets what the worker read
         setup_fnc=functools.partial(job.prewarm, config),
         preload_modules=["voice_agent.preload"],
-        initialize_process_timeout=INITIALIZE_TIMEOUT,
+        initialize_process_timeout=float(config.initialize_timeout_seconds),
         port=int(os.environ.get("WORKER_PORT", WORKER_PORT)),
     )
     server.rtc_session(job.entrypoint, agent_name=config.agent_name)
@@ -78,7 +77,7 @@ async def serve(config: AgentConfig) -> int:
     worker.apply()
     board = ProviderErrorBoard.default()
     board.reset()
-    status = WorkerStatus(worker, lambda: [asdict(error) for error in board.current()])
+    status = WorkerStatus(worker, lambda: provider_errors.document(board.current(), config))
     monitor = ProviderMonitor(config, os.environ, board)
     try:
         await lifecycle.run(status, server.run, monitor.run, signals=(signal.SIGTERM, signal.SIGINT))
@@ -107,9 +106,8 @@ def _let_children_import_this_package() -> None:
 
 def _trim_secrets() -> None:
     """A Secret made from a file ends with a line break, which no HTTP header may hold."""
-    for name in SECRET_VARIABLES:
-        if name in os.environ:
-            os.environ[name] = os.environ[name].strip()
+    for name in list(configuration.secrets_of(os.environ)):
+        os.environ[name] = os.environ[name].strip()
 
 
 if __name__ == "__main__":

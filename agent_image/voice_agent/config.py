@@ -5,28 +5,38 @@ The file is written by whoever runs the pod (the operator mounts a ConfigMap); i
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.alias_generators import to_camel
 
 DEFAULT_PATH = Path("/etc/voice-agent/config.json")
 PATH_VARIABLE = "AGENT_CONFIG"
 # Of the file as the pod's maker wrote it; without it any file will do.
 DIGEST_VARIABLE = "AGENT_CONFIG_SHA256"
-KEY_VARIABLES = {"stt": "STT_API_KEY", "llm": "LLM_API_KEY", "tts": "TTS_API_KEY"}
-REQUIRED_VARIABLES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", *KEY_VARIABLES.values())
-
-Role = Literal["stt", "llm", "tts"]
+REQUIRED_VARIABLES = ("LIVEKIT_URL", "LIVEKIT_API_KEY", "LIVEKIT_API_SECRET")
+# A realtime model is all of the others.
+ROLES = ("stt", "llm", "tts", "realtime")
+CLASSES = {"stt": "STT", "llm": "LLM", "tts": "TTS", "realtime": "RealtimeModel"}
+# What is sent as the key to an endpoint that wants none.
+NO_KEY = "none"
+# Every variable that `key_variable` and `option_variable` may name.
+SECRET_VARIABLE = re.compile(r"(STT|LLM|TTS|REALTIME)(_FALLBACKS_[0-9])?_(API_KEY|OPTION_[0-9])")
 
 
 class ConfigError(Exception):
     """The configuration cannot be used; the message says what to change and holds no secret."""
+
+
+def _as_text(options: Any) -> Any:
+    return json.dumps(options, sort_keys=True) if isinstance(options, dict) else options
 
 
 def _provider_url(url: str) -> str:
@@ -50,33 +60,93 @@ class _Section(BaseModel):
     )
 
 
-class SttConfig(_Section):
-    """Speech to text."""
+class PluginConfig(_Section):
+    """A class that the image has, and what it is made with."""
 
-    provider: Literal["deepgram"] = "deepgram"
+    package: str = Field(min_length=1)
+    class_name: str | None = Field(None, alias="class", min_length=1)
+    # As text, because all of a configuration is one key of a cache.
+    options: Annotated[str, BeforeValidator(_as_text)] = "{}"
+    secret_options: tuple[str, ...] = ()
+
+
+class ProviderConfig(_Section):
+    """What any provider has."""
+
+    provider: str
+    base_url: ProviderUrl | None = None
+    plugin: PluginConfig | None = None
+
+    @model_validator(mode="after")
+    def _plugin_is_said(self) -> ProviderConfig:
+        if (self.provider == "plugin") != (self.plugin is not None):
+            raise ValueError("provider plugin and plugin belong together")
+        return self
+
+    @property
+    def name(self) -> str:
+        """What the provider is called: a plugin by its package's last part."""
+        return self.plugin.package.rpartition(".")[2] if self.plugin else self.provider
+
+    @property
+    def needs_key(self) -> bool:
+        """Whether it cannot be asked without a key; an endpoint of the user's own may want none."""
+        return self.provider == "deepgram" or (self.provider == "openai" and self.base_url is None)
+
+
+class SttProvider(ProviderConfig):
+    """One that hears."""
+
+    provider: Literal["deepgram", "openai", "plugin"] = "deepgram"
     model: str = Field("nova-3", min_length=1)
     language: str = Field("en-US", min_length=1)
     endpointing_ms: Milliseconds = 500
     interim_results: bool = True
-    base_url: ProviderUrl | None = None
 
 
-class LlmConfig(_Section):
-    """The language model."""
+class LlmProvider(ProviderConfig):
+    """One that thinks."""
 
-    provider: Literal["openai"] = "openai"
+    provider: Literal["openai", "plugin"] = "openai"
     model: str = Field("gpt-4o-mini", min_length=1)
     temperature: float | None = Field(None, ge=0, le=2)
-    base_url: ProviderUrl | None = None
 
 
-class TtsConfig(_Section):
-    """Text to speech."""
+class TtsProvider(ProviderConfig):
+    """One that speaks."""
 
-    provider: Literal["deepgram"] = "deepgram"
+    provider: Literal["deepgram", "openai", "plugin"] = "deepgram"
     model: str = Field("aura-2-andromeda-en", min_length=1)
     sample_rate: int = Field(24000, ge=8000, le=48000)
-    base_url: ProviderUrl | None = None
+    voice: str = Field("ash", min_length=1)
+    response_format: Literal["pcm", "wav", "mp3", "flac", "opus", "aac"] = "pcm"
+
+
+class SttConfig(SttProvider):
+    """Speech to text."""
+
+    fallbacks: tuple[SttProvider, ...] = ()
+
+
+class LlmConfig(LlmProvider):
+    """The language model."""
+
+    fallbacks: tuple[LlmProvider, ...] = ()
+
+
+class TtsConfig(TtsProvider):
+    """Text to speech."""
+
+    fallbacks: tuple[TtsProvider, ...] = ()
+
+
+class RealtimeConfig(ProviderConfig):
+    """One model that hears, thinks and speaks."""
+
+    provider: Literal["openai", "plugin"] = "openai"
+    model: str = Field("gpt-realtime", min_length=1)
+    voice: str = Field("marin", min_length=1)
+    endpointing_ms: Milliseconds = 500
 
 
 class VadConfig(_Section):
@@ -115,14 +185,50 @@ class AgentConfig(_Section):
     idle_processes: int = Field(3, ge=0)
     drain_timeout_seconds: int = Field(3600, ge=1)
     metrics_port: int | None = Field(None, ge=1, le=65535)
+    initialize_timeout_seconds: int = Field(20, ge=1)
     instructions: str = Field(min_length=1)
     greeting: str | None = None
     stt: SttConfig = SttConfig()
     llm: LlmConfig = LlmConfig()
     tts: TtsConfig = TtsConfig()
+    realtime: RealtimeConfig | None = None
     vad: VadConfig = VadConfig()
     turn_handling: TurnHandlingConfig = TurnHandlingConfig()
     audio_only: bool = True
+
+    def places(self, role: str) -> dict[str, ProviderConfig]:
+        """The providers of a role by their places, in the order in which they are asked: `stt`, `stt.fallbacks[0]`."""
+        if self.realtime:
+            return {role: self.realtime} if role == "realtime" else {}
+        if role == "realtime":
+            return {}
+        first: SttConfig | LlmConfig | TtsConfig = getattr(self, role)
+        fallbacks = {f"{role}.fallbacks[{index}]": fallback for index, fallback in enumerate(first.fallbacks)}
+        return {role: first, **fallbacks}
+
+    @property
+    def providers(self) -> dict[str, ProviderConfig]:
+        """Every provider by its place."""
+        return {place: provider for role in ROLES for place, provider in self.places(role).items()}
+
+
+def _prefix(place: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "_", place).strip("_").upper()
+
+
+def key_variable(place: str) -> str:
+    """The variable that holds the key of the provider at a place: `STT_FALLBACKS_0_API_KEY`."""
+    return f"{_prefix(place)}_API_KEY"
+
+
+def option_variable(place: str, index: int) -> str:
+    """The variable that holds a secret option of the plugin at a place: `TTS_OPTION_0`."""
+    return f"{_prefix(place)}_OPTION_{index}"
+
+
+def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
+    """The names of the variables that hold secrets of ours."""
+    yield from (name for name in environ if name in REQUIRED_VARIABLES[1:] or SECRET_VARIABLE.fullmatch(name))
 
 
 def parse(text: str | bytes) -> AgentConfig:
@@ -139,8 +245,7 @@ def parse(text: str | bytes) -> AgentConfig:
 
 def load(environ: Mapping[str, str] = os.environ) -> AgentConfig:
     """The configuration of this pod; checks on the way that every required variable is set."""
-    if missing := [name for name in REQUIRED_VARIABLES if not environ.get(name)]:
-        raise ConfigError(f"environment variables not set: {', '.join(missing)}")
+    _require(REQUIRED_VARIABLES, environ)
     path = Path(environ.get(PATH_VARIABLE) or DEFAULT_PATH)
     try:
         text = path.read_bytes()
@@ -149,6 +254,21 @@ def load(environ: Mapping[str, str] = os.environ) -> AgentConfig:
     if (digest := environ.get(DIGEST_VARIABLE)) and sha256(text).hexdigest() != digest:
         raise ConfigError(f"{path} was changed since this pod was made: delete the ConfigMap that it comes from")
     try:
-        return parse(text)
+        config = parse(text)
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
+    _require([name for place, provider in config.providers.items() for name in _secrets(place, provider)], environ)
+    return config
+
+
+def _secrets(place: str, provider: ProviderConfig) -> Iterator[str]:
+    """The variables without which a provider cannot be asked."""
+    if provider.needs_key:
+        yield key_variable(place)
+    for index in range(len(provider.plugin.secret_options) if provider.plugin else 0):
+        yield option_variable(place, index)
+
+
+def _require(names: Iterable[str], environ: Mapping[str, str]) -> None:
+    if missing := [name for name in names if not environ.get(name)]:
+        raise ConfigError(f"environment variables not set: {', '.join(missing)}")

@@ -16,3 +16,8 @@ def openai_url(base_url: str | None) -> str:
     """The root of an OpenAI-compatible API; its client speaks HTTP only, so ws schemes become http ones."""
     root = (base_url or OPENAI_BASE_URL).rstrip("/")
     return f"http{root.removeprefix('ws')}" if root.startswith("ws") else root
+
+
+def realtime_url(base_url: str | None) -> str:
+    """The address of an OpenAI-compatible realtime API; the plugin puts the path behind some roots and not others."""
+    return f"{openai_url(base_url)}/realtime"

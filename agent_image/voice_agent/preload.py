@@ -23,6 +23,7 @@ LATE_IMPORTS = (
     "numpy.fft",
     "openai.lib.streaming.chat",
     "openai.pagination",
+    "openai.resources.audio.audio",
     "openai.resources.chat.chat",
     "openai.resources.models",
 )
@@ -42,6 +43,6 @@ http_context._create_ssl_context()
 tokenize.basic.hyphenate_word("warm")
 
 # the worker has just read the same file; a job process given another configuration builds its own
-providers.build(config.load())
+providers.preload(config.load())
 
 rehearse()

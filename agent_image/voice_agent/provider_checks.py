@@ -13,9 +13,9 @@ from urllib.parse import urlencode
 import aiohttp
 from livekit.agents.utils import http_context
 
-from .config import KEY_VARIABLES, AgentConfig
-from .endpoints import deepgram_url, openai_url
-from .provider_errors import ProviderError, ProviderErrorBoard
+from .config import NO_KEY, AgentConfig, ProviderConfig, RealtimeConfig, SttProvider, TtsProvider, key_variable
+from .endpoints import deepgram_url, openai_url, realtime_url
+from .provider_errors import KEY_REFUSED, ProviderError, ProviderErrorBoard
 
 logger = logging.getLogger(__name__)
 
@@ -26,41 +26,44 @@ OK = None  # what a check returns when nothing is wrong; otherwise an HTTP statu
 Check = Callable[[aiohttp.ClientSession], Awaitable[int | None]]
 
 
-def listen_url(config: AgentConfig) -> str:
-    """Where the speech-to-text plugin connects, with the parameters a provider judges."""
+def listen_url(config: SttProvider) -> str:
+    """Where Deepgram's speech-to-text plugin connects, with the parameters a provider judges."""
     query = {
-        "model": config.stt.model,
-        "language": config.stt.language,
+        "model": config.model,
+        "language": config.language,
         "encoding": "linear16",
         "sample_rate": 16000,
         "channels": 1,
-        "interim_results": str(config.stt.interim_results).lower(),
-        "endpointing": config.stt.endpointing_ms or "false",
+        "interim_results": str(config.interim_results).lower(),
+        "endpointing": config.endpointing_ms or "false",
     }
-    return _websocket(f"{deepgram_url(config.stt.base_url, 'listen')}?{urlencode(query)}")
+    return _websocket(f"{deepgram_url(config.base_url, 'listen')}?{urlencode(query)}")
 
 
-def speak_url(config: AgentConfig) -> str:
-    """Where the text-to-speech plugin connects, with the parameters a provider judges."""
-    query = {"model": config.tts.model, "encoding": "linear16", "sample_rate": config.tts.sample_rate}
-    return _websocket(f"{deepgram_url(config.tts.base_url, 'speak')}?{urlencode(query)}")
+def speak_url(config: TtsProvider) -> str:
+    """Where Deepgram's text-to-speech plugin connects, with the parameters a provider judges."""
+    query = {"model": config.model, "encoding": "linear16", "sample_rate": config.sample_rate}
+    return _websocket(f"{deepgram_url(config.base_url, 'speak')}?{urlencode(query)}")
 
 
 def _websocket(url: str) -> str:
     return f"ws{url.removeprefix('http')}" if url.startswith("http") else url
 
 
-def llm_verdict(status: int) -> int | None:
+def models_verdict(status: int) -> int | None:
     """What an answer to GET /models means: compatible endpoints need not have it, so a 404 is no error."""
     return status if status in {401, 402, 403, 429} or status >= 500 else OK
 
 
-def settles(role: str, code: int) -> bool:
+def settles(provider: ProviderConfig, code: int) -> bool:
     """Whether a check that passes disproves an error with this code met in a call.
 
-    The list of models says nothing about a chat request that was refused for what it asked.
+    The list of models says nothing about a request that was refused for what it asked, and a plugin is not asked at
+    all: that it refuses its key is so until it serves a call, or a pod has another key.
     """
-    return role != "llm" or code == 0 or llm_verdict(code) is not OK or code >= 1000
+    if provider.provider == "plugin":
+        return code not in KEY_REFUSED
+    return provider.provider != "openai" or code == 0 or models_verdict(code) is not OK or code >= 1000
 
 
 def _websocket_check(url: str, key: str, farewell: str) -> Check:
@@ -75,24 +78,54 @@ def _websocket_check(url: str, key: str, farewell: str) -> Check:
     return check
 
 
+def _realtime_check(url: str, key: str) -> Check:
+    async def check(session: aiohttp.ClientSession) -> int | None:
+        try:
+            async with session.ws_connect(url, headers={"Authorization": f"Bearer {key}"}):
+                return OK
+        except aiohttp.WSServerHandshakeError as error:
+            return error.status
+
+    return check
+
+
 def _models_check(url: str, key: str) -> Check:
     async def check(session: aiohttp.ClientSession) -> int | None:
         async with session.get(url, headers={"Authorization": f"Bearer {key}"}, allow_redirects=False) as response:
-            return llm_verdict(response.status)
+            return models_verdict(response.status)
 
     return check
+
+
+def check_of(provider: ProviderConfig, key: str) -> Check:
+    """How a provider is asked."""
+    match provider:
+        case SttProvider(provider="deepgram"):
+            return _websocket_check(listen_url(provider), key, "CloseStream")
+        case TtsProvider(provider="deepgram"):
+            return _websocket_check(speak_url(provider), key, "Close")
+    if provider.provider == "plugin":
+        return _not_asked
+    if isinstance(provider, RealtimeConfig):
+        return _realtime_check(
+            _websocket(f"{realtime_url(provider.base_url)}?{urlencode({'model': provider.model})}"), key
+        )
+    return _models_check(f"{openai_url(provider.base_url)}/models", key)
+
+
+async def _not_asked(_: aiohttp.ClientSession) -> int | None:
+    """A plugin has no way to be asked that is known here: what a call told of it is believed until the next look."""
+    return OK
 
 
 class ProviderMonitor:
     """Keeps the board of provider errors true outside calls."""
 
     def __init__(self, config: AgentConfig, environ: Mapping[str, str], board: ProviderErrorBoard) -> None:
-        keys = {role: environ[name] for role, name in KEY_VARIABLES.items()}
-        self._names = {"stt": config.stt.provider, "llm": config.llm.provider, "tts": config.tts.provider}
-        self._checks: dict[str, Check] = {
-            "stt": _websocket_check(listen_url(config), keys["stt"], "CloseStream"),
-            "llm": _models_check(f"{openai_url(config.llm.base_url)}/models", keys["llm"]),
-            "tts": _websocket_check(speak_url(config), keys["tts"], "Close"),
+        self._providers = config.providers
+        self._checks = {
+            place: check_of(provider, environ.get(key_variable(place)) or NO_KEY)
+            for place, provider in self._providers.items()
         }
         self._board = board
 
@@ -104,20 +137,21 @@ class ProviderMonitor:
                 await asyncio.sleep(interval)
                 await self.check(session, [error.role for error in self._board.current()])
 
-    async def check(self, session: aiohttp.ClientSession, roles: list[str]) -> None:
-        await asyncio.gather(*(self._check(session, role) for role in roles))
+    async def check(self, session: aiohttp.ClientSession, places: list[str]) -> None:
+        await asyncio.gather(*(self._check(session, place) for place in places))
 
-    async def _check(self, session: aiohttp.ClientSession, role: str) -> None:
+    async def _check(self, session: aiohttp.ClientSession, place: str) -> None:
+        provider = self._providers[place]
         try:
-            code = await self._checks[role](session)
+            code = await self._checks[place](session)
         except (aiohttp.ClientError, OSError, TimeoutError, ValueError):
             # ValueError: a key or URL that no request can be made of.
             code = 0
-        known = next((error.code for error in self._board.current() if error.role == role), OK)
+        known = next((error.code for error in self._board.current() if error.role == place), OK)
         if code is not OK and code != known:
-            error = ProviderError.now(role, self._names[role], code)
+            error = ProviderError.now(place, provider.name, code)
             self._board.report(error)
-            logger.error("provider check failed: %s", error.message, extra={"role": role, "code": code})
-        elif code is OK and known is not OK and settles(role, known):
-            self._board.clear(role)
-            logger.info("provider answers again", extra={"role": role})
+            logger.error("provider check failed: %s", error.message, extra={"role": place, "code": code})
+        elif code is OK and known is not OK and settles(provider, known):
+            self._board.clear(place)
+            logger.info("provider answers again", extra={"role": place})

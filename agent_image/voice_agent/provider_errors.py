@@ -1,6 +1,6 @@
 """What providers refused, shared between the worker and its job processes.
 
-One small JSON file per role, replaced atomically: job processes are forked far from the worker's event
+One small JSON file per provider, replaced atomically: job processes are forked far from the worker's event
 loop and end with their call, so a file outlives the reporter and needs no channel of its own.
 """
 
@@ -12,13 +12,19 @@ import tempfile
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-ROLES = ("stt", "llm", "tts")
+from .config import ROLES, AgentConfig
+
+KEY_REFUSED = frozenset({401, 403})
 
 
 @dataclass(frozen=True)
 class ProviderError:
-    """One refusal: `code` is the HTTP status, 0 when the provider never answered."""
+    """One refusal: `code` is the HTTP status, 0 when the provider never answered.
+
+    `role` is the provider's place in the configuration: `stt`, or `stt.fallbacks[0]`.
+    """
 
     role: str
     provider: str
@@ -49,8 +55,20 @@ def explain(code: int) -> str:
             return "the provider failed"
 
 
+def role_of(place: str) -> str:
+    """The role of the provider at a place."""
+    return place.partition(".")[0]
+
+
+def document(errors: list[ProviderError], config: AgentConfig) -> list[dict[str, Any]]:
+    """The errors for `/status`: `covered` are those in whose place another provider of the role answers."""
+    failing = {error.role for error in errors}
+    mute = {role for role in ROLES if failing.issuperset(config.places(role))}
+    return [{**asdict(error), "covered": role_of(error.role) not in mute} for error in errors]
+
+
 class ProviderErrorBoard:
-    """The errors that hold now, at most one per role."""
+    """The errors that hold now, at most one per provider."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -61,8 +79,8 @@ class ProviderErrorBoard:
 
     def reset(self) -> None:
         """Forget what an earlier container of the same pod left in a shared temporary folder."""
-        for role in ROLES:
-            self.clear(role)
+        for path in self._directory.glob("*.json"):
+            path.unlink(missing_ok=True)
 
     def report(self, error: ProviderError) -> None:
         """Put up an error; one that is there already keeps the time it was first seen."""
@@ -74,17 +92,17 @@ class ProviderErrorBoard:
             json.dump(asdict(error), file)
         Path(temporary).replace(self._path(error.role))
 
-    def clear(self, role: str) -> None:
-        self._path(role).unlink(missing_ok=True)
+    def clear(self, place: str) -> None:
+        self._path(place).unlink(missing_ok=True)
 
     def current(self) -> list[ProviderError]:
         errors = []
-        for role in ROLES:
+        for path in self._directory.glob("*.json"):
             try:
-                errors.append(ProviderError(**json.loads(self._path(role).read_text("utf-8"))))
+                errors.append(ProviderError(**json.loads(path.read_text("utf-8"))))
             except FileNotFoundError:
                 continue
-        return errors
+        return sorted(errors, key=lambda error: (ROLES.index(role_of(error.role)), error.role))
 
-    def _path(self, role: str) -> Path:
-        return self._directory / f"{role}.json"
+    def _path(self, place: str) -> Path:
+        return self._directory / f"{place}.json"

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from dataclasses import replace
 
 from livekit.agents import (
+    DEFAULT_API_CONNECT_OPTIONS,
+    NOT_GIVEN,
     Agent,
     AgentSession,
     AutoSubscribe,
@@ -14,9 +17,10 @@ from livekit.agents import (
     TurnHandlingOptions,
     room_io,
 )
+from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from . import providers, proxies
-from .config import AgentConfig
+from .config import ROLES, AgentConfig
 from .failures import report_failures
 from .pacing import YieldingAudioOutput
 from .presence import leave_with_the_last
@@ -35,7 +39,7 @@ def turn_handling(config: AgentConfig) -> TurnHandlingOptions:
     """The library's options; the detector is always named, its default is a local model the image does not load."""
     turns = config.turn_handling
     return {
-        "turn_detection": turns.detection,
+        "turn_detection": "stt" if providers.hears_turns(config) else "vad",
         "endpointing": {
             "min_delay": endpointing_delay(turns.min_endpointing_delay_ms, config),
             "max_delay": endpointing_delay(turns.max_endpointing_delay_ms, config),
@@ -50,6 +54,14 @@ def turn_handling(config: AgentConfig) -> TurnHandlingOptions:
     }
 
 
+def realtime_turns(plugins: Plugins) -> TurnHandlingOptions:
+    """The same for a realtime model, which says whose turn it is unless a detector stands beside it."""
+    return {
+        "turn_detection": "realtime_llm" if plugins.vad is None else "vad",
+        "interruption": {"mode": "vad"},
+    }
+
+
 def endpointing_delay(since_speech_ms: int, config: AgentConfig) -> float:
     """Seconds the library has to wait so that a turn ends `since_speech_ms` after the last sound of speech.
 
@@ -57,7 +69,7 @@ def endpointing_delay(since_speech_ms: int, config: AgentConfig) -> float:
     its delay from the moment it is told (audio_recognition.py, END_OF_SPEECH without speech_end_time), and the
     caller would wait for the sum of both.
     """
-    already_waited = config.stt.endpointing_ms if config.turn_handling.detection == "stt" else 0
+    already_waited = config.stt.endpointing_ms if providers.hears_turns(config) else 0
     return max(since_speech_ms - already_waited, 0) / 1000
 
 
@@ -66,14 +78,26 @@ def subscription(config: AgentConfig) -> AutoSubscribe:
     return AutoSubscribe.AUDIO_ONLY if config.audio_only else AutoSubscribe.SUBSCRIBE_ALL
 
 
+def connect_options(config: AgentConfig) -> SessionConnectOptions:
+    """How long a provider has, and how often it is asked.
+
+    Where there are others each is asked once (providers.py), and all of them again as often as a lone one: the library
+    ends the call at the fourth failure for good, which would come within two seconds.
+    """
+    quick = replace(DEFAULT_API_CONNECT_OPTIONS, timeout=providers.ATTEMPT_TIMEOUT)
+    stt, llm, tts = (quick if len(config.places(role)) > 1 else DEFAULT_API_CONNECT_OPTIONS for role in ROLES[:3])
+    return SessionConnectOptions(stt_conn_options=stt, llm_conn_options=llm, tts_conn_options=tts)
+
+
 def build_session(config: AgentConfig, plugins: Plugins) -> AgentSession[None]:
     """The session of a call, not started."""
     return AgentSession[None](
         vad=plugins.vad,
-        stt=plugins.stt,
+        stt=plugins.stt or NOT_GIVEN,
         llm=plugins.llm,
-        tts=plugins.tts,
-        turn_handling=turn_handling(config),
+        tts=plugins.tts or NOT_GIVEN,
+        turn_handling=realtime_turns(plugins) if config.realtime else turn_handling(config),
+        conn_options=connect_options(config),
         use_tts_aligned_transcript=config.turn_handling.aligned_transcript,
         # nobody reads the last words of a caller who has hung up; the library would keep the job for 2 s to get them
         session_close_transcript_timeout=0.1,
@@ -90,6 +114,17 @@ def room_options(config: AgentConfig) -> room_io.RoomOptions:
     )
 
 
+def greet(session: AgentSession[None], words: str, *, aloud: bool) -> None:
+    """Say words at once, also into an empty room: the speech waits until somebody has subscribed to the track.
+
+    A realtime model cannot be given words to speak, only be asked to say them.
+    """
+    if aloud:
+        session.say(words)
+    else:
+        session.generate_reply(instructions=f"Say exactly these words and nothing else: {words}")
+
+
 async def entrypoint(ctx: JobContext) -> None:
     """One call, from joining the room to handing over to the session's own tasks."""
     config: AgentConfig = ctx.proc.userdata["config"]
@@ -99,11 +134,12 @@ async def entrypoint(ctx: JobContext) -> None:
     proxies.use_in(ctx)
     # joining, the session's start and the provider's handshake all take a round trip or more: do them at once
     joining = asyncio.create_task(ctx.connect(auto_subscribe=subscription(config)))
-    plugins.tts.prewarm()
+    if plugins.tts is not None:
+        plugins.tts.prewarm()
     await asyncio.sleep(0)  # session.start() would join too, with other options: let ours be first at the lock
 
     session = build_session(config, plugins)
-    report_failures(ctx, session, ProviderErrorBoard.default(), config)
+    report_failures(ctx, session, ProviderErrorBoard.default(), config, plugins.by_place)
     leave_with_the_last(ctx, session)
     await session.start(
         Agent(instructions=config.instructions),
@@ -115,5 +151,4 @@ async def entrypoint(ctx: JobContext) -> None:
     if session.output.audio is not None:
         session.output.audio = YieldingAudioOutput(session.output.audio)
     if config.greeting:
-        # Said at once, also into an empty room: the speech waits until somebody has subscribed to the track.
-        session.say(config.greeting)
+        greet(session, config.greeting, aloud=plugins.tts is not None)

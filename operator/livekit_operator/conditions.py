@@ -4,6 +4,7 @@ A condition is a sentence about now. `lastTransitionTime` moves only when the st
 Source: https://github.com/kubernetes/community/blob/master/contributors/devel/sig-architecture/api-conventions.md
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -81,15 +82,18 @@ UNDEGRADED_REASONS = frozenset(
 # Progress that people wait for, and that others' calls decide about.
 TOLD_PROGRESS = frozenset({reasons.WAITING_FOR_ROOMS, reasons.ROTATING_KEYS})
 
+_BRACKETS = re.compile(r"\[([^\[\],;]*)\]")
+_DIVIDERS = re.compile(r"[,;\[\]]")
+
 _STATUS = {True: "True", False: "False", None: "Unknown"}
 
 
-def halted(old: Sequence[dict[str, Any]], standing: Sequence[str], problem: Problem) -> list[Observed]:
+def halted(old: Sequence[str], standing: Sequence[str], problem: Problem) -> list[Observed]:
     """Return the conditions of a resource that cannot go on: none of those it has claims more than is known now.
 
-    `standing` are the types that its kind always has, beside `Ready`; the others are those that it had.
+    `standing` are the types that its kind always has, beside `Ready`; `old` are those that it had.
     """
-    types = dict.fromkeys([*standing, *(condition["type"] for condition in old)])
+    types = dict.fromkeys([*standing, *old])
     types.pop(CONDITION_READY, None)
     return [Observed.not_ready(problem), *(_halted(kind, problem) for kind in types)]
 
@@ -102,7 +106,7 @@ def _halted(kind: str, problem: Problem) -> Observed:
 
 def find(conditions: Sequence[dict[str, Any]] | None, kind: str) -> dict[str, Any]:
     """Return the condition of a type, of any object that has conditions; empty when there is none."""
-    return next((condition for condition in conditions or () if condition["type"] == kind), {})
+    return next((condition for condition in conditions or () if condition.get("type") == kind), {})
 
 
 def holds(conditions: Sequence[dict[str, Any]] | None, kind: str) -> bool:
@@ -114,7 +118,7 @@ def merge(
     old: Sequence[dict[str, Any]], observed: Sequence[Observed], *, generation: int, now: datetime
 ) -> list[dict[str, Any]]:
     """Return the conditions to write: the observed ones, each keeping its transition time while its status stays."""
-    previous = {condition["type"]: condition for condition in old}
+    previous = {condition.get("type"): condition for condition in old}
     merged = []
     for item in observed:
         before = previous.get(item.type)
@@ -125,12 +129,31 @@ def merge(
                 "type": item.type,
                 "status": status,
                 "reason": item.reason,
-                "message": item.message,
+                "message": _as_before(item, before),
                 "lastTransitionTime": before["lastTransitionTime"] if kept and before else timestamp(now),
                 "observedGeneration": generation,
             }
         )
     return merged
+
+
+def _as_before(item: Observed, before: dict[str, Any] | None) -> str:
+    """Return the message, or the one written before where that lists the same in another order.
+
+    The API server, the kubelet and policies list what they refuse, or miss, in an order that changes each time: it is
+    no news.
+    """
+    former = (before or {}).get("message")
+    if not isinstance(former, str) or (before or {}).get("reason") != item.reason:
+        return item.message
+    return former if len(former) == len(item.message) and _listed(former) == _listed(item.message) else item.message
+
+
+def _listed(message: str) -> list[str]:
+    """Return the parts of a message that commas, semicolons and brackets divide, and the words of a list in brackets
+    that has only spaces."""
+    inside = _BRACKETS.sub(lambda found: f"[{' '.join(sorted(found[1].split()))}]", message)
+    return sorted(part.strip() for part in _DIVIDERS.split(inside))
 
 
 def transitions(old: Sequence[dict[str, Any]], observed: Sequence[Observed]) -> list[Transition]:

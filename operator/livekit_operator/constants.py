@@ -78,8 +78,11 @@ ANNOTATION_GIVEN: Final = f"{GROUP}/given"
 ANNOTATION_CLAIM: Final = f"{GROUP}/claim"
 # On the Secret that holds a server's keys: since when its rooms have claims.
 ANNOTATION_CLAIMS_SINCE: Final = f"{GROUP}/claims-since"
+# On a ServiceAccount, by whoever may write it: pods of agents may run under it.
+ANNOTATION_ALLOW_AGENTS: Final = f"{GROUP}/allow-agents"
 # On a MeetingRoom: re-create the room now, whoever is in it; once for each new value.
 ANNOTATION_RECREATE: Final = f"{GROUP}/recreate"
+ANNOTATION_CALL_AGENTS: Final = f"{GROUP}/call-agents"
 
 # Keys of the Secret that holds a server's API key.
 KEY_API_KEY: Final = "apiKey"
@@ -94,6 +97,9 @@ MIN_API_SECRET_LENGTH: Final = 32
 # The agent image's ports: the worker's own (livekit-agents worker.py) and the stock agent's status server.
 WORKER_PORT: Final = 8081
 AGENT_STATUS_PORT: Final = 8082
+
+# How the runner begins its last words where it lets no worker run (agent_image runner/settings.py).
+RUNNER_REFUSES: Final = "The runner starts no worker: "
 
 # The operator's own ports.
 OPERATOR_HTTP_PORT: Final = 8080

@@ -7,8 +7,9 @@ Manifest = dict[str, Any]
 
 
 def container(pod: Mapping[str, Any], name: str) -> Manifest:
-    """Return a container of a pod's spec, empty when the pod has none of that name."""
-    listed = (pod.get("spec") or {}).get("containers") or ()
+    """Return a container of a pod's spec, also one that starts first; empty when the pod has none of that name."""
+    spec = pod.get("spec") or {}
+    listed = (*(spec.get("containers") or ()), *(spec.get("initContainers") or ()))
     return next((item for item in listed if item.get("name") == name), {})
 
 

@@ -6,6 +6,9 @@ from livekit_operator import reasons
 from livekit_operator.outside import MOST_MESSAGE, said
 from livekit_operator.reasons import Reason
 
+# A server that does not answer is asked again after this many seconds; its own watch usually comes first.
+_SERVER_RETRY_SECONDS = 5.0
+
 
 class OperatorError(Exception):
     """Base of every error of this package."""
@@ -67,6 +70,12 @@ class ServerUnreachable(OperatorError):
         super().__init__(said(message))
         self.retry_after = retry_after
 
+    @property
+    def problem(self) -> Problem:
+        """Return what a resource that needs the server says."""
+        message = f"The LiveKit server does not answer: {self}. See the conditions of the LiveKitServer."
+        return Problem(reasons.SERVER_UNREACHABLE, message, retry_after=self.retry_after or _SERVER_RETRY_SECONDS)
+
 
 class ServerTimedOut(ServerUnreachable):
     """The LiveKit server took the request, or let the connection wait, and said nothing in time."""
@@ -80,12 +89,26 @@ class RoomUnanswered(ServerUnreachable):
     """The server answers, but no node of it answers for this room: the room is being closed, or its node is lost."""
 
 
+class RoomUnplaced(ServerUnreachable):
+    """The server has the room listed, and its Redis has forgotten on which of its nodes that is."""
+
+
+class NodesUnavailable(ServerUnreachable):
+    """The server answers, but none of its nodes takes a room now: each drains, or was too busy to report itself."""
+
+
 class ServerRefused(OperatorError):
     """The LiveKit server refused a request; `code` is its twirp error code (https://twitchtv.github.io/twirp/docs/spec_v7.html)."""
 
     def __init__(self, code: str, message: str) -> None:
         super().__init__(said(message))
         self.code = said(code, 64)
+
+    @property
+    def problem(self) -> Problem:
+        """Return what a resource that needs the server says."""
+        message = f"The LiveKit server refused: {self.code}: {self}. Change what it names in the spec, or see its log."
+        return Problem(reasons.SERVER_REFUSED, message, retry_after=_SERVER_RETRY_SECONDS)
 
 
 class KubernetesError(OperatorError):

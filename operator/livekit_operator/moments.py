@@ -1,7 +1,9 @@
 """Moments as Kubernetes writes them."""
 
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
+
+K = TypeVar("K")
 
 
 def timestamp(moment: datetime) -> str:
@@ -15,6 +17,16 @@ def parse_timestamp(text: str) -> datetime:
     if moment.tzinfo is None:
         raise ValueError(f"{text!r} names no time zone")
     return moment
+
+
+def no_later(moment: datetime | None, now: datetime) -> datetime | None:
+    """Return a moment that was noted before, or now, if a clock that was ahead noted one that is yet to come."""
+    return moment and min(moment, now)
+
+
+def all_no_later(noted: dict[K, datetime], now: datetime) -> dict[K, datetime]:
+    """Return moments by their keys, those that are yet to come as now."""
+    return {key: min(moment, now) for key, moment in noted.items()}
 
 
 def read_moment(text: Any) -> datetime | None:

@@ -100,7 +100,7 @@ class Settings(BaseModel):
     pool_poll_seconds: Annotated[float, Field(gt=0)] = 2.0
     """How often a pool's workers are asked for their sessions."""
     clock_look_seconds: Annotated[float, Field(gt=0)] = 10.0
-    """How often it is looked whether the clock was moved."""
+    """How often it is checked whether the clock was moved."""
 
 
 PREFIX = "LIVEKIT_OPERATOR_"

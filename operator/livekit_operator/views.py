@@ -66,7 +66,7 @@ class ParticipantView:
     """A participant of a room; `agent_name` is None for people, `state` what an agent does: listening, speaking.
 
     Who has joined is `connected` once media can flow: signalling alone brings nobody's voice. `age` is how many seconds
-    it has been there.
+    it has been there, `publishes` whether it has tracks of its own.
     """
 
     identity: str
@@ -74,6 +74,7 @@ class ParticipantView:
     state: str = ""
     connected: bool = True
     age: float = 0.0
+    publishes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,12 +99,16 @@ class DispatchView:
 
 @dataclass(frozen=True, slots=True)
 class ProviderError:
-    """A provider that refuses an agent pod; `role` is stt, llm or tts, `code` the HTTP status."""
+    """A provider that refuses an agent pod; `role` is its place in `spec.agent`, `code` the HTTP status.
+
+    `covered`: another provider of the same role answers, so that calls go on.
+    """
 
     role: str
     provider: str
     code: int
     message: str
+    covered: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +116,7 @@ class WorkerJob:
     """A call of a worker: its id, as LiveKit's dispatches name it, and its room.
 
     `state` is what its agent does (listening, speaking), `last_active` when it began to; None when it does not say.
+    `dispatch` is the id of the request that it was taken for, empty when it does not say.
     """
 
     id: str
@@ -118,6 +124,35 @@ class WorkerJob:
     started: datetime | None = None
     state: str | None = None
     last_active: datetime | None = None
+    dispatch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """How a call of a worker ended: well, or by a failure, of which `error` has the last words.
+
+    `dispatch` is the id of the request that it was taken for, empty when it does not say, `at` when it ended by the
+    pod's clock, and `seconds` how long it had lasted, None when it does not say. One that was `cut` off lost its
+    connection or its worker, which is no fault of the agent's.
+    """
+
+    id: str
+    room: str
+    failed: bool
+    error: str = ""
+    dispatch: str = ""
+    at: datetime | None = None
+    seconds: int | None = None
+    cut: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EndedCall:
+    """A call that ended, when that was seen, or before by its pod where nobody looked, and the pod that had it."""
+
+    job: EndedJob
+    at: datetime
+    pod: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +173,8 @@ class WorkerStatus:
     """The deployment it registered with, empty when with none."""
     jobs: tuple[WorkerJob, ...] | None = None
     """Its calls, those included that it has just accepted."""
+    ended: tuple[EndedJob, ...] = ()
+    """Those of its calls that ended last."""
     not_applied: tuple[str, ...] = ()
     """What the runner could not do in this image, in words."""
     started: int = 0
@@ -148,6 +185,10 @@ class WorkerStatus:
     """Its own measure of load, for a worker without the runner."""
     draining: bool = False
     """Whether it takes no more calls and ends with those it has."""
+    not_ready: tuple[str, ...] = ()
+    """Why it is not ready, in the runner's words."""
+    publishers: bool = False
+    """Whether it takes a job for each participant that publishes, not one for the room (livekit-agents ServerType)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """`python -m tests.benchmarks`: calls, pools, servers and polling, on the cluster that is up.
 
-Prints a table and, last, one line of JSON. Everything is measured in one run on one machine. A part that fails says so
-and gives no figure; the others are printed, and the exit code is 1.
+Prints a table and, last, one line of JSON; each part is a line of `.cluster/bench.jsonl` as well. Everything is
+measured in one run on one machine. A part that fails says so and gives no figure; the others are printed, and the exit
+code is 1.
 """
 
 import argparse
@@ -11,18 +12,30 @@ import secrets
 import signal
 import sys
 import traceback
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-from tests.benchmarks import polling, pools
+from tests.benchmarks import polling, record
 from tests.benchmarks.calls import KINDS, measure_calls
+from tests.benchmarks.pools import bursts, costs, demand, greetings, losses
 from tests.benchmarks.servers import measure_servers
 from tests.benchmarks.table import Figure, summary, table
 from tests.harness import install
 from tests.harness.kubectl import Kubectl
 from tests.harness.target import Target, find_target
 
-PARTS = ("polling", "calls", "warm", "zero", "burst", "demand", "lost", "cost", "servers")
+# What can be measured, and the options that say how often.
+PARTS: Mapping[str, Sequence[str]] = {
+    "polling": (),
+    "calls": ("calls", "starts"),
+    "warm": ("calls",),
+    "zero": ("times",),
+    "burst": ("times",),
+    "demand": ("times",),
+    "lost": ("times",),
+    "cost": (),
+    "servers": ("rollouts",),
+}
 
 
 class Benchmarks:
@@ -30,7 +43,7 @@ class Benchmarks:
 
     def __init__(self, options: argparse.Namespace) -> None:
         self._options = options
-        self._greetings = pools.GreetingFigures()
+        self._greetings = greetings.GreetingFigures()
         self._target: Target | None = None
 
     async def polling(self) -> list[Figure]:
@@ -45,43 +58,43 @@ class Benchmarks:
     async def warm(self) -> list[Figure]:
         """Measure greetings of a warm pool."""
         async with self._namespace() as kubectl:
-            await pools.measure_warm(kubectl, self._greetings, self._options.calls)
+            await greetings.measure_warm(kubectl, self._greetings, self._options.calls)
         return self._greetings.warm_figures()
 
     async def zero(self) -> list[Figure]:
         """Measure greetings of a pool that sleeps."""
         async with self._namespace() as kubectl:
-            await pools.measure_zero(kubectl, self._greetings, self._options.times)
+            await greetings.measure_zero(kubectl, self._greetings, self._options.times)
         return self._greetings.zero_figures()
 
     async def burst(self) -> list[Figure]:
         """Measure calls that come at once."""
-        figures = pools.BurstFigures()
+        figures = bursts.BurstFigures()
         for pods in (1, 2):
             async with self._namespace() as kubectl:
-                await pools.measure_burst(kubectl, figures, pods, self._options.times)
+                await bursts.measure_burst(kubectl, figures, pods, self._options.times)
         return figures.figures()
 
     async def demand(self) -> list[Figure]:
         """Measure how soon a pool grows."""
-        figures = pools.DemandFigures()
+        figures = demand.DemandFigures()
         async with self._namespace() as kubectl:
-            await pools.measure_demand(kubectl, figures, self._options.times)
+            await demand.measure_demand(kubectl, figures, self._options.times)
         return figures.figures()
 
     async def lost(self) -> list[Figure]:
         """Measure how soon a call has an agent again."""
-        figures = pools.LossFigures()
+        figures = losses.LossFigures()
         for pods in (2, 1):
             async with self._namespace() as kubectl:
-                await pools.measure_loss(kubectl, figures, pods, self._options.times)
+                await losses.measure_loss(kubectl, figures, pods, self._options.times)
         return figures.figures()
 
     async def cost(self) -> list[Figure]:
         """Measure what pods use."""
-        figures = pools.CostFigures()
+        figures = costs.CostFigures()
         async with self._namespace() as kubectl:
-            await pools.measure_cost(kubectl, figures)
+            await costs.measure_cost(kubectl, figures)
         return figures.figures()
 
     async def servers(self) -> list[Figure]:
@@ -114,18 +127,20 @@ async def _install() -> Target:
     return target
 
 
-async def _measure(benchmarks: Benchmarks, parts: Collection[str]) -> tuple[list[list[Figure]], list[str]]:
-    """Return the figures of these parts, and the names of those that failed."""
+async def _measure(benchmarks: Benchmarks, options: argparse.Namespace) -> tuple[list[list[Figure]], list[str]]:
+    """Return the figures of the wanted parts, and the names of those that failed."""
     task = asyncio.current_task()
     assert task
     # Whatever ends it, no namespace is left behind.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     found, failed = [], []
-    for part in [part for part in PARTS if part in parts]:
+    for part in [part for part in PARTS if part in options.only]:
         measure: Callable[[], Awaitable[list[Figure]]] = getattr(benchmarks, part)
+        began = record.circumstances()
         try:
             figures = await measure()
             print(table([figures]), file=sys.stderr)  # a part that lacks a figure fails here
+            record.write_figures(part, {name: getattr(options, name) for name in PARTS[part]}, began, figures)
         except Exception:  # noqa: BLE001 - an hour's figures must not be lost with the last one
             traceback.print_exc()
             failed.append(part)
@@ -137,13 +152,15 @@ async def _measure(benchmarks: Benchmarks, parts: Collection[str]) -> tuple[list
 def main() -> int:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="what to measure (default everything)")
+    parser.add_argument(
+        "--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="what to measure (default everything)"
+    )
     parser.add_argument("--calls", type=int, default=10, help="calls, one after the other (default 10)")
     parser.add_argument("--starts", type=int, default=5, help="first calls, each to a pod just started (default 5)")
     parser.add_argument("--times", type=int, default=5, help="bursts, wakings, demands and losses of pools (default 5)")
     parser.add_argument("--rollouts", type=int, default=3, help="rollouts and losses of servers (default 3)")
     options = parser.parse_args()
-    found, failed = asyncio.run(_measure(Benchmarks(options), options.only))
+    found, failed = asyncio.run(_measure(Benchmarks(options), options))
     if found:
         print(table(found))
         print(json.dumps(summary(found)))

@@ -6,7 +6,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,6 +16,10 @@ from tests.cluster.errors import ClusterError, log_tail
 
 _FOLDER = layout.CACHE / "images"
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+# What buildah says on a busy machine: it seals a copy of itself in memory, and the kernel refuses while a page of it is
+# still in use elsewhere (EBUSY of F_ADD_SEALS in fcntl(2), which waits a third of a second at most).
+_NOT_SEALED = "sealing memfd copy: Device or resource busy"
+_SEALING_TRIES = 3
 _IGNORED = "**/__pycache__\n**/*.pyc\n**/.pytest_cache\n.git\n.venv\n.cluster\n"
 
 
@@ -52,9 +56,22 @@ def build(
             f"--tag={local_name(reference)}",
             str(context),
         )
-        code = _run_shown(command, log)
+        code = run_until_sealed(lambda: _run_shown(command, log), log)
     if code:
         raise ClusterError(f"build of the image {name} failed{log_tail(log, lines=60)}")
+
+
+def run_until_sealed(build_once: Callable[[], int], log: Path) -> int:
+    """Run a build, again where buildah could not seal its copy; any other failure is the build's own.
+
+    The steps that were done come from the cache of layers.
+    """
+    code = build_once()
+    for _ in range(_SEALING_TRIES - 1):
+        if not code or _NOT_SEALED not in log.read_text():
+            break
+        code = build_once()
+    return code
 
 
 def _run_shown(command: list[str], log: Path) -> int:

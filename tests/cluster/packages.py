@@ -15,6 +15,7 @@ PACKAGES = (
     "ethtool",
     "iproute2",
     "iptables",
+    "libfaketime",
     "mount",
     "nftables",
     "runc",

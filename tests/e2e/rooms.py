@@ -1,19 +1,18 @@
 """What stories of many MeetingRooms share: made and deleted by the hundred, and looked at in one request."""
 
 import asyncio
+import base64
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
-import aiohttp
 import jwt
 
 from tests.e2e.conftest import Story
-from tests.fakes.manifests import decoded
+from tests.harness.api import Api, Unanswered, configuration
 from tests.harness.kubectl import Manifest, is_ready, until
 from tests.harness.resources import room
 from tests.harness.servers import Key
-from tests.integration.api import Api, configuration
 
 PATH = "/apis/livekit-operator.dev/v1alpha1/namespaces/{}/meetingrooms"
 SECRETS = "app.kubernetes.io/component=room"
@@ -37,21 +36,39 @@ def named(prefix: str, count: int) -> list[str]:
 
 async def make(story: Story, api: Api, names: Sequence[str]) -> None:
     """Make a room with a token for alice of each name, and go on asking while the API server is away."""
-    waiting = iter(names)
+    await make_each(story, api, [room(name, "alice") for name in names])
+
+
+async def make_each(story: Story, api: Api, manifests: Iterable[Manifest]) -> None:
+    """Make these rooms, some at once, and go on asking while the API server is away."""
+    waiting = iter(manifests)
 
     async def work() -> None:
-        for name in waiting:
-            manifest = room(name, "alice")
+        for manifest in waiting:
             manifest["metadata"]["namespace"] = story.kubectl.namespace
-            await until(f"room {name} to be taken", lambda m=manifest: _taken(api, m), seconds=60)  # type: ignore[misc]
+            what = f"room {manifest['metadata']['name']} to be taken"
+            await until(what, lambda m=manifest: _taken(api, m), seconds=60)  # type: ignore[misc]
 
     await asyncio.gather(*(work() for _ in range(_AT_ONCE)))
+
+
+async def let_go(story: Story, api: Api, name: str) -> None:
+    """Ask for a room to be deleted, again while the API server is away; it is gone some moments later."""
+
+    async def asked() -> bool:
+        try:
+            answer = await api.request("DELETE", f"{PATH.format(story.kubectl.namespace)}/{name}")
+        except Unanswered:
+            return False
+        return answer.status < 300 or answer.status == 404
+
+    await until(f"the API server to delete room {name}", asked, seconds=60)
 
 
 async def _taken(api: Api, manifest: Manifest) -> bool:
     try:
         answer = await api.try_create(manifest)
-    except (aiohttp.ClientError, OSError, ValueError):
+    except Unanswered:
         return False  # it is away, or answered only by half
     # Its admission does not know all namespaces yet.
     if answer.status == 403 and "not yet ready to handle request" in answer.message:
@@ -120,8 +137,13 @@ async def delete(story: Story, api: Api, names: Iterable[str] | None = None, *, 
     return time.monotonic() - began
 
 
+def lets_in(secret: Manifest, key: Key) -> tuple[str, str]:
+    """Return whom a token Secret's token lets into which room now; raises InvalidTokenError, also for another key."""
+    token = base64.b64decode(secret["data"]["token"])
+    claims = jwt.decode(token, key.secret, algorithms=["HS256"], issuer=key.id)
+    return claims["sub"], claims["video"]["room"]
+
+
 def opens(secret: Manifest, room: str, key: Key) -> bool:
     """Return whether a token Secret's token is signed with a key, still valid, and alice's for a room."""
-    token = decoded(secret)["token"]
-    claims = jwt.decode(token, key.secret, algorithms=["HS256"], issuer=key.id)
-    return bool((claims["sub"], claims["video"]["room"]) == ("alice", room))
+    return lets_in(secret, key) == ("alice", room)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 from tests.caller.transport import Path as MediaPath
 from tests.e2e.conftest import Story
-from tests.harness.kubectl import Manifest, run, until
+from tests.harness.kubectl import Manifest, run
 from tests.harness.processes import processes
-from tests.harness.resources import SERVER
+from tests.harness.resources import SERVER, resource
 from tests.media import Party, Talk
 
 ROOM = "call"
@@ -20,7 +20,7 @@ _HEAR_SECONDS = 20
 
 def server(name: str = SERVER, **spec: object) -> Manifest:
     """Return a server that gives up its rooms at once when it is told to leave."""
-    return _resource("LiveKitServer", name, {"drainTimeoutSeconds": 1, **spec})
+    return resource("LiveKitServer", name, {"drainTimeoutSeconds": 1, **spec})
 
 
 def host_network(first: int, *, media: int = 20, **spec: object) -> Manifest:
@@ -46,16 +46,7 @@ def on(node: str) -> Manifest:
 def meeting(server: str = SERVER, name: str = ROOM) -> Manifest:
     """Return a room with a token for each of the two people."""
     spec = {"serverRef": {"name": server}, "tokens": [{"identity": identity} for identity in PEOPLE]}
-    return _resource("MeetingRoom", name, spec)
-
-
-def _resource(kind: str, name: str, spec: object) -> Manifest:
-    return {
-        "apiVersion": "livekit-operator.dev/v1alpha1",
-        "kind": kind,
-        "metadata": {"name": name},
-        "spec": spec,
-    }
+    return resource("MeetingRoom", name, spec)
 
 
 async def parties(
@@ -89,17 +80,7 @@ async def server_pods(story: Story, name: str = SERVER) -> list[Manifest]:
 
 async def condition(story: Story, name: str, kind: str, reason: str, *, seconds: float = 60) -> str:
     """Wait until a server's condition of a kind has this reason for its current spec, and return its message."""
-
-    async def look() -> str:
-        manifest = await story.kubectl.get("livekitserver", name)
-        for found in (manifest.get("status") or {}).get("conditions") or ():
-            now = found.get("observedGeneration") == manifest["metadata"]["generation"]
-            if now and (found["type"], found["reason"]) == (kind, reason):
-                return str(found["message"])
-        return ""
-
-    message: str = await until(f"LiveKitServer {name} to say {kind} {reason}", look, seconds=seconds)
-    return message
+    return await story.condition("livekitserver", name, kind, reason, seconds=seconds)
 
 
 async def listened(pod: Manifest) -> dict[str, set[int]]:

@@ -5,12 +5,12 @@ import pytest
 from tests.caller.call import place_call
 from tests.caller.report import heard, said_by_agents
 from tests.e2e.conftest import Story
-from tests.harness.kubectl import until
+from tests.harness.kubectl import Manifest, until
 from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER, quickstart
 from tests.providers.script import ANSWERS, GREETING
 
-# Conversations of real sound, which others on the same cores would disturb.
-pytestmark = pytest.mark.alone
+# Conversations of real sound, and the quickstart's server has the host ports that everybody's has.
+pytestmark = [pytest.mark.quiet, pytest.mark.xdist_group("quickstart")]
 
 QUESTION = "What are your opening hours?"
 
@@ -61,3 +61,31 @@ async def test_an_agent_hears_with_limits_of_its_own(story: Story) -> None:
     await story.ready("meetingroom", ROOM)
     report = await place_call(await story.kubectl.secret(f"{ROOM}-alice"), say=[QUESTION])
     assert ANSWERS[QUESTION] in {*said_by_agents(report), *heard(report)}
+
+
+OPENAI = {"provider": "openai", "apiKeySecretRef": {"name": "providers", "key": "openai"}}
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.parametrize(
+    ("roles", "without"),
+    [
+        pytest.param({"stt": OPENAI, "tts": OPENAI}, (), id="OpenAI's protocol alone"),
+        pytest.param({"realtime": OPENAI}, ("stt", "llm", "tts"), id="a realtime model"),
+    ],
+)
+async def test_a_caller_talks_with_an_agent_of_other_providers(
+    story: Story, roles: dict[str, Manifest], without: tuple[str, ...]
+) -> None:
+    server, pool, room = quickstart()
+    kept = {field: value for field, value in pool["spec"]["agent"].items() if field not in without}
+    pool["spec"]["agent"] = kept | roles
+    await story.kubectl.apply(server, pool, room)
+    (told,) = await story.ready("voiceagentpool", POOL)
+    [accepted] = [one for one in told["status"]["conditions"] if one["type"] == "ProvidersAccepted"]
+    assert accepted["status"] == "True", accepted["message"]
+    await story.ready("meetingroom", ROOM)
+    report = await place_call(await story.kubectl.secret(f"{ROOM}-alice"), say=[QUESTION])
+    said = {*said_by_agents(report), *heard(report)}
+    assert GREETING in said
+    assert ANSWERS[QUESTION] in said

@@ -31,8 +31,8 @@ from tests.harness.servers import (
 from tests.harness.watching import Seen, Watched
 from tests.media import Party, Talk, TalkError
 
-# How long sound stops is measured, which others on the same cores would lengthen.
-pytestmark = pytest.mark.alone
+# How long sound stops is measured.
+pytestmark = pytest.mark.quiet
 
 GRACE_SECONDS = 10
 # A resumed signalling connection leaves the media alone; what is left is a busy machine.

@@ -14,8 +14,7 @@ from tempfile import NamedTemporaryFile
 
 import pytest
 
-from livekit_operator.servers.load_balancers import PATIENCE
-from tests.e2e import agents
+from livekit_operator.servers.decisions.rollout import ADDRESS_PATIENCE
 from tests.e2e.conftest import Story
 from tests.e2e.servers import (
     ROOM,
@@ -100,10 +99,10 @@ async def test_with_one_address_the_empty_server_gives_it_to_its_successor(story
         await change(story.kubectl, logging={"level": "warn"})
         waits = await _service(story, f"{SERVER}-livekit-1")
         assert f"{SERVER}-livekit-1" in await _told(story, "no available IPs", "Degraded")
-        await condition(story, SERVER, "Progressing", "UpToDate", seconds=PATIENCE.total_seconds() + 60)
+        await condition(story, SERVER, "Progressing", "UpToDate", seconds=ADDRESS_PATIENCE.total_seconds() + 60)
         (after,) = await server_pods(story)
         assert after["metadata"]["uid"] != before["metadata"]["uid"]
-        assert _made(after) - _made(waits) >= PATIENCE
+        assert _made(after) - _made(waits) >= ADDRESS_PATIENCE
         (manifest,) = await story.ready("livekitserver", SERVER)
         assert [line["address"] for line in manifest["status"]["servers"]] == [only]
         assert await condition(story, SERVER, "Degraded", "AsExpected")
@@ -152,8 +151,8 @@ async def test_a_balancer_that_ends_tls_leads_to_the_port_of_the_service(story: 
 
 async def _told(story: Story, words: str, kind: str = "Ready") -> str:
     """Wait until a server says in the cloud's words that an address is missing, and return the message."""
-    return await agents.condition(
-        story, "livekitserver", SERVER, kind, "NoExternalAddress", words=(words,), seconds=WORDS_SECONDS
+    return await story.condition(
+        "livekitserver", SERVER, kind, "NoExternalAddress", words=(words,), seconds=WORDS_SECONDS
     )
 
 

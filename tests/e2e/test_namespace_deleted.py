@@ -19,20 +19,13 @@ _DRAINS = {"drainTimeoutSeconds": 3600}
 
 
 @pytest.mark.timeout(180)
-async def test_a_namespace_goes_with_all_that_is_in_it(story: Story) -> None:
-    await story.kubectl.apply(server(**node_ports(redis={"managed": {}})), meeting())
+async def test_an_empty_server_waits_for_nothing_however_long_it_may_drain(story: Story) -> None:
+    await story.kubectl.apply(server(**node_ports(redis={"managed": {}}, **_DRAINS)), meeting())
     # One that never had keys to begin with.
     await story.kubectl.apply(server("keyless", **node_ports(keysSecretRef={"name": "no-such-secret"})))
     await story.ready("livekitserver", SERVER)
-    await story.reason("livekitserver", "keyless", "SecretNotFound")
-    await story.kubectl("delete", "namespace", story.kubectl.namespace, "--wait", "--timeout", "90s")
-
-
-@pytest.mark.timeout(180)
-async def test_an_empty_server_waits_for_nothing_however_long_it_may_drain(story: Story) -> None:
-    await story.kubectl.apply(server(**node_ports(redis={"managed": {}}, **_DRAINS)), meeting())
-    await story.ready("livekitserver", SERVER)
     await story.ready("meetingroom", ROOM)
+    await story.reason("livekitserver", "keyless", "SecretNotFound")
     began = time.monotonic()
     await story.kubectl("delete", "namespace", story.kubectl.namespace, "--wait=false")
     await story.reason("livekitserver", SERVER, "NamespaceTerminating")

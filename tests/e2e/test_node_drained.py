@@ -2,18 +2,16 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from tests.e2e.conftest import Story
-from tests.harness.kubectl import CommandError
+from tests.harness.draining import draining_node
 from tests.harness.resources import SERVER
 from tests.harness.servers import LONGEST_GAP_MS, call, key_in_use, lines, names, server, settled, spread_rooms
 from tests.harness.watching import Seen, Watched
 
-# Disturbs others: a node takes no pods.
+# How long sound stops is measured; and servers of anybody leave a node that takes no pods.
 pytestmark = pytest.mark.alone
 
 
@@ -28,7 +26,7 @@ async def test_a_drain_waits_for_the_call_of_the_only_server(story: Story) -> No
         async with call(url, "lobby", key) as talk:
             await talk.both_hear()
             await watched.until("the call to be counted", lambda s: lines(s)[old].get("participants") == 2)
-            async with _draining(story, node) as drain:
+            async with draining_node(story.kubectl, node) as drain:
                 await watched.until("one elsewhere that stands by", lambda s: _elsewhere(s, node, "Standby"))
                 assert lines(watched.last)[old]["state"] == "Serving"
                 await talk.both_hear()
@@ -56,7 +54,7 @@ async def test_one_of_two_servers_drains_with_its_node(story: Story) -> None:
         async with call(url, lobby, key) as talk:
             await talk.both_hear()
             await watched.until("the call to be counted", lambda s: lines(s)[old].get("participants"))
-            async with _draining(story, node) as drain:
+            async with draining_node(story.kubectl, node) as drain:
                 await watched.until("it to drain", lambda s: lines(s)[old]["state"] == "Draining")
                 await watched.until("two elsewhere", lambda s: len(_elsewhere(s, node, "Serving")) == 2)
                 await talk.both_hear()
@@ -68,19 +66,6 @@ async def test_one_of_two_servers_drains_with_its_node(story: Story) -> None:
                 print(f"drained {time.monotonic() - left:.1f} s after the call")
     assert [side.disconnected for side in heard] == [(), ()]
     assert max(side.longest_gap_ms() for side in heard) < LONGEST_GAP_MS
-
-
-@asynccontextmanager
-async def _draining(story: Story, node: str) -> AsyncIterator[asyncio.Task[str]]:
-    """Drain a node of this story's servers, as an administrator does; it takes pods again afterwards."""
-    only = ("--pod-selector", f"story={story.kubectl.namespace}")
-    drain = asyncio.create_task(story.kubectl("drain", node, *only, "--ignore-daemonsets", "--timeout", "150s"))
-    try:
-        yield drain
-    finally:
-        await story.kubectl("uncordon", node)
-        with suppress(CommandError, TimeoutError, asyncio.CancelledError):
-            await asyncio.wait_for(drain, 1)
 
 
 def _elsewhere(state: Seen, node: str, kind: str) -> list[str]:

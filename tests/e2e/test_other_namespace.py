@@ -5,22 +5,22 @@ import json
 import pytest
 from livekit import api
 
-from tests.e2e import agents
-from tests.e2e.agents import POOL, Switchboard, switchboard
+from tests.e2e import light_agents, pools
 from tests.e2e.conftest import Story
 from tests.e2e.rooms import SECRETS
+from tests.e2e.switchboard import Switchboard, enter, meet, switchboard
 from tests.harness.calls import Guest
 from tests.harness.kubectl import Manifest, until
-from tests.harness.resources import SERVER
+from tests.harness.resources import POOL, SERVER
 
 ROOM, NEIGHBOUR = "lobby", "other"
 
 
 @pytest.mark.timeout(180)
 async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(story: Story) -> None:
-    pool = agents.pool(story)
+    pool = light_agents.pool(story)
     pool["spec"]["allowedNamespaces"] = [f"{story.kubectl.namespace}-{NEIGHBOUR}"]
-    await agents.serve(story, pool, agents.room(ROOM))
+    await light_agents.serve(story, pool, pools.room(ROOM))
     async with story.neighbour(NEIGHBOUR) as other, switchboard(story) as board:
         namespace = other.kubectl.namespace
         name = f"{namespace}/{ROOM}"
@@ -35,11 +35,11 @@ async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(stor
         await other.ready("meetingroom", ROOM)
         assert await _names(board) == sorted([ROOM, name])
         # Both have an alice in a lobby, and these have nothing to do with each other.
-        async with agents.guest(story, ROOM) as own, agents.guest(other, ROOM) as guest:
+        async with enter(story, ROOM) as own, enter(other, ROOM) as guest:
             assert (own.room, guest.room) == (ROOM, name)
-            pods = {str(pod["metadata"]["name"]) for pod in await agents.pods(story)}
+            pods = {str(pod["metadata"]["name"]) for pod in await pools.pods(story)}
             for each in (own, guest):
-                agent = await agents.meet(board, each)
+                agent = await meet(board, each)
                 assert agent.name == POOL
                 assert agent.pod in pods
 
@@ -47,7 +47,7 @@ async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(stor
             await other.reason("meetingroom", ROOM, "ServerNotAllowed")
             await until("the Secret to go", lambda: _has_no_secrets(other), seconds=20)
             # Its room goes with it all the same.
-            await agents.delete_rooms(other, [ROOM])
+            await pools.delete_rooms(other, [ROOM])
             await until("the guest to be put out", lambda: _is_out(guest), seconds=10)
             assert await _names(board) == [ROOM]
             assert own.disconnected == ""
@@ -55,7 +55,7 @@ async def test_another_namespace_has_rooms_on_a_server_while_that_allows_it(stor
 
 def _room_on(story: Story) -> Manifest:
     """Return a room on the story's server, which the story's pool serves."""
-    manifest = agents.room(ROOM)
+    manifest = pools.room(ROOM)
     spec, namespace = manifest["spec"], story.kubectl.namespace
     spec["serverRef"]["namespace"] = spec["agents"][0]["poolRef"]["namespace"] = namespace
     return manifest

@@ -5,13 +5,14 @@ import time
 
 import pytest
 
-from tests.e2e import agents
-from tests.e2e.agents import POOL, code_map, guest, meet, pool, switchboard
+from tests.e2e import pools
 from tests.e2e.conftest import MANAGED, Story
+from tests.e2e.light_agents import code_map, pool
 from tests.e2e.servers import ROOM, node_ports, server
+from tests.e2e.switchboard import enter, meet, switchboard
 from tests.harness.contents import OWN_KINDS
 from tests.harness.kubectl import Manifest, until
-from tests.harness.resources import SERVER
+from tests.harness.resources import POOL, SERVER
 
 # In an order in which they can be made.
 CHILDREN = "serviceaccounts,secrets,configmaps,services,networkpolicies,poddisruptionbudgets,pods"
@@ -25,7 +26,7 @@ Child = tuple[str, str]
 async def test_a_call_goes_on_while_its_owners_are_orphaned_and_applied_again(story: Story) -> None:
     owners = await _apply(story)
     before, secrets = await _children(story), await _secrets(story)
-    async with switchboard(story) as board, guest(story, ROOM) as alice:
+    async with switchboard(story) as board, enter(story, ROOM) as alice:
         agent = await meet(board, alice)
         names = (f"livekitserver/{SERVER}", f"voiceagentpool/{POOL}", f"meetingroom/{ROOM}")
         await story.kubectl("delete", *names, "--cascade=orphan", "--timeout", "30s")
@@ -37,7 +38,7 @@ async def test_a_call_goes_on_while_its_owners_are_orphaned_and_applied_again(st
         assert await board.served(ROOM) == [agent]
         assert (alice.disconnected, alice.all_agents) == ("", [agent.identity])
     assert await _secrets(story) == secrets
-    async with switchboard(story) as board, guest(story, ROOM) as alice:
+    async with switchboard(story) as board, enter(story, ROOM) as alice:
         await meet(board, alice)
 
 
@@ -62,13 +63,13 @@ async def test_children_of_a_backup_are_those_of_the_owners_made_after_them(stor
     await _adopted(story, before)
     print(f"{len(before)} children were taken over {time.monotonic() - began:.1f} s after their owners were made")
     assert await _secrets(story) == secrets
-    async with switchboard(story) as board, guest(story, ROOM) as alice:
+    async with switchboard(story) as board, enter(story, ROOM) as alice:
         await meet(board, alice)
 
 
 async def _apply(story: Story) -> list[Manifest]:
     """Make a server, a pool and a room that is taken over where it is, and return them as they were applied."""
-    room = agents.room(ROOM)
+    room = pools.room(ROOM)
     room["spec"]["adopt"] = True
     owners = [server(**node_ports()), pool(story), room]
     await story.kubectl.apply(code_map(), *owners)

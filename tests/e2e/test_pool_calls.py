@@ -10,18 +10,19 @@ from typing import Any
 
 import pytest
 
-from tests.e2e import agents
-from tests.e2e.agents import POOL, rolled_out, switchboard
+from tests.e2e import light_agents, pools
 from tests.e2e.conftest import Story
-from tests.e2e.pools import callers, draining, kill_operator, names_of, seconds
+from tests.e2e.pools import names_of, rolled_out
+from tests.e2e.stock_agents import callers, seconds
+from tests.e2e.switchboard import switchboard
 from tests.harness.agents import Occupancy
 from tests.harness.calls import TONE_HERTZ, Guests, Listener
+from tests.harness.draining import draining_node
 from tests.harness.kubectl import Manifest, until
+from tests.harness.operator import kill, running_pod
+from tests.harness.resources import POOL
 from tests.harness.watching import Seen, Watched
 from tests.light_agent import AGENT
-
-# Disturbs others: the operator ends, a node takes no pods, and many calls need the cores.
-pytestmark = pytest.mark.alone
 
 CALLS = 6
 # A machine of two CPUs may be late by a second while pods start on it. Who loses an agent is without one for longer,
@@ -31,6 +32,7 @@ BURST, BURST_SECONDS, SESSIONS = 8, 5, 2
 HEARD_SECONDS = 120
 
 
+@pytest.mark.alone  # the operator ends, a node takes no pods, and sound is measured
 @pytest.mark.timeout(300)
 async def test_operator_restart_scale_down_drain_and_rollout_cut_no_call(story: Story) -> None:
     names = [f"call-{number}" for number in range(CALLS)]
@@ -43,28 +45,29 @@ async def test_operator_restart_scale_down_drain_and_rollout_cut_no_call(story: 
         async with Guests(Listener, secrets, within=3) as guests:
             await guests.until("everybody to hear an agent", Listener.hears, HEARD_SECONDS)
             before = {agent.identity for agent in await board.served(*names)}
-            busy = await agents.pods(story)
+            busy = await pools.pods(story)
             assert len(busy) == CALLS // SESSIONS
 
-            await kill_operator(story)
+            await kill(story.platform.operator)
+            await running_pod(story.platform.operator)
             await guests.until("everybody to hear theirs without the operator", Listener.hears, 10)
 
             await _scale(story, pool, CALLS // SESSIONS + 1, pods=CALLS // SESSIONS + 1)
             await _scale(story, pool, 1, pods=CALLS // SESSIONS)
-            assert names_of(await agents.pods(story)) == names_of(busy), "another pod left than the one without calls"
+            assert names_of(await pools.pods(story)) == names_of(busy), "another pod left than the one without calls"
             await guests.until("everybody to hear theirs in fewer pods", Listener.hears, 10)
 
             node = _fullest(busy)
-            drain = await afterwards.enter_async_context(draining(story, node))
+            drain = await afterwards.enter_async_context(draining_node(story.kubectl, node))
             emptied = [pod["metadata"]["name"] for pod in busy if pod["spec"]["nodeName"] == node]
             # None of them is told before a new one is ready.
-            await asyncio.gather(*(agents.draining(story, name, seconds=90) for name in emptied))
+            await asyncio.gather(*(pools.draining(story, name, seconds=90) for name in emptied))
             await guests.until("everybody to hear theirs on a node that is drained", Listener.hears, 10)
 
             changed = time.monotonic()
-            await agents.change(story, {"agent": _agent(story, "2")})
+            await pools.change(story, {"agent": _agent(story, "2")})
             await pool.until("the new version to serve", _serves_alone, since=changed, seconds=90)
-            await asyncio.gather(*(agents.draining(story, pod["metadata"]["name"]) for pod in busy))
+            await asyncio.gather(*(pools.draining(story, pod["metadata"]["name"]) for pod in busy))
             await guests.until("everybody to hear theirs of a former version", Listener.hears, 10)
 
             assert not drain.done(), "a pod with calls was evicted"
@@ -76,7 +79,7 @@ async def test_operator_restart_scale_down_drain_and_rollout_cut_no_call(story: 
             assert max(gaps) < LONGEST_GAP_SECONDS
             left = time.monotonic()
         await asyncio.wait_for(drain, 60)
-        await asyncio.gather(*(agents.gone(story, pod["metadata"]["name"]) for pod in busy))
+        await asyncio.gather(*(pools.gone(story, pod["metadata"]["name"]) for pod in busy))
         print(f"all their pods were gone {time.monotonic() - left:.1f} s after they hung up")
 
 
@@ -85,7 +88,7 @@ async def test_eight_calls_within_five_seconds_all_hear_an_agent(story: Story) -
     names = [f"call-{number}" for number in range(BURST)]
     scaling = {"minReplicas": 1, "maxReplicas": BURST, "bufferSessions": 0}
     secrets = await _set_up(story, names, autoscaling=scaling)
-    assert len(await agents.pods(story)) == 1
+    assert len(await pools.pods(story)) == 1
     async with (
         switchboard(story) as board,
         Occupancy(story.kubectl) as occupancy,
@@ -108,7 +111,7 @@ async def test_eight_calls_within_five_seconds_all_hear_an_agent(story: Story) -
 
 async def _set_up(story: Story, names: list[str], **spec: Any) -> list[dict[str, str]]:
     """Make a pool whose agents play, and its rooms; return the callers' Secrets when all is ready."""
-    pool = agents.pool(
+    pool = light_agents.pool(
         story,
         agent=_agent(story, "1"),
         sessionsPerPod=SESSIONS,
@@ -117,15 +120,15 @@ async def _set_up(story: Story, names: list[str], **spec: Any) -> list[dict[str,
         **spec,
     )
     pool["spec"]["podTemplate"]["labels"] = {"story": story.kubectl.namespace}
-    code = agents.code_map(agent=AGENT.read_text())
+    code = light_agents.code_map(agent=AGENT.read_text())
     # The server may be on the node that is drained: it is to wait for its calls as well.
     patient = {"drainTimeoutSeconds": 300}
-    await agents.serve(story, pool, *(agents.room(name) for name in names), code=code, server_spec=patient)
+    await light_agents.serve(story, pool, *(pools.room(name) for name in names), code=code, server_spec=patient)
     return await callers(story, names)
 
 
 def _agent(story: Story, version: str) -> Manifest:
-    agent = agents.agent(story, version)
+    agent = light_agents.agent(story, version)
     return {**agent, "env": [*agent["env"], {"name": "TONE_HERTZ", "value": str(TONE_HERTZ)}]}
 
 

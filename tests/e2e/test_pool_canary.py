@@ -5,12 +5,17 @@ import time
 
 import pytest
 
-from livekit_operator.pools.decisions.history import pick_deployment
-from tests.e2e import agents
-from tests.e2e.agents import POOL, Switchboard, on_track, rolled_out, switchboard, version_of
+from livekit_operator.pools.decisions.canary import goes_to_canary
+from tests.e2e import light_agents, pools
 from tests.e2e.conftest import Story
+from tests.e2e.pools import on_track, rolled_out, version_of
+from tests.e2e.switchboard import DOUBLED_SECONDS, Switchboard, enter, meet, switchboard
+from tests.harness.agents import AGENT
 from tests.harness.kubectl import Manifest, until
+from tests.harness.resources import POOL
 from tests.harness.watching import Seen, Watched
+
+pytestmark = pytest.mark.one_server("canary")
 
 WEIGHT = 20
 # A pod has places for those that call and for those before them, whose agents may still be leaving.
@@ -18,13 +23,13 @@ ROOMS, AT_ONCE, PLACES = 100, 10, 20
 DEADLINE_SECONDS = 20
 # Nothing listens there.
 NO_IMAGE = "127.0.0.1:9/agent:v2"
-RAISES = agents.code(session='await ctx.connect()\n    raise RuntimeError("this version is wrong")')
+RAISES = light_agents.code(session='await ctx.connect()\n    raise RuntimeError("this version is wrong")')
 
 
 @pytest.mark.timeout(420)
 async def test_a_canary_gets_its_share_of_the_calls_and_takes_over_when_it_is_promoted(story: Story) -> None:
     names = random.Random(20).sample([f"{a}-{b}" for a in ("blue", "green", "red") for b in range(100)], ROOMS)
-    await agents.serve(story, agents.pool(story, sessionsPerPod=PLACES))
+    await light_agents.serve(story, light_agents.pool(story, sessionsPerPod=PLACES))
     async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
         stable = pool.last.status["revision"]
         canary = await _begin_canary(story, pool, {"weight": WEIGHT})
@@ -33,57 +38,50 @@ async def test_a_canary_gets_its_share_of_the_calls_and_takes_over_when_it_is_pr
             batch = names[first : first + AT_ONCE]
             versions += await _call(story, board, batch)
             if first + AT_ONCE < ROOMS:
-                await agents.delete_rooms(story, batch)
+                await pools.delete_rooms(story, batch)
         share = versions.count("2")
         print(f"{share} of {ROOMS} calls went to the canary")
         assert dict(zip(names, versions, strict=True)) == {name: _expected(name) for name in names}
         assert set(versions) == {"1", "2"}
-        assert max(board.doubled.values(), default=0.0) <= agents.DOUBLED_SECONDS, "two agents stayed in one room"
+        assert max(board.doubled.values(), default=0.0) <= DOUBLED_SECONDS, "two agents stayed in one room"
         counted = await pool.until("the canary's calls to be counted", lambda s: _sessions(s) >= share and s)
         assert counted.status["canary"]["sessions"] == share
         assert on_track(counted, "Stable") == stable
 
         # The last batch stays: promotion ends no call.
         before = await board.served(*batch)
-        busy = [str(pod["metadata"]["name"]) for pod in await agents.pods(story, track="canary")]
-        old = [str(pod["metadata"]["name"]) for pod in await agents.pods(story, track="stable")]
+        busy = [str(pod["metadata"]["name"]) for pod in await pools.pods(story, track="canary")]
+        old = [str(pod["metadata"]["name"]) for pod in await pools.pods(story, track="stable")]
         assert any(agent.version == "2" for agent in before), "none of the last calls went to the canary"
-        await agents.change(story, {"rollout": {"canary": {"promote": canary}}})
+        await pools.change(story, {"rollout": {"canary": {"promote": canary}}})
         await pool.until("the new version to take over", lambda s: on_track(s, "Stable") == canary and rolled_out(s))
-        await agents.delete_rooms(story, batch[:1])
+        await pools.delete_rooms(story, batch[:1])
         for name in old:
-            await agents.draining(story, name)
+            await pools.draining(story, name)
         assert {*(await _call(story, board, ["later-1", "later-2", "later-3"]))} == {"2"}
         assert [agent.identity for agent in await board.served(*batch[1:])] == [a.identity for a in before[1:]]
         assert set(busy) & {pod["metadata"]["name"] for pod in await _all(story)}, "a canary with calls was ended"
         left = time.monotonic()
-        await agents.delete_rooms(story, batch[1:])
+        await pools.delete_rooms(story, batch[1:])
         for name in busy:
-            await agents.gone(story, name)
+            await pools.gone(story, name)
         await pool.until(
             "the old version to have left", lambda s: not version_of(s, stable).get("replicas"), since=left
         )
         assert not pool.last.status.get("canary")
 
 
-@pytest.mark.parametrize(
-    ("broken", "words"),
-    [
-        pytest.param({"command": list(agents.CRASHES)}, "no model file", id="crashes"),
-        pytest.param({"image": NO_IMAGE}, NO_IMAGE, id="cannot be pulled"),
-    ],
-)
 @pytest.mark.timeout(300)
-async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(
-    story: Story, broken: Manifest, words: str
-) -> None:
+async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(story: Story) -> None:
     rollout = {"progressDeadlineSeconds": DEADLINE_SECONDS}
-    await agents.serve(story, agents.pool(story, rollout=rollout, sessionsPerPod=8), agents.room("before"))
+    await light_agents.serve(story, light_agents.pool(story, rollout=rollout, sessionsPerPod=8), pools.room("before"))
     async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
         stable = pool.last.status["revision"]
-        async with agents.guest(story, "before") as guest:
-            agent = await agents.meet(board, guest)
-            await agents.change(story, {"agent": agents.agent(story, **broken), "rollout": {"canary": {"weight": 99}}})
+        async with enter(story, "before") as guest:
+            agent = await meet(board, guest)
+            await pools.change(
+                story, {"agent": light_agents.agent(story, image=NO_IMAGE), "rollout": {"canary": {"weight": 99}}}
+            )
             wanted = await pool.until("another version", lambda s: _other(s, stable))
             assert set(await _call(story, board, [f"while-{number}" for number in range(5)])) == {"1"}
             failed = await pool.until(
@@ -91,7 +89,7 @@ async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(
                 lambda s: (line := version_of(s, wanted)).get("track") == "Failed" and line,
                 seconds=DEADLINE_SECONDS + 40,
             )
-            assert words in failed["message"]
+            assert NO_IMAGE in failed["message"]
             message = await story.reason("voiceagentpool", POOL, "RolledBack")
             assert wanted in message
             assert stable in message
@@ -104,14 +102,14 @@ async def test_a_canary_that_does_not_start_gets_no_call_and_is_taken_back(
 
 @pytest.mark.timeout(300)
 async def test_a_canary_whose_calls_fail_is_taken_back_and_they_are_served_after_all(story: Story) -> None:
-    code = agents.code_map(agent=agents.code(), raises=RAISES)
-    await agents.serve(story, agents.pool(story, sessionsPerPod=8), code=code)
+    code = light_agents.code_map(agent=light_agents.code(), raises=RAISES)
+    await light_agents.serve(story, light_agents.pool(story, sessionsPerPod=8), code=code)
     async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
         stable = pool.last.status["revision"]
         analysis = {"minSessions": 3, "maxFailedPercent": 20}
         canary = await _begin_canary(story, pool, {"weight": 90, "analysis": analysis}, file="raises")
         names = [f"try-{number}" for number in range(6)]
-        await story.kubectl.apply(*(agents.room(name, dispatch="OnCreate") for name in names))
+        await story.kubectl.apply(*(pools.room(name, dispatch="OnCreate") for name in names))
         failed = await pool.until(
             "the canary to be judged",
             lambda s: (line := version_of(s, canary)).get("track") == "Failed" and line,
@@ -131,27 +129,27 @@ async def test_a_canary_whose_calls_fail_is_taken_back_and_they_are_served_after
 
 @pytest.mark.timeout(300)
 async def test_a_canary_that_serves_well_is_promoted_by_itself(story: Story) -> None:
-    await agents.serve(story, agents.pool(story, sessionsPerPod=8))
+    await light_agents.serve(story, light_agents.pool(story, sessionsPerPod=8))
     async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, switchboard(story) as board:
         analysis = {"minSessions": 3, "maxFailedPercent": 20}
         canary = await _begin_canary(story, pool, {"weight": 90, "analysis": analysis})
         names = [f"try-{number}" for number in range(6)]
         assert (await _call(story, board, names)).count("2") >= analysis["minSessions"]
         agents_before = await board.served(*names)
-        old = [str(pod["metadata"]["name"]) for pod in await agents.pods(story, track="stable")]
-        await agents.delete_rooms(story, names[:5])
+        old = [str(pod["metadata"]["name"]) for pod in await pools.pods(story, track="stable")]
+        await pools.delete_rooms(story, names[:5])
         await pool.until("it to take over", lambda s: on_track(s, "Stable") == canary and rolled_out(s), seconds=90)
         assert [a.identity for a in await board.served(names[5])] == [agents_before[5].identity]
         for name in old:
-            await agents.draining(story, name)
+            await pools.draining(story, name)
         assert set(await _call(story, board, ["later-1", "later-2"])) == {"2"}
 
 
 async def _begin_canary(story: Story, pool: Watched, canary: Manifest, *, file: str = "agent") -> str:
     """Change the pool's version as a canary, wait until a pod of it serves, and return its revision."""
     before = pool.last.status["revision"]
-    change = {"agent": agents.agent(story, "2", file), "rollout": {"canary": canary}}
-    await agents.change(story, change)
+    change = {"agent": light_agents.agent(story, "2", file), "rollout": {"canary": canary}}
+    await pools.change(story, change)
 
     def serves(state: Seen) -> str:
         found = str((state.status.get("canary") or {}).get("revision", ""))
@@ -167,12 +165,12 @@ async def _begin_canary(story: Story, pool: Watched, canary: Manifest, *, file: 
 
 async def _call(story: Story, board: Switchboard, names: list[str]) -> list[str]:
     """Make rooms that call an agent at once, and return which version came to each."""
-    await story.kubectl.apply(*(agents.room(name, dispatch="OnCreate") for name in names))
+    await story.kubectl.apply(*(pools.room(name, dispatch="OnCreate") for name in names))
     return [agent.version for agent in await board.served(*names)]
 
 
 async def _all(story: Story) -> list[Manifest]:
-    return await story.kubectl.find("pods", agents.AGENTS)
+    return await story.kubectl.find("pods", AGENT)
 
 
 def _sessions(state: Seen) -> int:
@@ -186,4 +184,4 @@ def _other(state: Seen, revision: str) -> str:
 
 def _expected(room: str) -> str:
     """Return which version a room's first call goes to; that the share is right is shown by test_history.py."""
-    return "2" if pick_deployment(WEIGHT, f"{room}/0") else "1"
+    return "2" if goes_to_canary(WEIGHT, f"{room}/0") else "1"

@@ -5,21 +5,22 @@ import time
 import pytest
 from livekit import api
 
-from tests.e2e import agents
-from tests.e2e.agents import POOL, switchboard
+from tests.e2e import light_agents
 from tests.e2e.conftest import Story
+from tests.e2e.switchboard import access, meet, switchboard
 from tests.harness.calls import Guest, Guests
 from tests.harness.kubectl import Manifest, until
 from tests.harness.processes import sigkill
+from tests.harness.resources import POOL
 from tests.harness.servers import Key
 
 
 @pytest.mark.timeout(240)
 async def test_a_room_is_served_for_its_name_and_by_another_agent_when_that_is_killed(story: Story) -> None:
-    pool = agents.pool(story, roomPrefix="voice-agent-", replicas=2)
-    await agents.serve(story, pool)
-    assert "voice-agent-" in await agents.condition(story, "voiceagentpool", POOL, "RoomPrefixAccepted", "Accepted")
-    url, key = await agents.access(story)
+    pool = light_agents.pool(story, roomPrefix="voice-agent-", replicas=2)
+    await light_agents.serve(story, pool)
+    assert "voice-agent-" in await story.condition("voiceagentpool", POOL, "RoomPrefixAccepted", "Accepted")
+    url, key = await access(story)
     async with (
         switchboard(story) as board,
         Guests(Guest, [_token(url, key, room) for room in ("other-1", "voice-agent-1")], within=0.0) as guests,
@@ -28,7 +29,7 @@ async def test_a_room_is_served_for_its_name_and_by_another_agent_when_that_is_k
         joined = time.monotonic()
         await board.served("voice-agent-1")
         print(f"the agent was there {time.monotonic() - joined:.1f} s after the caller")
-        agent = await agents.meet(board, guest)
+        agent = await meet(board, guest)
         assert agent.name == POOL
 
         async def told() -> Manifest:

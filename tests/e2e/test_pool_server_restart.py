@@ -7,13 +7,16 @@ import pytest
 
 from tests.caller.call import Call
 from tests.e2e.conftest import Story
-from tests.e2e.pools import assert_uncut, life, only_agent, pool, serving, set_up
+from tests.e2e.stock_agents import assert_uncut, pool, set_up
+from tests.e2e.switchboard import only_agent, switchboard
 from tests.harness.agents import agent_pods, status_of
 from tests.harness.calls import ask
 from tests.harness.kubectl import until
-from tests.harness.processes import sigkill
+from tests.harness.processes import life, sigkill
 from tests.harness.resources import POOL
 from tests.harness.servers import SERVERS
+
+pytestmark = pytest.mark.quiet
 
 
 @pytest.mark.timeout(240)
@@ -34,13 +37,13 @@ async def test_a_room_is_served_again_after_its_server_was_killed(story: Story) 
         await until("all workers to register again", registered_again, seconds=60)
         print(f"all workers registered again {time.monotonic() - killed:.1f} s after the server was killed")
 
-    async def nobody_left() -> bool:
-        said = [await status_of(story.kubectl, pod) for pod in pods]
-        return (await serving(story, [secret["room"]]))[secret["room"]] == [] and not any(
-            each["activeSessions"] for each in said
-        )
+    async with switchboard(story) as board:
 
-    await until("the broken call to be over", nobody_left, seconds=60)
+        async def nobody_left() -> bool:
+            said = [await status_of(story.kubectl, pod) for pod in pods]
+            return await board.agents(secret["room"]) == [] and not any(each["activeSessions"] for each in said)
+
+        await until("the broken call to be over", nobody_left, seconds=60)
     await story.ready("voiceagentpool", POOL)
     await story.ready("meetingroom", secret["room"])
     async with Call(secret) as call:

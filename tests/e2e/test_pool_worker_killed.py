@@ -9,11 +9,15 @@ import pytest
 from tests.caller.call import Call
 from tests.caller.report import CallReport, said_by_agents
 from tests.e2e.conftest import Story
-from tests.e2e.pools import assert_uncut, gone, home, life, only_agent, pool, set_up
+from tests.e2e.pools import gone
+from tests.e2e.stock_agents import assert_uncut, home, pool, set_up
+from tests.e2e.switchboard import only_agent
 from tests.harness.agents import call_processes
 from tests.harness.calls import QUESTION, ask, asking
-from tests.harness.processes import sigkill
+from tests.harness.processes import life, sigkill
 from tests.providers.script import ANSWERS, GREETING
+
+pytestmark = pytest.mark.quiet
 
 # The server itself notices only after some twenty seconds, and then makes no new agent.
 SECONDS = 15.0
@@ -72,7 +76,7 @@ async def test_a_worker_that_ends_by_itself_keeps_its_call_and_is_replaced_at_on
         uncut = stays.report()
     assert other != pod
     assert_uncut(uncut)
-    await gone(story, [pod])
+    await gone(story, pod)
 
 
 async def _a_new_agent(story: Story, call: Call, room: str, killed: float) -> float:

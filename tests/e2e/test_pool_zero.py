@@ -6,12 +6,16 @@ import pytest
 
 from tests.caller.call import Call
 from tests.e2e.conftest import Story
-from tests.e2e.pools import assert_uncut, callers, has_come_to, only_agent, pool, rooms
+from tests.e2e.pools import has_come_to
 from tests.e2e.servers import node_ports, server
+from tests.e2e.stock_agents import assert_uncut, callers, pool, rooms
+from tests.e2e.switchboard import only_agent
 from tests.harness.agents import agent_pods
 from tests.harness.calls import ask
 from tests.harness.resources import POOL
 from tests.harness.watching import Watched
+
+pytestmark = pytest.mark.quiet
 
 GREETED_SECONDS = 60.0
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from tests.e2e import agents
+from tests.e2e import light_agents, pools
 from tests.e2e.conftest import Story
 from tests.e2e.servers import NODES, PEOPLE, ROOM, condition, meeting, server_pods, talk_ways
 from tests.harness.internet import internet
@@ -62,10 +62,10 @@ async def test_each_server_tells_the_public_address_of_its_own_node(story: Story
 async def test_agents_whose_packets_do_not_turn_at_the_edge_are_told_a_way_inside(story: Story) -> None:
     async with internet(story.kubectl) as outside:
         media = {"exposure": "NodePort", "discoverExternalIp": True, "stunServers": [outside.stun], "iceLite": True}
-        await story.kubectl.apply(agents.room(ROOM, dispatch="OnCreate"))
-        await agents.serve(story, agents.pool(story), server_spec={"media": media})
+        await story.kubectl.apply(pools.room(ROOM, dispatch="OnCreate"))
+        await light_agents.serve(story, light_agents.pool(story), server_spec={"media": media})
         place, advice = ("meetingroom", ROOM, "AgentsReady"), "spec.media.advertiseInternalIp"
-        await agents.condition(story, *place, "AgentNotConnected", status="False", words=(advice,))
+        await story.condition(*place, "AgentNotConnected", status="False", words=(advice,))
         await change(story.kubectl, media={"advertiseInternalIp": True})
 
         async def joined() -> bool:

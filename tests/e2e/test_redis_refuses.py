@@ -28,12 +28,3 @@ async def test_redis_turns_read_only_and_back(story: Story) -> None:
     assert "READONLY You can't write against a read only replica" in message
     await redis.cli("REPLICAOF", "NO", "ONE")
     await story.ready("livekitserver", SERVER)
-
-
-@pytest.mark.timeout(120)
-async def test_a_managed_redis_without_a_node(story: Story) -> None:
-    nowhere = {"podTemplate": {"nodeSelector": {"no-node": "has-this"}}}
-    await story.kubectl.apply(server(**node_ports(redis={"managed": {}}, **nowhere)))
-    message = await story.reason("livekitserver", SERVER, "RedisUnreachable")
-    assert "node(s) didn't match" in message
-    assert "podTemplate" in message

@@ -10,14 +10,14 @@ import pytest
 from livekit import api
 
 from tests.caller.call import CallError
-from tests.e2e import agents
-from tests.e2e.agents import POOL, Switchboard, switchboard
+from tests.e2e import light_agents, pools
 from tests.e2e.conftest import Story
 from tests.e2e.rooms import SECRETS
 from tests.e2e.servers import node_ports, server
+from tests.e2e.switchboard import Switchboard, access, enter, switchboard
 from tests.harness.calls import Guest, Guests
 from tests.harness.kubectl import Manifest, ready, until
-from tests.harness.resources import room
+from tests.harness.resources import POOL, room
 from tests.harness.servers import Key
 from tests.harness.watching import Seen, Watched
 
@@ -32,24 +32,24 @@ REPORTS = """await ctx.connect()
 @pytest.mark.timeout(180)
 async def test_a_room_is_its_makers_until_another_takes_it_over(story: Story) -> None:
     await story.kubectl.apply(server(**node_ports()))
-    url, key = await agents.access(story)
+    url, key = await access(story)
     async with switchboard(story) as board, _enter(_app_token(url, key, "lobby", "stranger")) as strangers:
         made = (await _listed(board, "lobby")).sid
         await story.kubectl.apply(_room("lobby", "alice"))
         assert "spec.adopt" in await story.reason("meetingroom", "lobby", "RoomExists")
         assert await _secrets(story) == []
         # What was refused the room does not take it along when it goes.
-        await agents.delete_rooms(story, ["lobby"])
+        await pools.delete_rooms(story, ["lobby"])
         assert await _people(board, "lobby") == {"stranger"}
         await story.kubectl.apply(_room("lobby", "alice"))
         await story.reason("meetingroom", "lobby", "RoomExists")
         await _change(story, "lobby", adopt=True)
         (manifest,) = await story.ready("meetingroom", "lobby")
         assert manifest["status"]["sid"] == made
-        async with agents.guest(story, "lobby") as alice:
+        async with enter(story, "lobby") as alice:
             await until("two in the room", lambda: _are_in(board, "lobby", "alice", "stranger"), seconds=10)
             assert (await _listed(board, "lobby")).sid == made
-            await agents.delete_rooms(story, ["lobby"])
+            await pools.delete_rooms(story, ["lobby"])
             await until("both to be put out", lambda: _are_out(alice, *strangers.all), seconds=10)
 
         await story.kubectl.apply(_room("first", "alice", roomName="stage", maxParticipants=2))
@@ -57,17 +57,17 @@ async def test_a_room_is_its_makers_until_another_takes_it_over(story: Story) ->
         await story.kubectl.apply(_room("second", "alice", roomName="stage", maxParticipants=3))
         assert "first" in await story.reason("meetingroom", "second", "NameConflict")
         assert "second-alice" not in await _secrets(story)
-        await agents.delete_rooms(story, ["first"])
+        await pools.delete_rooms(story, ["first"])
         (manifest,) = await story.ready("meetingroom", "second")
         listed = await _listed(board, "stage")
         assert (listed.sid, listed.max_participants) == (manifest["status"]["sid"], 3)
-        async with agents.guest(story, "second"):
+        async with enter(story, "second"):
             await until("alice in the room", lambda: _are_in(board, "stage", "alice"), seconds=10)
 
 
 @pytest.mark.timeout(180)
 async def test_what_a_room_is_made_with_and_when_it_is_made_anew(story: Story) -> None:
-    lounge = agents.room("lounge", dispatch="OnCreate")
+    lounge = pools.room("lounge", dispatch="OnCreate")
     lounge["spec"] |= {"metadata": "green", "maxParticipants": 1}
     lounge["spec"]["tokens"].append({"identity": "bob"})
     lounge["spec"]["agents"][0] |= {"metadata": "be brief", "attributes": {"language": "de"}}
@@ -79,8 +79,8 @@ async def test_what_a_room_is_made_with_and_when_it_is_made_anew(story: Story) -
     }
     once = _room("once", persistent=False, departureTimeoutSeconds=1)
     once["spec"]["tokens"] = [{"identity": "alice", "roomConfiguration": configuration}]
-    code = agents.code_map(agent=agents.code(session=REPORTS))
-    await agents.serve(story, agents.pool(story), lounge, once, code=code)
+    code = light_agents.code_map(agent=light_agents.code(session=REPORTS))
+    await light_agents.serve(story, light_agents.pool(story), lounge, once, code=code)
     async with Watched(story.kubectl, "meetingroom", "lounge") as watched, switchboard(story) as board:
         listed = await _listed(board, "lounge")
         assert (listed.metadata, listed.max_participants) == ("green", 1)
@@ -88,7 +88,7 @@ async def test_what_a_room_is_made_with_and_when_it_is_made_anew(story: Story) -
         assert (said["job"], said["tongue"], said["room"]) == ("be brief", "de", "green")
 
         first = await watched.until("the room to be ready", _applied)
-        async with agents.guest(story, "lounge") as alice:
+        async with enter(story, "lounge") as alice:
             # The agent is none of the participants, and another guest would be one too many.
             bob = Guest(await story.kubectl.secret("lounge-bob"), lambda: None)
             with pytest.raises(CallError):
@@ -106,7 +106,7 @@ async def test_what_a_room_is_made_with_and_when_it_is_made_anew(story: Story) -
         assert (listed.sid, listed.metadata, listed.max_participants) == (second, "blue", 2)
         assert (await _said(board, "lounge"))["room"] == "blue"
 
-        async with agents.guest(story, "lounge") as alice:
+        async with enter(story, "lounge") as alice:
             asked = time.monotonic()
             await _change(story, "lounge", maxParticipants=3)
             await watched.until("the other change to wait", _waits, since=asked)
@@ -140,7 +140,7 @@ async def test_rooms_end_when_it_was_said(story: Story) -> None:
     )
     await story.ready("meetingroom", "call", "lounge", "show")
     async with switchboard(story) as board:
-        async with agents.guest(story, "call"), agents.guest(story, "lounge"):
+        async with enter(story, "call"), enter(story, "lounge"):
             await _change(story, "lounge", ttlSecondsAfterEmpty=1)
             secrets = [await story.kubectl.secret(f"show-{identity}") for identity in ("alice", "bob")]
             async with Watched(story.kubectl, "secret", "show-alice") as secret, _enter(*secrets) as audience:
@@ -203,7 +203,7 @@ async def test_who_has_a_secret_is_let_in_and_who_loses_it_is_put_out_if_that_wa
 
         # Hers is the first of many Secrets, and she waits for no other.
         await story.kubectl.apply(_room("rush", "alice", generateTokens={"count": 200}))
-        async with agents.guest(story, "rush") as alice:
+        async with enter(story, "rush") as alice:
             await story.ready("meetingroom", "rush")
             assert await _people(board, "rush") == {"alice"}
             assert alice.disconnected == ""

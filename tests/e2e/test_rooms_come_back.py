@@ -11,13 +11,13 @@ import pytest
 from tests.e2e import rooms
 from tests.e2e.conftest import Story
 from tests.e2e.servers import ROOM, meeting, node_ports, parties, server, server_pods
+from tests.harness.api import Api
 from tests.harness.kubectl import Manifest, until
 from tests.harness.processes import sigkill
 from tests.harness.redis import PASSWORD_KEY, run_plain
 from tests.harness.resources import SERVER, room
 from tests.harness.rooms import Rooms
 from tests.harness.servers import key_in_use
-from tests.integration.api import Api
 from tests.media import Party, Talk
 
 COUNT = 200
@@ -104,7 +104,7 @@ async def test_redis_forgets_them_and_then_the_server_dies(story: Story) -> None
             return await redis.cli("HLEN", "room_node_map") == str(len(before.sids))
 
         await until("every room to be asked for", asked_for, seconds=30)
-        assert {name: await before.livekit.made(name) for name in before.sids} == before.sids
+        assert dict(await before.livekit.made(*before.sids)) == before.sids
         await rooms.all_ready(story, before.api, list(before.sids))
         await before.still_open()
         assert (ROOM, before.sids[ROOM]) in await before.livekit.listed()

@@ -7,8 +7,8 @@ from tests.e2e.conftest import Story
 from tests.harness.install import TEST_KEYS
 from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER
 
-# A conversation of real sound, which others on the same cores would disturb.
-pytestmark = pytest.mark.alone
+# A conversation of real sound, and the quickstart's server has the host ports that everybody's has.
+pytestmark = [pytest.mark.quiet, pytest.mark.xdist_group("quickstart")]
 
 KINDS = "pods,configmaps,deployments,replicasets,services,events,livekitservers,voiceagentpools,meetingrooms"
 

@@ -10,8 +10,8 @@ from tests.harness.resources import SERVER
 from tests.harness.servers import LONGEST_GAP_MS, call, key_in_use, lines, server
 from tests.harness.watching import Seen, Watched
 
-# How long sound stops is measured, which others on the same cores would lengthen.
-pytestmark = pytest.mark.alone
+# How long sound stops is measured.
+pytestmark = pytest.mark.quiet
 
 OURS = "app.kubernetes.io/managed-by=livekit-operator"
 

@@ -23,11 +23,11 @@ from tests.harness.servers import (
 )
 from tests.harness.watching import Seen, Watched
 
-# How long sound stops is measured, which others on the same cores would lengthen.
-pytestmark = pytest.mark.alone
+# How long sound stops is measured.
+pytestmark = pytest.mark.quiet
 
 DRAIN_SECONDS = 15
-# Of this story alone: others on the host network keep the usual ports.
+# Of these stories alone, which are of the group `nodes`: others on the host network keep the usual ports.
 SIGNAL_PORT, TCP_PORT, MEDIA = 18880, 18881, {"start": 51100, "end": 51140}
 
 
@@ -97,6 +97,7 @@ async def test_fewer_servers_are_the_emptiest_fewer(story: Story) -> None:
         assert max(side.longest_gap_ms() for side in heard) < LONGEST_GAP_MS
 
 
+@pytest.mark.xdist_group("nodes")
 @pytest.mark.timeout(240)
 async def test_a_server_without_redis_is_replaced_when_its_call_ends(story: Story) -> None:
     await story.kubectl.apply(_on_host_network())
@@ -129,6 +130,7 @@ async def test_a_server_without_redis_is_replaced_when_its_call_ends(story: Stor
         await again.both_hear()
 
 
+@pytest.mark.xdist_group("nodes")
 @pytest.mark.timeout(240)
 async def test_a_call_that_does_not_end_is_ended_when_the_time_is_over(story: Story) -> None:
     nodes = await story.kubectl.find("nodes")

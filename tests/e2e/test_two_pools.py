@@ -2,9 +2,9 @@
 
 import pytest
 
-from tests.e2e import agents
-from tests.e2e.agents import Agent, switchboard
+from tests.e2e import light_agents, pools
 from tests.e2e.conftest import Story
+from tests.e2e.switchboard import Agent, enter_new, meet, switchboard
 from tests.harness.kubectl import until
 
 SALES, SUPPORT = "sales", "support"
@@ -13,19 +13,19 @@ ROOMS = 3
 
 @pytest.mark.timeout(240)
 async def test_each_pool_serves_its_own_rooms_only(story: Story) -> None:
-    one = agents.pool(story, SALES)
+    one = light_agents.pool(story, SALES)
     # Names that differ from the resource's own, as the agent's code or a phone system may want them.
-    other = agents.pool(story, SUPPORT, agentName="help/desk")
+    other = light_agents.pool(story, SUPPORT, agentName="help/desk")
     names = {pool: [f"{pool}-{number}" for number in range(ROOMS)] for pool in (SALES, SUPPORT)}
-    both = agents.room("both", SALES, dispatch="OnCreate")
+    both = pools.room("both", SALES, dispatch="OnCreate")
     both["spec"]["agents"].append({"poolRef": {"name": SUPPORT}, "dispatch": "OnCreate"})
-    rooms = [agents.room(name, pool, dispatch="OnCreate") for pool in names for name in names[pool]]
-    await agents.serve(story, one, other, both, *rooms)
+    rooms = [pools.room(name, pool, dispatch="OnCreate") for pool in names for name in names[pool]]
+    await light_agents.serve(story, one, other, both, *rooms)
     async with switchboard(story) as board:
         for pool, agent_name in ((SALES, SALES), (SUPPORT, "help/desk")):
             found = await board.served(*names[pool])
             assert {agent.name for agent in found} == {agent_name}
-            own = {pod["metadata"]["name"] for pod in await agents.pods(story, pool)}
+            own = {pod["metadata"]["name"] for pod in await pools.pods(story, pool)}
             assert {agent.pod for agent in found} <= own
         # A room that names both gets one of each.
 
@@ -39,17 +39,15 @@ async def test_each_pool_serves_its_own_rooms_only(story: Story) -> None:
         assert board.most["both"] == 2
 
         # Without its pool a room gets nobody, whoever else is free.
-        await agents.change(story, {"replicas": 0}, SALES)
-        await agents.delete_rooms(story, ["both", *names[SALES]])
+        await pools.change(story, {"replicas": 0}, SALES)
+        await pools.delete_rooms(story, ["both", *names[SALES]])
         for name in {agent.pod for agent in both_agents if agent.name == SALES}:
-            await agents.gone(story, name)
-        async with agents.guest_room(story, "late", SALES) as guest:
-            message = await agents.condition(
-                story, "meetingroom", "late", "AgentsReady", "NoWorkerRegistered", status="False"
-            )
+            await pools.gone(story, name)
+        async with enter_new(story, "late", SALES) as guest:
+            message = await story.condition("meetingroom", "late", "AgentsReady", "NoWorkerRegistered", status="False")
             assert SALES in message
             assert await board.agents("late") == []
-            await agents.change(story, {"replicas": 1}, SALES)
-            agent = await agents.meet(board, guest)
+            await pools.change(story, {"replicas": 1}, SALES)
+            agent = await meet(board, guest)
             assert agent.name == SALES
             assert guest.most_agents <= 1

@@ -8,13 +8,11 @@ import pytest
 from tests.e2e.conftest import Story
 from tests.e2e.servers import condition, meeting, node_ports, parties, server, server_pods
 from tests.harness.kubectl import until
+from tests.harness.processes import life
 from tests.harness.redis import PASSWORD_KEY, run_plain
 from tests.harness.resources import SERVER
 from tests.harness.servers import LONGEST_GAP_MS
 from tests.media import Talk
-
-# How long sound stops is measured, which others on the same cores would lengthen.
-pytestmark = pytest.mark.alone
 
 HEALING_SECONDS = 30
 SHORT, LONG = "0123456789abcdef", "0123456789abcdef0123456789abcdef0123"
@@ -22,27 +20,16 @@ PASSWORD = "hunter-2-of-turn"
 # What is changed about a server that runs, what it then says, and words of the message.
 WRONG: list[tuple[dict[str, Any], str, tuple[str, ...]]] = [
     ({"extraConfig": {"no_such_setting": 1}}, "ConfigRejected", ("no_such_setting",)),
-    ({"extraConfig": {"rtc": {"udp_port": 7882}}}, "ConfigRejected", ("rtc.udp_port", "spec.media.udp.muxPorts")),
-    (
-        {"extraConfig": {"rtc": {"turn_servers": [{"host": "a.example", "credential": PASSWORD}]}}},
-        "ConfigRejected",
-        ("extraConfig.rtc.turn_servers[0].credential", "no secrets"),
-    ),
     ({"image": "127.0.0.1:9/livekit-server:v0.0.0"}, "ImageNotFound", ("127.0.0.1:9/livekit-server:v0.0.0",)),
-    (
-        {"podTemplate": {"volumes": [{"name": "host", "hostPath": {"path": "/"}}]}},
-        "PodTemplateRejected",
-        ("hostPath",),
-    ),
-    ({"keysSecretRef": {"name": "no-such-secret"}}, "SecretNotFound", ("no-such-secret", "spec.keysSecretRef")),
 ]
 
 
+@pytest.mark.quiet  # how long sound stops is measured
 @pytest.mark.timeout(240)
 async def test_a_server_that_runs_goes_on_whatever_is_changed_wrongly(story: Story) -> None:
     await story.kubectl.apply(server(**node_ports()), meeting())
     await story.ready("livekitserver", SERVER)
-    before = [_life(pod) for pod in await server_pods(story)]
+    before = [life(pod) for pod in await server_pods(story)]
     async with Talk(*await parties(story)) as talk:
         await talk.both_hear(20)
         for change, reason, words in WRONG:
@@ -54,25 +41,10 @@ async def test_a_server_that_runs_goes_on_whatever_is_changed_wrongly(story: Sto
             await _change(story, dict.fromkeys(change))
             await condition(story, SERVER, "Degraded", "AsExpected", seconds=HEALING_SECONDS)
         await condition(story, SERVER, "Progressing", "UpToDate", seconds=HEALING_SECONDS)
-        assert [_life(pod) for pod in await server_pods(story)] == before
+        assert [life(pod) for pod in await server_pods(story)] == before
         for heard in await talk.look():
             assert heard.reconnecting == 0, heard.to_text()
             assert heard.longest_gap_ms() < LONGEST_GAP_MS, heard.to_text()
-
-
-@pytest.mark.timeout(180)
-async def test_wrong_keys_are_named_before_a_server_starts(story: Story) -> None:
-    await story.kubectl.apply(server(**node_ports(keysSecretRef={"name": "mine"})))
-    assert "mine" in await story.reason("livekitserver", SERVER, "SecretNotFound")
-    await story.kubectl.apply(_secret("mine", apiKey="APImine", apiSecret=SHORT))
-    message = await story.reason("livekitserver", SERVER, "KeysInvalid", seconds=HEALING_SECONDS)
-    assert "32" in message
-    assert SHORT not in message
-    assert await server_pods(story) == []
-    await story.kubectl.apply(_secret("mine", apiKey="APImine", apiSecret=LONG))
-    await story.ready("livekitserver", SERVER)
-    assert (await story.kubectl.secret(f"{SERVER}-livekit-keys"))["apiSecret"] == LONG
-    await story.rooms()
 
 
 @pytest.mark.timeout(240)
@@ -94,18 +66,13 @@ async def test_a_redis_that_is_wrong_is_named_before_and_while_a_server_runs(sto
     await _change(story, {"redis": {"passwordSecretRef": {"name": redis.password_secret, "key": PASSWORD_KEY}}})
     (manifest,) = await story.ready("livekitserver", SERVER)
     assert manifest["status"]["redis"] == redis.address
-    before = [_life(pod) for pod in await server_pods(story)]
+    before = [life(pod) for pod in await server_pods(story)]
     await _change(story, {"redis": {"passwordSecretRef": {"name": "wrong", "key": "password"}}})
     assert "WRONGPASS" in await condition(story, SERVER, "Degraded", "RedisUnreachable")
     await story.ready("livekitserver", SERVER)
     await _change(story, {"redis": {"passwordSecretRef": {"name": redis.password_secret, "key": PASSWORD_KEY}}})
     await condition(story, SERVER, "Degraded", "AsExpected", seconds=HEALING_SECONDS)
-    assert [_life(pod) for pod in await server_pods(story)] == before
-
-
-def _life(pod: dict[str, Any]) -> tuple[str, int]:
-    """Return what changes when a pod is replaced or restarts."""
-    return pod["metadata"]["uid"], sum(status["restartCount"] for status in pod["status"]["containerStatuses"])
+    assert [life(pod) for pod in await server_pods(story)] == before
 
 
 def _secret(name: str, **values: str) -> dict[str, Any]:

@@ -10,18 +10,14 @@ import copy
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import Any
 
 from livekit_operator.api.kinds import BY_KIND
 from livekit_operator.clients.kubernetes import Page, WatchEvent, WatchExpired
 from livekit_operator.constants import API_VERSION, ORPHAN_FINALIZER
 from livekit_operator.errors import Conflict, KubernetesError, NotFound
 from livekit_operator.moments import timestamp
-from tests.fakes import schema
 from tests.fakes.clock import Clock
-
-Manifest = dict[str, Any]
-ObjectKey = tuple[str, str, str]
+from tests.fakes.objects import Manifest, ObjectKey, check, key_of, merged, selected, with_defaults, without
 
 _OWN_KINDS = frozenset(BY_KIND)
 
@@ -79,7 +75,7 @@ class FakeKubernetes:
     def put(self, manifest: Manifest, *, checked: bool = True) -> Manifest:
         """Store an object as somebody else would create it; one that is not `checked` is of CRDs of another version."""
         if checked:
-            _check(manifest)
+            check(manifest)
         return copy.deepcopy(self._store(copy.deepcopy(manifest)))
 
     def edit(
@@ -87,9 +83,9 @@ class FakeKubernetes:
     ) -> Manifest:
         """Merge-patch an object by hand; with `status` its status. One not `checked` is of CRDs of another version."""
         current = self._find(kind, namespace, name)
-        changed = _merged(current, {"status": patch} if status else patch)
+        changed = merged(current, {"status": patch} if status else patch)
         if checked:
-            _check(changed, current)
+            check(changed, current)
         return copy.deepcopy(self._update(current, changed))
 
     def vanish(self, kind: str, namespace: str, name: str) -> None:
@@ -113,7 +109,7 @@ class FakeKubernetes:
             owners = child["metadata"].get("ownerReferences") or []
             others = [owner for owner in owners if owner["uid"] != metadata["uid"]]
             if len(others) < len(owners):
-                self.edit(*_key(child), {"metadata": {"ownerReferences": others}})
+                self.edit(*key_of(child), {"metadata": {"ownerReferences": others}})
                 left.append((child["kind"], child["metadata"]["name"]))
         finalizers = [finalizer for finalizer in metadata["finalizers"] if finalizer != ORPHAN_FINALIZER]
         self.edit(kind, namespace, name, {"metadata": {"finalizers": finalizers}})
@@ -172,7 +168,7 @@ class FakeKubernetes:
         """Yield the objects of all namespaces in pages."""
         self._begin("list", kind)
         self.reads.append(f"list {kind}")
-        found = [copy.deepcopy(m) for key, m in self.objects.items() if key[0] == kind and _selected(m, selector)]
+        found = [copy.deepcopy(m) for key, m in self.objects.items() if key[0] == kind and selected(m, selector)]
         version = str(self._version)
         for start in range(0, max(1, len(found)), self.page):
             yield Page(found[start : start + self.page], version, start == 0)
@@ -203,7 +199,7 @@ class FakeKubernetes:
         self._watches.append(watch)
         for key, manifest in list(self.objects.items()):
             version = int(manifest["metadata"]["resourceVersion"])
-            if key[0] == kind and version > int(resource_version) and _selected(manifest, selector):
+            if key[0] == kind and version > int(resource_version) and selected(manifest, selector):
                 watch.events.put_nowait(WatchEvent("MODIFIED", copy.deepcopy(manifest)))
         try:
             while True:
@@ -244,7 +240,7 @@ class FakeKubernetes:
         if metadata.get("resourceVersion") not in (None, current["metadata"]["resourceVersion"]):
             raise Conflict(409, "Conflict", "the object has been modified")
         kept = {key: current["metadata"][key] for key in _SERVER_KEYS if key in current["metadata"]}
-        changed = _with_defaults(copy.deepcopy(manifest))
+        changed = with_defaults(copy.deepcopy(manifest))
         changed["metadata"] = {**changed["metadata"], **kept}
         if "status" in current:
             changed["status"] = current["status"]
@@ -262,8 +258,8 @@ class FakeKubernetes:
             raise Conflict(409, "Conflict", "the object has been modified")
         # Each door changes only its own part.
         part = {"status": patch["status"]} if subresource == "status" else {**patch, "status": current.get("status")}
-        changed = _merged(current, part)
-        _check(changed, current)
+        changed = merged(current, part)
+        check(changed, current)
         return copy.deepcopy(self._update(current, self._admitted(copy.deepcopy(changed))))
 
     async def delete(
@@ -326,12 +322,12 @@ class FakeKubernetes:
         if manifest["kind"] in _OWN_KINDS:
             manifest.setdefault("apiVersion", API_VERSION)
             manifest.setdefault("status", {"observedGeneration": -1})
-        return self._take(_with_defaults(manifest), "ADDED")
+        return self._take(with_defaults(manifest), "ADDED")
 
     def _update(self, current: Manifest, changed: Manifest) -> Manifest:
         if changed == current:
             return current  # a write that changes nothing makes no new version
-        if _without(changed, "status", "metadata") != _without(current, "status", "metadata"):
+        if without(changed, "status", "metadata") != without(current, "status", "metadata"):
             changed["metadata"]["generation"] = current["metadata"].get("generation", 1) + 1
         if changed["metadata"].get("deletionTimestamp") and not changed["metadata"].get("finalizers"):
             self._erase(changed)
@@ -341,7 +337,7 @@ class FakeKubernetes:
     def _take(self, manifest: Manifest, event_type: str) -> Manifest:
         self._version += 1
         manifest["metadata"]["resourceVersion"] = str(self._version)
-        self.objects[_key(manifest)] = manifest
+        self.objects[key_of(manifest)] = manifest
         self._tell(event_type, manifest)
         return manifest
 
@@ -362,7 +358,7 @@ class FakeKubernetes:
             self._take(leaving, "MODIFIED")
 
     def _erase(self, manifest: Manifest) -> None:
-        self.objects.pop(_key(manifest), None)
+        self.objects.pop(key_of(manifest), None)
         self._version += 1
         manifest["metadata"]["resourceVersion"] = str(self._version)
         self._tell("DELETED", manifest)
@@ -373,7 +369,7 @@ class FakeKubernetes:
 
     def _tell(self, event_type: str, manifest: Manifest) -> None:
         for watch in self._watches:
-            if watch.kind == manifest["kind"] and _selected(manifest, watch.selector):
+            if watch.kind == manifest["kind"] and selected(manifest, watch.selector):
                 watch.events.put_nowait(WatchEvent(event_type, copy.deepcopy(manifest)))
         for listener in self.listeners:
             listener(WatchEvent(event_type, copy.deepcopy(manifest)))
@@ -392,66 +388,3 @@ _SERVER_KEYS = (
 def gone(kind: str = "watch") -> WatchExpired:
     """Return what a watch raises whose resource version is too old."""
     return WatchExpired(f"too old resource version of {kind}")
-
-
-def _key(manifest: Manifest) -> ObjectKey:
-    return manifest["kind"], manifest["metadata"].get("namespace", ""), manifest["metadata"]["name"]
-
-
-def _check(manifest: Manifest, before: Manifest | None = None) -> None:
-    """Fail when the CRD does not allow the spec or the status of a resource, or names none of its fields.
-
-    What stays as it was is not looked at, as a real API server does, which also keeps what an older CRD allowed.
-    """
-    kind, name = manifest["kind"], manifest["metadata"].get("name")
-    for part in ("spec", "status"):
-        if part in manifest and manifest[part] != (before or {}).get(part):
-            found = schema.problems(kind, part, manifest[part])
-            assert not found, f"the CRD of {kind} does not allow this of {name}: " + "; ".join(found)
-
-
-def _without(manifest: Manifest, *keys: str) -> Manifest:
-    return {key: value for key, value in manifest.items() if key not in keys}
-
-
-def _selected(manifest: Manifest, selector: str | None) -> bool:
-    labels = manifest["metadata"].get("labels") or {}
-    wanted = (term.partition("=") for term in (selector or "").split(",") if term)
-    return all(labels.get(key) == value for key, _, value in wanted)
-
-
-def _merged(target: Any, patch: Any) -> Any:
-    """Return RFC 7396's MergePatch of copies."""
-    if not isinstance(patch, dict):
-        return copy.deepcopy(patch)
-    result = copy.deepcopy(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            result.pop(key, None)
-        else:
-            result[key] = _merged(result.get(key), value)
-    return result
-
-
-def _with_defaults(manifest: Manifest) -> Manifest:
-    """Fill in what an API server fills in: a reconciler must not take its own defaults for a hand's work."""
-    spec = manifest.get("spec")
-    if manifest["kind"] == "Deployment" and spec is not None:
-        spec.setdefault("revisionHistoryLimit", 10)
-        spec.setdefault("progressDeadlineSeconds", 600)
-        _default_pod(spec["template"]["spec"])
-    if manifest["kind"] == "Pod" and spec is not None:
-        _default_pod(spec)
-        manifest.setdefault("status", {"phase": "Pending"})
-    if manifest["kind"] == "Service" and spec is not None:
-        spec.setdefault("clusterIP", "10.96.0.10")
-        spec.setdefault("sessionAffinity", "None")
-    return manifest
-
-
-def _default_pod(spec: Manifest) -> None:
-    spec.setdefault("schedulerName", "default-scheduler")
-    for container in spec["containers"]:
-        container.setdefault("terminationMessagePath", "/dev/termination-log")
-        if not container.get("resources"):
-            container["resources"] = {}

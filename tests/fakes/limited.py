@@ -17,11 +17,10 @@ from kubernetes.aio.client import Configuration
 from livekit_operator.clients.kubernetes import KubernetesClient
 from livekit_operator.metrics import Metrics
 from livekit_operator.process.runtime import Runtime
-from livekit_operator.servers.decisions.key_rotation import ApiKey
-from livekit_operator.servers.manifests.keys import ServerKeys
-from livekit_operator.servers.memory import ServerAccess
+from livekit_operator.servers.decisions.key_rotation import ApiKey, KeyState
 from livekit_operator.settings import Settings
 from livekit_operator.web.server import HttpServer
+from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import API_KEY, API_SECRET
 from tests.fakes.server_load import FakeServerLoads
@@ -39,9 +38,12 @@ async def _run(url: str) -> None:
     runtime = Runtime(kubernetes, FakeWorker(), FakeServerLoads(), livekit.connect, settings, metrics, memory=MEMORY)
     http = HttpServer(runtime, metrics, 0, "127.0.0.1")
     await http.start()
-    keys = ServerKeys(API_KEY, API_SECRET, "ws://voice", "")
-    client = livekit.connect("ws://voice", API_KEY, API_SECRET)
-    runtime.context.servers[SERVER] = ServerAccess(client, keys, (ApiKey(API_KEY, API_SECRET),))
+    # It is being deleted and has no finalizer, so no pass does anything for it.
+    leaving = {"uid": "known", "resourceVersion": "9999", "deletionTimestamp": "2026-03-01T12:00:00Z"}
+    known = manifests.server(SERVER[1], SERVER[0])
+    runtime.context.resources["LiveKitServer"].put({**known, "metadata": {**known["metadata"], **leaving}})
+    key = ApiKey(API_KEY, API_SECRET)
+    runtime.context.key_states[SERVER] = "known", KeyState(in_use=key, accepted=(key,))
     runtime.begin()
     _say(port=http.port)
     while await asyncio.to_thread(sys.stdin.readline):

@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, cast
 
-from livekit_operator.errors import ServerRefused, ServerTimedOut, ServerUnreachable
+from livekit_operator.errors import RoomUnanswered, ServerRefused, ServerTimedOut, ServerUnreachable
 from livekit_operator.views import AgentRequest, DispatchView, JobView, ParticipantView, RoomSettings, RoomView
 from tests.fakes.clock import Clock
 
-_READS = frozenset({"list_rooms", "list_participants", "list_dispatches", "close"})
+READS = frozenset({"list_rooms", "list_participants", "list_dispatches", "close"})
 
 
 @dataclass
@@ -63,7 +63,12 @@ class FakeLiveKit:
         self.lingering = 0
         """How many requests for a room that was just deleted still bring the deleted one."""
         self.unlisted: set[str] = set()
-        """Names of rooms that Redis has forgotten, and who is in them; the server they live on has not."""
+        """Names of rooms that Redis has forgotten, and who is in them, until somebody comes or goes.
+
+        The server they live on has not, which is asked by no more than CreateRoom and requests for dispatches.
+        """
+        self.keeps = 0
+        """How many forgotten rooms another node of the server still has after they were deleted."""
         self._dying: dict[str, _Room] = {}
         self._made = 0
 
@@ -85,6 +90,7 @@ class FakeLiveKit:
         """Let somebody enter a room."""
         found = self.rooms[room]
         found.participants[identity] = ParticipantView(identity, agent_name, state, connected)
+        self.unlisted.discard(room)
         found.joined_at[identity] = self.clock().timestamp()
 
     def take(self, room: str, job: str, *, connected: bool = True) -> None:
@@ -97,14 +103,17 @@ class FakeLiveKit:
     def leave(self, room: str, identity: str) -> None:
         """Let somebody leave a room."""
         del self.rooms[room].participants[identity]
+        self.unlisted.discard(room)
 
     def close_room(self, name: str) -> None:
         """Let the server close a room by itself."""
         del self.rooms[name]
+        self.unlisted.discard(name)
 
     def restart(self) -> None:
         """Lose everything."""
         self.rooms.clear()
+        self.unlisted.clear()
 
     def dispatched(self, room: str) -> list[str]:
         """Return the agent names of the requests in a room."""
@@ -113,7 +122,7 @@ class FakeLiveKit:
     @property
     def writes(self) -> list[tuple[str, ...]]:
         """Return the requests that change something."""
-        return [request for request in self.requests if request[0] not in _READS]
+        return [request for request in self.requests if request[0] not in READS]
 
     def asked(self, verb: str) -> int:
         """Return how often something was asked."""
@@ -138,11 +147,32 @@ class FakeLiveKit:
             self.start_room(_filled(_filled(settings, self.presets.get(settings.preset)), self.defaults))
         return _view(self.rooms[settings.name])
 
-    async def delete_room(self, name: str) -> None:
-        """Delete a room; one that is gone already is fine."""
+    async def delete_room(self, name: str) -> bool:
+        """Delete a room; return whether there was one that Redis knows."""
         self._begin("delete_room", name)
-        if (room := self.rooms.pop(name, None)) is not None:
-            self._dying[name] = room
+        return self._delete(name)
+
+    async def delete_forgotten(self, name: str, sid: str) -> bool:
+        """Delete a room that Redis has forgotten, by joining it."""
+        self._begin("delete_forgotten", name)
+        if self.keeps:
+            self.keeps -= 1
+            return False
+        self.unlisted.discard(name)
+        found = self.rooms.get(name)
+        return self._delete(name) and found is not None and found.sid == sid
+
+    async def recall_room(self, name: str, identity: str | None = None) -> None:
+        """Join a room and leave it; whoever has that identity is thrown out."""
+        self._begin("recall_room", name, *([identity] if identity else []))
+        self._live(name).participants.pop(identity or "", None)
+        self.unlisted.discard(name)
+
+    def _delete(self, name: str) -> bool:
+        if name not in self.rooms or name in self.unlisted:
+            return False
+        self._dying[name] = self.rooms.pop(name)
+        return True
 
     async def update_metadata(self, name: str, metadata: str) -> None:
         """Change the metadata of a live room."""
@@ -164,7 +194,9 @@ class FakeLiveKit:
         """Return the requests for agents in a room."""
         self._begin("list_dispatches", room)
         now = self.clock().timestamp()
-        found = self.rooms[room].dispatches if room in self.rooms else []
+        if room not in self.rooms:
+            raise RoomUnanswered("unavailable: no response from servers")
+        found = self.rooms[room].dispatches
         return [DispatchView(d.id, d.agent_name, now - d.made_at, d.deployment, tuple(d.jobs)) for d in found]
 
     async def create_dispatch(self, room: str, wanted: AgentRequest) -> DispatchView:
@@ -173,7 +205,7 @@ class FakeLiveKit:
         self._begin("create_dispatch", room, name, wanted.metadata, *([deployment] if deployment else []))
         self._made += 1
         dispatch = _Dispatch(f"AD_{self._made}", name, wanted.metadata, self.clock().timestamp(), deployment)
-        self._room(room).dispatches.append(dispatch)
+        self._live(room).dispatches.append(dispatch)
         return DispatchView(dispatch.id, name, 0.0, deployment)
 
     async def delete_dispatch(self, room: str, dispatch_id: str) -> None:
@@ -185,7 +217,7 @@ class FakeLiveKit:
     async def remove_participant(self, room: str, identity: str) -> None:
         """Disconnect a participant; one that is gone already is fine."""
         self._begin("remove_participant", room, identity)
-        if room in self.rooms:
+        if room in self.rooms and room not in self.unlisted:
             self.rooms[room].participants.pop(identity, None)
 
     async def close(self) -> None:
@@ -200,6 +232,12 @@ class FakeLiveKit:
             raise ServerTimedOut("no answer in time")
 
     def _room(self, name: str) -> _Room:
+        """Return a room that Redis knows."""
+        if name in self.unlisted:
+            raise ServerRefused("not_found", "requested room does not exist")
+        return self._live(name)
+
+    def _live(self, name: str) -> _Room:
         if name not in self.rooms:
             raise ServerRefused("not_found", f"room {name} does not exist")
         return self.rooms[name]

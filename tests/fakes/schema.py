@@ -142,14 +142,16 @@ def _one_of(schema: Schema) -> Check:
     return check
 
 
-def _plain(keyword: str, words: str, holds: Callable[[Any, Any], bool]) -> Callable[[Schema], Check]:
-    """Return what makes the check of a keyword that compares a value with its limit."""
+def _plain(
+    keyword: str, words: str, holds: Callable[[Any, Any], bool], of: tuple[type, ...] = (object,)
+) -> Callable[[Schema], Check]:
+    """Return what makes the check of a keyword that compares a value of these types with its limit."""
 
     def make(schema: Schema) -> Check:
         limit = schema[keyword]
 
         def check(value: Any, path: str) -> Iterator[str]:
-            if not holds(value, limit):
+            if isinstance(value, of) and not holds(value, limit):
                 yield f"{path}: {value!r} {words} {limit!r}"
 
         return check
@@ -179,11 +181,6 @@ def _formatted(schema: Schema) -> Check:
     return check
 
 
-def _length(value: Any) -> int:
-    """Return the length of a string; an integer in its place has none that counts."""
-    return len(value) if isinstance(value, str) else 1
-
-
 _TYPES: dict[str, tuple[str, tuple[type, ...]]] = {
     "object": ("an object", (dict,)),
     "array": ("a list", (list,)),
@@ -209,13 +206,16 @@ _KEYWORDS: dict[str, Callable[[Schema], Check]] = {
     "pattern": _pattern,
     "format": _formatted,
     "enum": _plain("enum", "is none of", lambda value, allowed: value in allowed),
-    "minimum": _plain("minimum", "is below", lambda value, least: value >= least),
-    "maximum": _plain("maximum", "is above", lambda value, most: value <= most),
-    "minLength": _plain("minLength", "is shorter than", lambda value, least: _length(value) >= least),
-    "maxLength": _plain("maxLength", "is longer than", lambda value, most: _length(value) <= most),
-    "minItems": _plain("minItems", "has fewer items than", lambda value, least: len(value) >= least),
-    "maxItems": _plain("maxItems", "has more items than", lambda value, most: len(value) <= most),
-    "maxProperties": _plain("maxProperties", "has more fields than", lambda value, most: len(value) <= most),
+    "minimum": _plain("minimum", "is below", lambda value, least: value >= least, (int, float)),
+    "maximum": _plain("maximum", "is above", lambda value, most: value <= most, (int, float)),
+    "minLength": _plain("minLength", "is shorter than", lambda value, least: len(value) >= least, (str,)),
+    "maxLength": _plain("maxLength", "is longer than", lambda value, most: len(value) <= most, (str,)),
+    "minItems": _plain("minItems", "has fewer items than", lambda value, least: len(value) >= least, (list,)),
+    "maxItems": _plain("maxItems", "has more items than", lambda value, most: len(value) <= most, (list,)),
+    "minProperties": _plain(
+        "minProperties", "has fewer fields than", lambda value, least: len(value) >= least, (dict,)
+    ),
+    "maxProperties": _plain("maxProperties", "has more fields than", lambda value, most: len(value) <= most, (dict,)),
 }
 # What says nothing of one value, or is said by another keyword.
 _UNCHECKED = {

@@ -1,6 +1,6 @@
 """A whole cluster in memory with the operator's reconcilers on top, run pass by pass at a test's own pace."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -10,9 +10,9 @@ from livekit_operator.engine.cache import Key, ObjectCache, key_of
 from livekit_operator.manifests.metadata import COMPONENT_AGENT, COMPONENT_SERVER
 from livekit_operator.metrics import Metrics
 from livekit_operator.process.wiring import TABLE, Row, child_kinds, make_metrics, resource_kinds, run_pass, take_in
-from livekit_operator.reconciling.links import UNDECLARED_ROOM
 from livekit_operator.rooms.context import Context
 from livekit_operator.servers.apply import WITHDRAWAL_SECONDS
+from livekit_operator.servers.links import UNDECLARED_ROOM
 from livekit_operator.settings import Settings
 from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
 from tests.fakes import manifests
@@ -290,14 +290,18 @@ class World:
         sessions: int = 0,
         errors: tuple[ProviderError, ...] = (),
         jobs: dict[str, str] | None = None,
-        started: int = 0,
-        failed: int = 0,
-        draining: bool = False,
+        dispatches: Sequence[str] = (),
+        **more: Any,
     ) -> None:
-        """Let a running agent pod hold calls (a number, or `jobs`: id -> room), or be refused by providers."""
-        held = tuple(WorkerJob(job, room) for job, room in (jobs or {}).items())
+        """Let a running agent pod hold calls (a number, or `jobs`: id -> room), or be refused by providers.
+
+        `dispatches` are the ids of the dispatches that it has taken jobs for, in the order of the jobs; `more` are
+        fields of its status.
+        """
+        taken = dict(zip(jobs or {}, dispatches, strict=False))
+        held = tuple(WorkerJob(job, room, dispatch=taken.get(job, "")) for job, room in (jobs or {}).items())
         self.worker.answers[pod["status"]["podIP"]] = WorkerStatus(
-            True, sessions or len(held), errors, jobs=held, started=started, failed=failed, draining=draining
+            True, sessions or len(held), errors, jobs=held, **more
         )
 
     def end_pods(self) -> None:

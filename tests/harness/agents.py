@@ -3,17 +3,14 @@
 import asyncio
 import json
 from asyncio.subprocess import DEVNULL, PIPE, Process
-from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
 import aiohttp
-from livekit import api
 
 from tests.cluster import tools
 from tests.harness.kubectl import CommandError, Kubectl, Manifest, run
 from tests.harness.processes import processes
-from tests.harness.servers import Key
 
 AGENT = "app.kubernetes.io/component=agent"
 STATUS_PORT = 8082
@@ -51,21 +48,6 @@ async def call_processes(pod: Manifest) -> list[int]:
     pids = processes(pod)
     listing = await run("nsenter", f"--net=/proc/{pids[0]}/ns/net", "--", "ss", "-Hnuap")
     return [pid for pid in pids if f"pid={pid}," in listing]
-
-
-async def agents_in(url: str, key: Key, rooms: Sequence[str]) -> dict[str, list[str]]:
-    """Ask the LiveKit server for the agents in some rooms: room -> their identities."""
-    by_room: dict[str, list[str]] = {}
-    async with api.LiveKitAPI(url, key.id, key.secret) as client:
-        there = {room.name for room in (await client.room.list_rooms(api.ListRoomsRequest())).rooms}
-        for room in rooms:
-            if room not in there:
-                by_room[room] = []
-                continue
-            found = await client.room.list_participants(api.ListParticipantsRequest(room=room))
-            agents = sorted(p.identity for p in found.participants if p.kind == api.ParticipantInfo.Kind.AGENT)
-            by_room[room] = agents
-    return by_room
 
 
 class Occupancy:

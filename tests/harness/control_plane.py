@@ -1,8 +1,8 @@
 """A control plane of a test's own: etcd, an API server and the controllers that own objects, on ports of this machine.
 
 No node and no scheduler belong to it, and no other test meets it. It starts within seconds and may be stopped, put
-back to an earlier state and started again. Its programs are the local cluster's: those that are missing are installed
-and built first.
+back to an earlier state and started again. Its programs are those of `tests.cluster.kubernetes_version`: what is
+missing is installed and built first.
 
 async with control_plane(folder) as plane:
     api = Api(await configuration(plane.target))
@@ -22,17 +22,20 @@ from pathlib import Path
 import aiohttp
 import yaml
 
-from tests.cluster import kubeconfigs, packages, tools
+from tests.cluster import kubeconfigs, packages
 from tests.cluster.certificates import make_authority, make_certificate
 from tests.cluster.control_plane import ETCD, ApiServerFiles, api_server_arguments, etcd_arguments
 from tests.cluster.errors import log_tail
+from tests.cluster.kubernetes_version import program
+from tests.harness.bound import ENDS_WITH_US
 from tests.harness.target import Target
 
 _ADDRESS = IPv4Address("127.0.0.1")
 _ADMIN = "admin"
 _MASTERS = "system:masters"
-# What tests need of them: a namespace has an account, what a resource owns goes with it, a namespace goes.
+# The least that tests need: a namespace has an account, what a resource owns goes with it, a namespace goes.
 CONTROLLERS = ("serviceaccount-controller", "garbage-collector-controller", "namespace-controller")
+EVERY_CONTROLLER = ("*",)
 _READY_SECONDS = 90.0
 # Base64: a key that is none of the API server's.
 _KEY = "bm9ib2R5"
@@ -69,9 +72,7 @@ class ControlPlane:
 
     def prepare(self) -> None:
         """Have the programs, and write certificates and the kubeconfig; raises ClusterError."""
-        if not Path(ETCD).exists():
-            packages.ensure()
-        tools.ensure(tools.KUBERNETES)
+        ensure_programs()
         authority, accounts, files = make_authority("ca"), make_authority("accounts"), self._files
         server = make_certificate(authority, "kube-apiserver", addresses=[_ADDRESS])
         admin = make_certificate(authority, _ADMIN, organization=_MASTERS)
@@ -90,13 +91,13 @@ class ControlPlane:
         return {
             "etcd": etcd_arguments(self._data, self._etcd_port, self._peer_port),
             "kube-apiserver": (
-                str(tools.path("kube-apiserver")),
+                str(program("kube-apiserver")),
                 *api_server_arguments(self._etcd_port, _ADDRESS, self._port, self._files),
                 # No pod asks for the Service `kubernetes`, and loopback is no address for one.
                 "--endpoint-reconciler-type=none",
             ),
             "kube-controller-manager": (
-                str(tools.path("kube-controller-manager")),
+                str(program("kube-controller-manager")),
                 f"--kubeconfig={kubeconfig}",
                 f"--authentication-kubeconfig={kubeconfig}",
                 f"--authorization-kubeconfig={kubeconfig}",
@@ -169,7 +170,12 @@ class ControlPlane:
     async def _start(self, name: str) -> None:
         with self._log(name).open("ab") as log:
             self._running[name] = process = await asyncio.create_subprocess_exec(
-                *self.commands()[name], stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, cwd=self._folder
+                *ENDS_WITH_US,
+                *self.commands()[name],
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                cwd=self._folder,
             )
         url = {"etcd": f"http://{_ADDRESS}:{self._etcd_port}/health", "kube-apiserver": f"{self.url}/readyz"}.get(name)
         # Anybody may ask the API server this: the ClusterRole system:public-info-viewer says so.
@@ -198,6 +204,14 @@ def _write(file: Path, content: bytes) -> None:
     file.write_bytes(content)
 
 
+def ensure_programs() -> None:
+    """Have what a control plane runs; raises ClusterError."""
+    if not Path(ETCD).exists():
+        packages.ensure()
+    for name in ("kube-apiserver", "kube-controller-manager"):
+        program(name)
+
+
 def free_ports(count: int) -> list[int]:
     """Return ports of this machine that nobody listens on now."""
     sockets = [socket.create_server((str(_ADDRESS), 0)) for _ in range(count)]
@@ -209,9 +223,9 @@ def free_ports(count: int) -> list[int]:
 
 
 @asynccontextmanager
-async def control_plane(folder: Path) -> AsyncIterator[ControlPlane]:
+async def control_plane(folder: Path, controllers: Sequence[str] = CONTROLLERS) -> AsyncIterator[ControlPlane]:
     """Run a control plane in an empty folder. Fails when a program of it ends by itself."""
-    plane = ControlPlane(folder, free_ports(4))
+    plane = ControlPlane(folder, free_ports(4), controllers)
     await asyncio.to_thread(plane.prepare)
     try:
         await plane.start()

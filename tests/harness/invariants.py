@@ -101,9 +101,6 @@ def all_violations(world: World, *, settled: bool) -> list[str]:
     return [found for kind in OWN_KINDS for one in world.get(kind, ()) for found in violations(kind, one, seen)]
 
 
-# --- Of every kind ----------------------------------------------------------------------------------------------------
-
-
 def _form(told: Told) -> Iterator[str]:
     types = [condition["type"] for condition in told.status["conditions"]]
     for kind in _ALWAYS[told.kind]:
@@ -137,9 +134,6 @@ def _up_to_date(told: Told, what: str, wanted: int | None) -> Iterator[str]:
         yield f"every {what} is as wanted, and {wanted} are wanted: {counts}"
     if told.count("drainingReplicas"):
         yield f"every {what} is as wanted, and some are leaving"
-
-
-# --- LiveKitServer ----------------------------------------------------------------------------------------------------
 
 
 def _server_degraded(told: Told) -> Iterator[str]:
@@ -176,9 +170,6 @@ def _server_pods(told: Told, world: World) -> Iterator[str]:
         yield f"replicas is {told.count('replicas')}, and there are {len(pods)} pods"
 
 
-# --- VoiceAgentPool ---------------------------------------------------------------------------------------------------
-
-
 def _pool_counts(told: Told) -> Iterator[str]:
     for field in ("readyReplicas", "updatedReplicas"):
         if told.count(field) > told.count("replicas"):
@@ -195,7 +186,7 @@ def _pool_ready(told: Told) -> Iterator[str]:
     wanted, starts = told.count("desiredReplicas"), told.scaling.get("minReplicas") == 0
     if not told.count("readyReplicas") and wanted and not (starts or told.scaling.get("schedules")):
         yield "it is ready and no pod is"
-    if told.says("ProvidersAccepted", "False"):
+    if told.says("ProvidersAccepted", "False") and told.reason("ProvidersAccepted") != "FallbackServes":
         yield "it is ready and a provider is not"
     if told.reason("AgentsAvailable") in _UNSERVED:
         yield "it is ready and none of its agents can be called"
@@ -256,9 +247,6 @@ def _pool_server(told: Told, world: World) -> Iterator[str]:
         yield "its LiveKitServer does not exist"
 
 
-# --- MeetingRoom ------------------------------------------------------------------------------------------------------
-
-
 def _room_agents(told: Told) -> Iterator[str]:
     agents = told.status.get("agents") or []
     if told.says("AgentsReady", "False") and told.says("Ready", "True"):
@@ -266,8 +254,9 @@ def _room_agents(told: Told) -> Iterator[str]:
     if told.says("Ready", "True") and told.says("AgentsReady", "Unknown"):
         yield "it is ready, and of its agents nothing is known"
     if told.says("AgentsReady", "True"):
-        if any(agent["state"] == "Unavailable" for agent in agents):
-            yield "its agents are ready, and one is unavailable"
+        for agent in agents:
+            if agent["state"] in ("Unavailable", "Failing", "Paused", "Failed"):
+                yield f"its agents are ready, and one is {agent['state']}"
         if not agents:
             yield "its agents are ready, and it has none"
     if told.current and told.spec.get("agents") and not told.condition("AgentsReady"):
@@ -343,9 +332,6 @@ _SETTLED: dict[str, Sequence[Callable[[Told, World], Iterator[str]]]] = {
     "VoiceAgentPool": (_pool_pods, _pool_server),
     "MeetingRoom": (_room_server, _room_pools),
 }
-
-
-# --- The world --------------------------------------------------------------------------------------------------------
 
 
 def _key(manifest: Manifest) -> tuple[str, str]:

@@ -8,12 +8,13 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from tests.cluster import tools
-from tests.harness.reading import ReadError, reader
+from tests.cluster.kubernetes_version import program
+from tests.harness.api import Api, Refused, Unanswered, configuration
 from tests.harness.target import Target
 
 T = TypeVar("T")
 Manifest = dict[str, Any]
+_APIS: dict[Target, Api] = {}
 
 
 class CommandError(Exception):
@@ -48,7 +49,7 @@ class Kubectl:
     async def __call__(self, *words: str, stdin: str | None = None) -> str:
         """Run kubectl; raises CommandError with what it says."""
         where = ("--kubeconfig", str(self.target.kubeconfig), "--context", self.target.context)
-        return await run(tools.path("kubectl"), *where, "--namespace", self.namespace, *words, stdin=stdin)
+        return await run(program("kubectl"), *where, "--namespace", self.namespace, *words, stdin=stdin)
 
     async def apply(self, *manifests: Manifest) -> None:
         """Apply manifests, by standard input: a Secret must not be in an argument list."""
@@ -56,16 +57,24 @@ class Kubectl:
 
     async def get(self, kind: str, name: str) -> Manifest:
         """Return one object; raises CommandError when there is none."""
-        return await _read(reader(self.target).get(kind, self.namespace, name))
+        return await _told(self._get(kind, name))
 
     async def find(self, kinds: str, selector: str = "") -> list[Manifest]:
         """Return the objects of some kinds."""
-        return await _read(reader(self.target).find(kinds, self.namespace, selector))
+        return await _told(self._find(kinds, selector))
 
     async def secret(self, name: str) -> dict[str, str]:
         """Return the decoded values of a Secret."""
         manifest = await self.get("secret", name)
         return {key: base64.b64decode(value).decode() for key, value in (manifest.get("data") or {}).items()}
+
+    async def _get(self, kind: str, name: str) -> Manifest:
+        api = await _api(self.target)
+        return (await api.read(kind, self.namespace, name)).given()
+
+    async def _find(self, kinds: str, selector: str) -> list[Manifest]:
+        api = await _api(self.target)
+        return await api.list(kinds, self.namespace, selector)
 
     async def create_namespace(self, **labels: str) -> None:
         """Create this namespace, or take it as it is."""
@@ -95,11 +104,18 @@ async def until(what: str, condition: Callable[[], Any], *, seconds: float = 60.
     raise TimeoutError(f"waited {seconds:.0f} s for {what}{failure}")
 
 
-async def _read(reading: Awaitable[T]) -> T:
+async def _told(reading: Awaitable[T]) -> T:
     try:
         return await reading
-    except ReadError as error:
+    except (Refused, Unanswered) as error:
         raise CommandError(str(error)) from None
+
+
+async def _api(target: Target) -> Api:
+    """Return the API server of a cluster, the same one for all tests of this process."""
+    if target not in _APIS:
+        _APIS[target] = Api(await configuration(target))
+    return _APIS[target]
 
 
 def _list(manifests: tuple[Manifest, ...]) -> str:

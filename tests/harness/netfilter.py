@@ -17,7 +17,7 @@ import json
 import secrets
 from asyncio.subprocess import DEVNULL, PIPE
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_network
 from pathlib import Path
@@ -38,23 +38,10 @@ class Counted:
     outside: int
 
 
-def blocked_udp(
-    to: Sequence[str], ports: range | None = None, *, namespace: Path | None = None
-) -> AbstractAsyncContextManager[None]:
-    """Drop UDP to and from addresses or networks, all of it or that of some of its ports."""
-    return _blocked("udp", to, ports, namespace)
-
-
-def blocked_tcp(to: Sequence[str], ports: range, *, namespace: Path | None = None) -> AbstractAsyncContextManager[None]:
-    """Drop TCP to and from some ports of addresses."""
-    return _blocked("tcp", to, ports, namespace)
-
-
 @asynccontextmanager
-async def _blocked(
-    protocol: str, to: Sequence[str], ports: range | None, namespace: Path | None
-) -> AsyncIterator[None]:
-    async with _table(blocking(protocol, to, ports), namespace):
+async def blocked_udp(to: Sequence[str], *, namespace: Path | None = None) -> AsyncIterator[None]:
+    """Drop UDP to and from addresses or networks."""
+    async with _table(blocking(to), namespace):
         yield
 
 
@@ -74,11 +61,9 @@ async def counted_udp(
         yield count
 
 
-def blocking(protocol: str, to: Sequence[str], ports: range | None) -> str:
-    """Return a table's content, in one line, that drops packets to and from some ports of addresses."""
-    if ports is None:
-        return _chains(f"meta l4proto {protocol}", "drop", to)
-    return _chains(f"{protocol} dport {_set([ports])}", "drop", to, f"{protocol} sport {_set([ports])}")
+def blocking(to: Sequence[str]) -> str:
+    """Return a table's content, in one line, that drops UDP to and from addresses."""
+    return _chains("meta l4proto udp", "drop", to)
 
 
 def counting(to: Sequence[str], ports: tuple[range, ...]) -> str:
@@ -107,7 +92,7 @@ def _chains(towards: str, verdict: str, networks: Sequence[str], back: str | Non
     )
 
 
-def _set(ports: tuple[range, ...] | list[range]) -> str:
+def _set(ports: tuple[range, ...]) -> str:
     """Ports as nftables writes them; ranges end before their `stop`, as always in Python."""
     if not ports or any(not one or one.step != 1 for one in ports):
         raise ValueError(f"these are no ranges of ports: {ports}")

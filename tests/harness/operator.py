@@ -40,11 +40,6 @@ async def count(session: aiohttp.ClientSession, pod: Manifest, sample: str) -> f
     return next((float(line.rsplit(" ", 1)[1]) for line in lines if line.startswith(f"{sample} ")), 0.0)
 
 
-def restarts(pod: Manifest) -> int:
-    """Return how often the pod's containers were started again."""
-    return sum(status["restartCount"] for status in pod["status"].get("containerStatuses") or ())
-
-
 def _is_ready(pod: Manifest) -> bool:
     conditions = pod["status"].get("conditions") or ()
     return any(c["type"] == "Ready" and c["status"] == "True" for c in conditions)

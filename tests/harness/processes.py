@@ -1,4 +1,4 @@
-"""A pod's processes as the machine sees them: for ending them the hard way and for measuring their memory."""
+"""A pod's processes as the machine sees them: to end them the hard way, to tell them apart, to measure their memory."""
 
 import os
 import signal
@@ -31,20 +31,31 @@ def processes(pod: Manifest) -> list[int]:
     return sorted(pids)
 
 
-def pss_mib(pod: Manifest) -> float:
+def life(pod: Manifest) -> tuple[str, int]:
+    """Return what changes when a pod is replaced or one of its containers starts again."""
+    return pod["metadata"]["uid"], sum(one["restartCount"] for one in pod["status"]["containerStatuses"])
+
+
+def pss_mib(pod: Manifest, line: str = "Pss") -> float:
     """Return the memory of a pod: the sum of its processes' proportional set sizes, in MiB.
 
-    Resident set sizes would count what forked processes share once for each of them.
+    Resident set sizes would count what forked processes share once for each of them. `line` is another one of
+    /proc/PID/smaps_rollup, such as `Pss_Anon` for what is no file's.
     """
-    return sum(_pss_kib(pid) for pid in processes(pod)) / 1024
+    return sum(smaps_kib(_rollup(pid), line) for pid in processes(pod)) / 1024
 
 
-def _pss_kib(pid: int) -> int:
+def smaps_kib(text: str, line: str) -> int:
+    """Return the KiB that a line of /proc/PID/smaps_rollup tells; nothing of a process that has ended."""
+    found = (row.split() for row in text.splitlines() if row.startswith(f"{line}:"))
+    return next((int(words[1]) for words in found), 0)
+
+
+def _rollup(pid: int) -> str:
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        return Path(f"/proc/{pid}/smaps_rollup").read_text()
     except (FileNotFoundError, ProcessLookupError):
-        return 0  # it ended meanwhile
-    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+        return ""  # it ended meanwhile
 
 
 def _belongs(process: Path, uid: str) -> bool:

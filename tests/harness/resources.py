@@ -22,9 +22,14 @@ def room(name: str, *identities: str, pool: str | None = None) -> Manifest:
     spec: Manifest = {"serverRef": {"name": SERVER}, "tokens": [{"identity": identity} for identity in identities]}
     if pool:
         spec["agents"] = [{"poolRef": {"name": pool}}]
+    return resource("MeetingRoom", name, spec)
+
+
+def resource(kind: str, name: str, spec: object) -> Manifest:
+    """Return a resource of one of our kinds."""
     return {
         "apiVersion": "livekit-operator.dev/v1alpha1",
-        "kind": "MeetingRoom",
+        "kind": kind,
         "metadata": {"name": name},
         "spec": spec,
     }

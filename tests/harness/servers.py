@@ -13,7 +13,7 @@ from livekit import api
 
 from tests.caller.secret import CallerSecret
 from tests.harness.kubectl import Kubectl, Manifest, until
-from tests.harness.resources import SERVER
+from tests.harness.resources import SERVER, resource
 from tests.harness.watching import Seen
 from tests.media import Party, Talk
 
@@ -32,12 +32,7 @@ def server(replicas: int = 1, **spec: Any) -> Manifest:
         "drainTimeoutSeconds": 300,
         **spec,
     }
-    return {
-        "apiVersion": "livekit-operator.dev/v1alpha1",
-        "kind": "LiveKitServer",
-        "metadata": {"name": SERVER},
-        "spec": {name: value for name, value in fields.items() if value is not None},
-    }
+    return resource("LiveKitServer", SERVER, {name: value for name, value in fields.items() if value is not None})
 
 
 @dataclass(frozen=True)

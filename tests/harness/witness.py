@@ -15,9 +15,9 @@ from livekit_operator.clients.kubernetes import KubernetesClient, WatchExpired
 from livekit_operator.constants import MANAGED_SELECTOR
 from livekit_operator.errors import KubernetesError
 from livekit_operator.metrics import Metrics
+from tests.harness.api import Api, configuration
 from tests.harness.invariants import OWN_KINDS, violations
 from tests.harness.target import Target
-from tests.integration.api import Api, configuration
 
 Manifest = dict[str, Any]
 

@@ -105,7 +105,8 @@ async def main() -> None:
     )
     runner = web.AppRunner(application, access_log=None)
     await runner.setup()
-    await web.TCPSite(runner, port=given.port).start()
+    # One address: without it there are two sockets, of IPv4 and of IPv6, with a free port of its own each.
+    await web.TCPSite(runner, "0.0.0.0", given.port).start()
     print(runner.addresses[0][1], flush=True)
     await asyncio.Event().wait()
 

@@ -29,8 +29,8 @@ from tests.fakes.runtime import running
 from tests.fakes.server_load import FakeServerLoads
 from tests.fakes.waiting import eventually_async
 from tests.fakes.worker import FakeWorker
+from tests.harness.api import Api, operator_client
 from tests.harness.invariants import OWN_KINDS, violations
-from tests.integration.api import Api, operator_client
 
 SECONDS = 30.0
 _SCHEDULER = {"schedulerName": "nobody"}

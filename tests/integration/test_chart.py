@@ -9,7 +9,7 @@ import yaml
 from livekit_operator.api.kinds import KINDS
 from livekit_operator.api.writers.crd import build_crd
 from livekit_operator.settings import Allowed, Settings, load_settings
-from tests.integration.api import Api
+from tests.harness.api import Api
 from tests.integration.chart import CHART, IMAGES, ChartError, helm, of_kind, path_of, render
 from tests.integration.conftest import create_namespace
 

@@ -5,12 +5,11 @@ import re
 import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
-import aiohttp
 import pytest
 from aiohttp import web
 from livekit import api as livekit_api
@@ -18,15 +17,18 @@ from livekit import api as livekit_api
 from livekit_operator.clients.api_resources import Manifest
 from livekit_operator.clients.livekit import LiveKit, LiveKitClient
 from livekit_operator.metrics import Metrics
+from livekit_operator.servers.links import wake_users
 from livekit_operator.settings import Settings
 from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.runtime import running
 from tests.fakes.server_load import FakeServerLoads
-from tests.fakes.waiting import eventually, eventually_async
+from tests.fakes.waiting import eventually
 from tests.fakes.worker import FakeWorker
+from tests.harness.api import Api, operator_client
+from tests.harness.bound import ENDS_WITH_US
 from tests.hostile_server import MODES
-from tests.integration.api import Api, operator_client
+from tests.hostile_server.control import misbehave
 from tests.integration.conftest import create_namespace, delete_namespace
 from tests.integration.operated import Confined, Operated
 
@@ -108,25 +110,21 @@ class Stage:
 
     async def misbehave(self, mode: str, requests: int) -> None:
         """Have the other server do something else, and wait until it was asked so often."""
-        async with aiohttp.ClientSession() as session:
-            async with session.put(f"{self.hostile}/mode/{mode}"):
-                pass
+
+        def wake() -> None:
             # As if it had answered in between: all of its rooms fall into each trap, none waits for a minute.
             context, server = self.mallory.runtime.context, (self.mallory.namespace, "voice")
             context.breakers[server].answered()
-            context.wake_users(server)
+            wake_users(context, server)
 
-            async def asked() -> bool:
-                async with session.get(f"{self.hostile}/asked") as response:
-                    return int(await response.json()) >= requests
-
-            await eventually_async(asked, f"{requests} requests in mode {mode}", seconds=90)
+        await misbehave(self.hostile, mode, requests=requests, meanwhile=wake)
 
 
 @asynccontextmanager
 async def hostile_server(elsewhere: str) -> AsyncIterator[str]:
     """Run the server that misbehaves as a process of its own."""
     process = await asyncio.create_subprocess_exec(
+        *ENDS_WITH_US,
         sys.executable,
         "-m",
         "tests.hostile_server",
@@ -147,34 +145,42 @@ async def stage(api: Api, namespace: str) -> AsyncIterator[Stage]:
     other = f"{namespace}-mallory"
     await create_namespace(api, other)
     well, metrics, worker = Well(), Metrics(), FakeWorker()
-    application = web.Application()
-    application.add_routes([web.post("/{path:.*}", well.answer)])
-    runner = web.AppRunner(application, access_log=None)
-    await runner.setup()
-    await web.TCPSite(runner, "127.0.0.1", 0).start()
-    well.url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-    kubernetes = await operator_client(api.configuration, metrics, None, ConfinedToTwo)
-    assert isinstance(kubernetes, ConfinedToTwo)
-    kubernetes.namespace, kubernetes.namespaces = namespace, frozenset({namespace, other})
-    settings = Settings(agent_image="agent:1", server_poll_seconds=1.0)
-    addresses: set[str] = set()  # of mallory's pods
-    async with hostile_server(f"{well.url}/stolen") as hostile:
+    async with AsyncExitStack() as opened:
+        opened.push_async_callback(delete_namespace, api, other)
+        well.url = await opened.enter_async_context(served(well))
+        kubernetes = await operator_client(api.configuration, metrics, None, ConfinedToTwo)
+        opened.push_async_callback(kubernetes.close)
+        assert isinstance(kubernetes, ConfinedToTwo)
+        kubernetes.namespace, kubernetes.namespaces = namespace, frozenset({namespace, other})
+        settings = Settings(agent_image="agent:1", server_poll_seconds=1.0)
+        addresses = {f"192.0.2.{n}" for n in range(100, 200)}  # of mallory's pods
+        hostile = await opened.enter_async_context(hostile_server(f"{well.url}/stolen"))
 
         def connect(url: str, key: str, secret: str) -> LiveKit:
             theirs = other in url or any(address in url for address in addresses)
             return LiveKitClient(hostile if theirs else well.url, key, secret)
 
-        loads = FakeServerLoads()
-        async with running(kubernetes, worker, connect, settings, metrics, loads) as runtime:
-            tenant = Operated(api, namespace, kubernetes, runtime, FakeLiveKit(), worker, metrics)
-            mallory = replace(tenant, namespace=other, addresses=iter(range(100, 200)))
-            addresses.update(f"192.0.2.{n}" for n in range(100, 200))
-            await tenant.with_server()
-            await mallory.with_server(media={"exposure": "NodePort"})
-            yield Stage(tenant, mallory, well, hostile)
-    await kubernetes.close()
-    await runner.cleanup()
-    await delete_namespace(api, other)
+        operator = running(kubernetes, worker, connect, settings, metrics, FakeServerLoads())
+        runtime = await opened.enter_async_context(operator)
+        tenant = Operated(api, namespace, kubernetes, runtime, FakeLiveKit(), worker, metrics)
+        mallory = replace(tenant, namespace=other, addresses=iter(range(100, 200)))
+        await tenant.with_server()
+        await mallory.with_server(media={"exposure": "NodePort"})
+        yield Stage(tenant, mallory, well, hostile)
+
+
+@asynccontextmanager
+async def served(well: Well) -> AsyncIterator[str]:
+    """Serve the server that is well; give its URL."""
+    application = web.Application()
+    application.add_routes([web.post("/{path:.*}", well.answer)])
+    runner = web.AppRunner(application, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
 
 
 def most_bytes() -> int:
@@ -185,6 +191,7 @@ def most_bytes() -> int:
     return int(found[1]) * 1024
 
 
+@pytest.mark.quiet
 @pytest.mark.timeout(600)  # thirteen traps, on a machine that other tests may keep busy
 async def test_rooms_of_others_are_made_as_fast_beside_a_server_that_does_its_worst(stage: Stage) -> None:
     alone = await stage.time_rooms()

@@ -21,6 +21,7 @@ from livekit_operator.constants import API_VERSION, LABEL_MANAGED_BY, MANAGED_BY
 from tests.fakes.limited import MEMORY, SERVER
 from tests.fakes.manifests import API_KEY, API_SECRET
 from tests.fakes.waiting import eventually, eventually_async
+from tests.harness.bound import ENDS_WITH_US
 
 MIB = 2**20
 PAGE = 500
@@ -163,6 +164,7 @@ async def _line(process: asyncio.subprocess.Process) -> dict[str, Any]:
 @asynccontextmanager
 async def operator_at(url: str) -> AsyncIterator[Operator]:
     process = await asyncio.create_subprocess_exec(
+        *ENDS_WITH_US,
         sys.executable,
         "-m",
         "tests.fakes.limited",

@@ -9,16 +9,17 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
+from livekit_operator.constants import MANAGED_SELECTOR, ROOM_FINALIZER, SERVER_FINALIZER
 from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import decoded
 from tests.fakes.waiting import eventually
-from tests.integration.api import Api
+from tests.harness.api import Api
 from tests.integration.conftest import create_namespace
 from tests.integration.operated import Operated, operated
 
 ALICE = [{"identity": "alice"}]
+CHILDREN = "pods,secrets,configmaps,services,serviceaccounts,poddisruptionbudgets,networkpolicies"
 
 
 @pytest.fixture
@@ -214,6 +215,11 @@ async def test_a_foreign_secret_is_not_overwritten(operator: Operated, name: str
         message = await operator.reason("LiveKitServer", "voice", "NotOwned")
     assert name in message
     assert (await operator.get("Secret", name))["metadata"]["resourceVersion"] == foreign["metadata"]["resourceVersion"]
+    await operator.api.delete("Secret", operator.namespace, name)
+    if kind == "LiveKitServer":
+        await operator.server_runs()
+    await operator.reason(kind, "support-42" if kind == "MeetingRoom" else "voice")
+    assert "mine" not in (await operator.get("Secret", name))["data"]
 
 
 async def test_a_quota_is_told_in_the_status_and_heals(operator: Operated) -> None:
@@ -273,13 +279,11 @@ async def test_deleting_takes_everything_with_it(operator: Operated) -> None:
     await operator.api.delete("VoiceAgentPool", operator.namespace, "front-desk")
     await operator.gone("Secret", "front-desk-agent")
     await operator.api.delete("LiveKitServer", operator.namespace, "voice")
-    for kind in ("Service", "ServiceAccount", "PodDisruptionBudget"):
-        await operator.gone(kind, "voice-livekit")
 
     async def none() -> bool:
-        return not await operator.api.list("Pod", operator.namespace)
+        return not await operator.api.list(CHILDREN, operator.namespace, MANAGED_SELECTOR)
 
-    await operator.until("all pods to go", none, seconds=60)
+    await operator.until("every child to go", none, seconds=60)
 
 
 async def test_a_whole_namespace_can_be_deleted(api: Api) -> None:

@@ -9,11 +9,11 @@ import pytest
 
 from livekit_operator.clients.api_resources import RESOURCES
 from livekit_operator.pools.manifests import versions
-from livekit_operator.reconciling.context import CHILD_KINDS
+from livekit_operator.process.wiring import TABLE, child_kinds
 from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import Manifest, decoded
-from tests.integration.api import Api
+from tests.harness.api import Api
 from tests.integration.conftest import create_namespace, delete_namespace
 from tests.integration.operated import Operated, operated
 
@@ -134,7 +134,7 @@ async def leave(
     owner = await api.get(kind, namespace, name)
     assert owner is not None
     left = {}
-    for child_kind in CHILD_KINDS:
+    for child_kind in child_kinds(TABLE):
         for child in await api.list(child_kind, namespace):
             references = child["metadata"].get("ownerReferences") or []
             if not any(reference["uid"] == owner["metadata"]["uid"] for reference in references):

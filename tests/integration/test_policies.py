@@ -10,27 +10,28 @@ from typing import Any
 import pytest
 
 from livekit_operator.clients.api_resources import RESOURCES
+from livekit_operator.constants import LABEL_MANAGED_BY, MANAGED_BY
 from tests.fakes import manifests
 from tests.fakes.manifests import Manifest
 from tests.fakes.waiting import eventually, eventually_async
-from tests.integration.admission import policy
-from tests.integration.api import Api
+from tests.harness.api import Api
+from tests.integration.admission import mutating_webhook
 from tests.integration.operated import Operated, operated
 
-# Kind of child -> JSON pointer of a field that the operator applies, the value a policy gives it as CEL, and the field
+# Kind of child -> JSON pointer of a field that the operator applies, the value a webhook gives it, and the field
 # as conditions name it. Between them: labels, numbers, words, flags, items of lists that have keys, and whole lists.
-_LABEL = ("/metadata/labels/app.kubernetes.io~1name", "'changed'", "metadata.labels[app.kubernetes.io/name]")
+_LABEL = ("/metadata/labels/app.kubernetes.io~1name", "changed", "metadata.labels[app.kubernetes.io/name]")
 CHANGES = {
-    "Service": ("/spec/ports/0/targetPort", "1", "spec.ports[0].targetPort"),
+    "Service": ("/spec/ports/0/targetPort", 1, "spec.ports[0].targetPort"),
     "ConfigMap": _LABEL,
     "Secret": _LABEL,
-    "ServiceAccount": ("/automountServiceAccountToken", "true", "automountServiceAccountToken"),
-    "PodDisruptionBudget": ("/spec/unhealthyPodEvictionPolicy", "'IfHealthyBudget'", "spec.unhealthyPodEvictionPolicy"),
-    "NetworkPolicy": ("/spec/ingress", "[]", "spec.ingress"),
-    "Ingress": ("/spec/rules/0/host", "'changed.example.com'", "spec.rules[0].host"),
-    "Deployment": ("/spec/replicas", "2", "spec.replicas"),
+    "ServiceAccount": ("/automountServiceAccountToken", True, "automountServiceAccountToken"),
+    "PodDisruptionBudget": ("/spec/unhealthyPodEvictionPolicy", "IfHealthyBudget", "spec.unhealthyPodEvictionPolicy"),
+    "NetworkPolicy": ("/spec/ingress", [], "spec.ingress"),
+    "Ingress": ("/spec/rules/0/host", "changed.example.com", "spec.rules[0].host"),
+    "Deployment": ("/spec/replicas", 2, "spec.replicas"),
 }
-SELECTOR = ("/status/selector", "'changed=true'", "status.selector")
+SELECTOR = ("/status/selector", "changed=true", "status.selector")
 RULES = [
     {"apiGroups": [group], "apiVersions": ["*"], "operations": ["CREATE", "UPDATE"], "resources": resources}
     for group, resources in (
@@ -41,7 +42,6 @@ RULES = [
         ("livekit-operator.dev", ["livekitservers/status"]),
     )
 ]
-_OURS = "object.metadata.?labels['app.kubernetes.io/managed-by'].orValue('') == 'livekit-operator'"
 SERVER: dict[str, Any] = {
     "redis": {"managed": {}},
     "signal": {"externalUrl": "wss://voice.example.com", "ingress": {"host": "voice.example.com"}},
@@ -57,26 +57,26 @@ _TOLD = re.compile(
 
 
 @asynccontextmanager
-async def changing(api: Api, namespace: str, changes: dict[str, tuple[str, str, str]]) -> AsyncIterator[None]:
-    """Have a policy that changes a field of each kind; it is in force when this begins."""
-    expressions = (
-        f"object.kind == '{kind}' ? [JSONPatch{{op: 'add', path: '{pointer}', value: {value}}}] : []"
-        for kind, (pointer, value, _) in changes.items()
-    )
-    spec = {
-        "matchConditions": [{"name": "ours", "expression": f"object.kind == 'LiveKitServer' || {_OURS}"}],
-        "reinvocationPolicy": "Never",
-        "mutations": [{"patchType": "JSONPatch", "jsonPatch": {"expression": text}} for text in expressions],
-    }
-    async with policy(api, namespace, "MutatingAdmissionPolicy", spec, RULES):
+async def changing(api: Api, namespace: str, changes: dict[str, tuple[str, Any, str]]) -> AsyncIterator[None]:
+    """Have a webhook that changes a field of each kind; it is in force when this begins."""
+
+    def change(written: Manifest) -> list[Manifest]:
+        kind = written["kind"]
+        labels = written["metadata"].get("labels") or {}
+        if kind not in changes or (kind != "LiveKitServer" and labels.get(LABEL_MANAGED_BY) != MANAGED_BY):
+            return []
+        pointer, value, _ = changes[kind]
+        return [{"op": "add", "path": pointer, "value": value}]
+
+    async with mutating_webhook(api, namespace, change, RULES):
         await _until_labelled(api, namespace, "changed")
         yield
     await _until_labelled(api, namespace, "probe")
 
 
 async def _until_labelled(api: Api, namespace: str, name: str) -> None:
-    """Wait until a dry run shows whether the policy is in force: the API server learns of it by a watch."""
-    labels = {"app.kubernetes.io/managed-by": "livekit-operator", "app.kubernetes.io/name": "probe"}
+    """Wait until a dry run shows whether the webhook is in force: the API server learns of it by a watch."""
+    labels = {LABEL_MANAGED_BY: MANAGED_BY, "app.kubernetes.io/name": "probe"}
     metadata = {"name": "probe", "namespace": namespace, "labels": labels}
     probe = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata}
 
@@ -121,7 +121,7 @@ def field(manifest: Manifest, pointer: str) -> Any:
 
 
 @pytest.mark.timeout(150)
-async def test_a_policy_that_changes_every_kind_of_child(
+async def test_a_webhook_that_changes_every_kind_of_child(
     api: Api, namespace: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with operated(api, namespace) as operator:
@@ -155,7 +155,7 @@ async def test_a_policy_that_changes_every_kind_of_child(
         await operator.until("the conditions to end", told_no_more, seconds=60)
         for kind, name in changed:
             pointer, value, _ = CHANGES[kind]
-            assert str(field(await operator.get(kind, name), pointer)).lower() != value.strip("'"), (kind, name)
+            assert field(await operator.get(kind, name), pointer) != value, (kind, name)
         before = list(operator.kubernetes.writes)
         await stand(operator, 3, looks=3)
         assert operator.kubernetes.writes == before
@@ -165,13 +165,13 @@ async def test_a_policy_that_changes_every_kind_of_child(
 @pytest.mark.parametrize(
     ("kind", "pointer", "value", "shown"),
     [
-        ("Service", "/spec/ports/0/port", "9", "spec.ports[0].port"),
-        ("Service", "/spec/ports/0/protocol", "'UDP'", "spec.ports[0].protocol"),
-        ("Deployment", "/spec/template/spec/containers/0/name", "'changed'", "spec.template.spec.containers[0].name"),
+        ("Service", "/spec/ports/0/port", 9, "spec.ports[0].port"),
+        ("Service", "/spec/ports/0/protocol", "UDP", "spec.ports[0].protocol"),
+        ("Deployment", "/spec/template/spec/containers/0/name", "changed", "spec.template.spec.containers[0].name"),
     ],
 )
-async def test_a_policy_that_changes_the_key_of_a_list_item(
-    api: Api, namespace: str, kind: str, pointer: str, value: str, shown: str
+async def test_a_webhook_that_changes_the_key_of_a_list_item(
+    api: Api, namespace: str, kind: str, pointer: str, value: Any, shown: str
 ) -> None:
     """Server-side apply takes it for another item: beside the changed one ours was refused for its name, for ever."""
     async with operated(api, namespace) as operator:
@@ -189,7 +189,7 @@ async def test_a_policy_that_changes_the_key_of_a_list_item(
 
         async def put_right() -> bool:
             found = [await operator.get(*what.split("/")) for what in children]
-            changed = any(str(field(one, pointer)) == value.strip("'") for one in found)
+            changed = any(field(one, pointer) == value for one in found)
             return not changed and (await degraded(operator, "LiveKitServer", "voice"))["status"] == "False"
 
         await operator.until("everything to be as it is written", put_right, seconds=60)
@@ -226,7 +226,7 @@ async def test_another_manager_that_changes_a_field_again_and_again(api: Api, na
 
 
 @pytest.mark.timeout(90)
-async def test_a_policy_that_changes_a_status(api: Api, namespace: str) -> None:
+async def test_a_webhook_that_changes_a_status(api: Api, namespace: str) -> None:
     async with operated(api, namespace) as operator:
         async with changing(api, namespace, {"ConfigMap": _LABEL, "LiveKitServer": SELECTOR}):
             await operator.with_server()

@@ -11,9 +11,9 @@ import yaml
 
 from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from tests.fakes import manifests
+from tests.harness.api import Api
 from tests.harness.kubectl import CommandError, Kubectl
 from tests.harness.target import Target
-from tests.integration.api import Api
 from tests.integration.chart import of_kind, path_of, render
 from tests.integration.operated import operated
 

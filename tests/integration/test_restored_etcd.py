@@ -11,9 +11,9 @@ from livekit_operator.constants import LABEL_MANAGED_BY, MANAGED_BY
 from livekit_operator.engine.cache import key_of
 from tests.fakes import manifests
 from tests.fakes.waiting import eventually, eventually_async
+from tests.harness.api import Api, Manifest
 from tests.harness.control_plane import ControlPlane
 from tests.harness.invariants import OWN_KINDS, all_violations
-from tests.integration.api import Api, Manifest
 from tests.integration.api_proxy import ApiProxy, api_proxy
 from tests.integration.conftest import create_namespace
 from tests.integration.operated import Operated, operated

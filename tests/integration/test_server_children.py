@@ -15,7 +15,7 @@ from livekit_operator.manifests.pod_template import apply_template
 from livekit_operator.servers.manifests import managed_redis, media, policies, signalling, turn
 from livekit_operator.servers.manifests.media import SlotPorts
 from tests.fakes import manifests
-from tests.integration.api import Answer, Api
+from tests.harness.api import Answer, Api
 from tests.integration.conftest import create_namespace, delete_namespace
 
 Spec = dict[str, Any]

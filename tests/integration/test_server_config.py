@@ -23,8 +23,8 @@ from livekit_operator.servers.manifests import config as server_config
 from livekit_operator.servers.manifests import media, reach, versions
 from tests.cluster import tools
 from tests.fakes import manifests
+from tests.harness.api import Api
 from tests.harness.stun import stun_server
-from tests.integration.api import Api
 from tests.integration.server_specs import anything, specs
 
 NODE_PORT = 30123

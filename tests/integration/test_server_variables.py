@@ -16,8 +16,9 @@ import yaml
 from livekit_operator.servers.manifests import config as server_config
 from livekit_operator.servers.manifests import secret_inputs
 from tests.cluster import tools
+from tests.fakes import models
 from tests.fakes.waiting import eventually_async
-from tests.unit.operator import models
+from tests.harness.bound import ENDS_WITH_US
 
 KEY_FILE = "APIx: a-secret-of-thirty-two-characters-or-more\n"
 REDIS_PASSWORD, SENTINEL_PASSWORD = "of-redis", "of-sentinel"
@@ -34,6 +35,7 @@ async def livekit_server(
     path.write_text(yaml.safe_dump({**config, "key_file": str(keys)}))
     with output.open("wb") as written:
         process = await asyncio.create_subprocess_exec(
+            *ENDS_WITH_US,
             tools.path("livekit-server"),
             "--config",
             path,

@@ -16,6 +16,7 @@ from aiohttp import web
 from livekit_operator.clients.api_resources import RESOURCES
 from tests.cluster.errors import log_tail
 from tests.fakes.waiting import eventually, eventually_async
+from tests.harness.bound import ENDS_WITH_US
 from tests.harness.control_plane import free_ports
 from tests.integration.api_proxy import ApiProxy, api_proxy
 from tests.integration.chart import of_kind, render
@@ -85,7 +86,7 @@ async def process(proxy: ApiProxy, folder: Path) -> AsyncIterator[Process]:
     }
     with log.open("wb") as out:
         started = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "livekit_operator", env=environment, stdout=out, stderr=out
+            *ENDS_WITH_US, sys.executable, "-m", "livekit_operator", env=environment, stdout=out, stderr=out
         )
     try:
         yield Process(started, container, ports, log)

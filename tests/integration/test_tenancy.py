@@ -8,7 +8,7 @@ import pytest
 from livekit_operator.settings import Allowed
 from tests.fakes import manifests
 from tests.fakes.waiting import eventually_async
-from tests.integration.api import Api
+from tests.harness.api import Api
 from tests.integration.conftest import create_namespace, delete_namespace
 from tests.integration.operated import SECONDS, operated
 

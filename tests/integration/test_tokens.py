@@ -14,7 +14,7 @@ from tests.fakes.clock import MovedClock
 from tests.fakes.livekit import FakeLiveKit
 from tests.fakes.manifests import decoded
 from tests.fakes.waiting import eventually, eventually_async
-from tests.integration.api import Api
+from tests.harness.api import Api
 from tests.integration.operated import Operated, operated
 
 HOUR, DAY = 3600, 86400

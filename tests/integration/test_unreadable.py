@@ -12,7 +12,7 @@ from livekit_operator.clients.kubernetes import KubernetesClient
 from livekit_operator.constants import LABEL_MANAGED_BY, MANAGED_BY, MANAGED_SELECTOR
 from livekit_operator.metrics import Metrics
 from tests.fakes import manifests
-from tests.integration.api import Api, operator_client
+from tests.harness.api import Api, operator_client
 from tests.integration.operated import Operated, operated
 
 
@@ -36,16 +36,9 @@ async def operator(api: Api, namespace: str) -> AsyncIterator[Operated]:
 
 async def raw(api: Api, verb: str, path: str, body: str | None = None) -> str:
     """Send and receive text: Python's own JSON neither writes nor reads what is nested so deeply."""
-    session = api._client.rest_client._create_pool_manager()
-    async with (
-        session,
-        session.request(
-            verb, api.configuration.host + path, data=body, headers={"Content-Type": "application/json"}
-        ) as answer,
-    ):
-        text = await answer.text()
-        assert answer.status < 300, text
-    return text
+    status, answer = await api.exchange(verb, path, body)
+    assert status < 300, answer
+    return answer.decode()
 
 
 async def create_deep(api: Api, namespace: str, name: str, levels: int) -> None:

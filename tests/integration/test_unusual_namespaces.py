@@ -8,14 +8,16 @@ import pytest
 from livekit_operator.metrics import Metrics
 from tests.fakes import manifests
 from tests.fakes.manifests import Manifest
-from tests.integration.admission import policy
-from tests.integration.api import Api, operator_client
+from tests.harness.api import Api, operator_client
+from tests.integration.admission import mutating_webhook, validating_policy
 from tests.integration.operated import Operated, operated
 
 SHARED: dict[str, Any] = {"replicas": 2, "redis": {"address": "redis.example.com:6379"}}
-PROXY_FIRST = """[JSONPatch{op: "add", path: "/spec/containers/0", value: Object.spec.containers{
-    name: "linkerd-proxy", image: "proxy:1",
-    securityContext: Object.spec.containers.securityContext{allowPrivilegeEscalation: false}}}]"""
+PROXY_FIRST = {
+    "op": "add",
+    "path": "/spec/containers/0",
+    "value": {"name": "linkerd-proxy", "image": "proxy:1", "securityContext": {"allowPrivilegeEscalation": False}},
+}
 IDS = (
     "[variables.spec].all(s, s.securityContext.runAsUser >= 1000660000 && s.securityContext.runAsUser < 1000670000)"
     " && variables.spec.?initContainers.orValue([]).all(c, c.?securityContext.?runAsUser.orValue(1000660000) >= "
@@ -31,7 +33,7 @@ async def operator(api: Api, namespace: str) -> AsyncIterator[Operated]:
 
 
 async def in_force(operator: Operated, seen: Callable[[int, Manifest], bool]) -> None:
-    """Wait until a dry run of a pod shows that a policy is in force."""
+    """Wait until a dry run of a pod shows that a policy or webhook is in force."""
     container = {"name": "x", "image": "x:1"}
     pod: Manifest = {"apiVersion": "v1", "kind": "Pod", "spec": {"containers": [container]}}
     pod["spec"]["securityContext"] = {"runAsUser": 1000}
@@ -41,7 +43,7 @@ async def in_force(operator: Operated, seen: Callable[[int, Manifest], bool]) ->
         answer = await operator.api.try_create(pod, dryRun="All")
         return seen(answer.status, answer.body)
 
-    await operator.until("the policy to be in force", shown)
+    await operator.until("it to be in force", shown)
 
 
 async def limit_range(operator: Operated, **bounds: Any) -> None:
@@ -56,9 +58,7 @@ def created(operator: Operated, name: str) -> int:
 
 
 async def test_a_container_that_a_mesh_puts_first_replaces_no_server(api: Api, operator: Operated) -> None:
-    mutation = {"patchType": "JSONPatch", "jsonPatch": {"expression": PROXY_FIRST}}
-    spec = {"reinvocationPolicy": "Never", "mutations": [mutation]}
-    async with policy(api, operator.namespace, "MutatingAdmissionPolicy", spec):
+    async with mutating_webhook(api, operator.namespace, lambda _: [PROXY_FIRST]):
         await in_force(operator, lambda _, body: len(body.get("spec", {}).get("containers", ())) == 2)
         await operator.with_server(**SHARED)
 
@@ -119,7 +119,7 @@ async def test_a_container_that_does_not_fit_is_named(operator: Operated) -> Non
 async def test_ids_of_a_namespaces_own_range(api: Api, operator: Operated) -> None:
     validation = {"expression": IDS, "message": "runAsUser must be in the ranges [1000660000, 1000669999]"}
     spec = {"variables": [{"name": "spec", "expression": "object.spec"}], "validations": [validation]}
-    async with policy(api, operator.namespace, "ValidatingAdmissionPolicy", spec):
+    async with validating_policy(api, operator.namespace, spec):
         await in_force(operator, lambda status, _: status == 422)
         await operator.create(manifests.server())
         message = await operator.reason("LiveKitServer", "voice", "KubernetesRefused")

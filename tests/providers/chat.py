@@ -32,20 +32,20 @@ class Chat:
         return [web.get("/v1/models", self._models), web.post("/v1/chat/completions", self._complete)]
 
     async def _models(self, request: web.Request) -> web.Response:
-        if not self._keys.accepts("llm", request):
-            return refusal("llm", 401)
+        if not self._keys.accepts("openai", request):
+            return refusal("openai", 401)
         data = [{"id": name, "object": "model", "created": 1721172741, "owned_by": "system"} for name in _MODELS]
         return web.json_response({"object": "list", "data": data})
 
     async def _complete(self, request: web.Request) -> web.StreamResponse:
         connection = uuid.uuid4().hex[:8]
-        if not self._keys.accepts("llm", request):
+        if not self._keys.accepts("openai", request):
             self._control.log("llm", "refused", connection, status=401)
-            return refusal("llm", 401)
+            return refusal("openai", 401)
         fault = self._control.fault("llm")
         if fault.status is not None:
             self._control.log("llm", "refused", connection, status=fault.status)
-            return refusal("llm", fault.status)
+            return refusal("openai", fault.status)
         body = await request.json()
         question = _last_question(body.get("messages", []))
         self._control.log("llm", "asked", connection, question=question, model=body.get("model"))

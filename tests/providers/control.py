@@ -5,10 +5,10 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar, get_args
 
-Provider = Literal["stt", "llm", "tts"]
-PROVIDERS: tuple[Provider, ...] = ("stt", "llm", "tts")
+Provider = Literal["stt", "llm", "tts", "transcriptions", "speech", "realtime"]
+PROVIDERS: tuple[Provider, ...] = get_args(Provider)
 _LOG_ENTRIES = 20_000
 _Settings = TypeVar("_Settings", "Delays", "Fault")
 
@@ -45,11 +45,14 @@ class Fault:
 
 @dataclass(frozen=True)
 class Faults:
-    """One fault for each provider."""
+    """One fault for each provider: Deepgram's `stt` and `tts`, OpenAI's other four."""
 
     stt: Fault = Fault()
     llm: Fault = Fault()
     tts: Fault = Fault()
+    transcriptions: Fault = Fault()
+    speech: Fault = Fault()
+    realtime: Fault = Fault()
 
 
 @dataclass(frozen=True)

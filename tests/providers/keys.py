@@ -3,11 +3,11 @@
 import hmac
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from aiohttp import web
 
-from .control import Provider
+Protocol = Literal["deepgram", "openai"]
 
 _DEEPGRAM = {
     401: ("INVALID_AUTH", "Invalid credentials."),
@@ -26,17 +26,17 @@ class Keys:
     deepgram: str = "test-deepgram-key"
     openai: str = "test-openai-key"
 
-    def accepts(self, provider: Provider, request: web.Request) -> bool:
+    def accepts(self, protocol: Protocol, request: web.Request) -> bool:
         """Whether a request carries the provider's key (Deepgram: `Token KEY`, OpenAI: `Bearer KEY`)."""
         scheme, _, key = request.headers.get("Authorization", "").partition(" ")
-        wanted_scheme, wanted = ("bearer", self.openai) if provider == "llm" else ("token", self.deepgram)
+        wanted_scheme, wanted = ("bearer", self.openai) if protocol == "openai" else ("token", self.deepgram)
         return scheme.lower() == wanted_scheme and hmac.compare_digest(key.encode(), wanted.encode())
 
 
-def refusal(provider: Provider, status: int) -> web.Response:
+def refusal(protocol: Protocol, status: int) -> web.Response:
     """The provider's own words for an HTTP status."""
     request_id = str(uuid.uuid4())
-    if provider == "llm":
+    if protocol == "openai":
         kind, code, message = _OPENAI.get(
             status, ("server_error", None, "The server had an error while processing your request.")
         )

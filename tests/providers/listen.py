@@ -80,12 +80,12 @@ class Listen:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         connection = uuid.uuid4().hex[:8]
         fault = self._control.fault("stt")
-        status = 401 if not self._keys.accepts("stt", request) else fault.status
+        status = 401 if not self._keys.accepts("deepgram", request) else fault.status
         if status is None and "keywords" in request.query and request.query.get("model", "").startswith("nova-3"):
             status = 400
         if status is not None:
             self._control.log("stt", "refused", connection, status=status)
-            return refusal("stt", status)
+            return refusal("deepgram", status)
         socket = web.WebSocketResponse(heartbeat=30)
         await socket.prepare(request)
         options = Options.read(request.query)

@@ -1,4 +1,4 @@
-"""Puts the three providers, the controls and the health check on one port."""
+"""Puts the providers, the controls and the health check on one port."""
 
 import json
 from collections.abc import Iterable
@@ -9,10 +9,13 @@ from .chat import Chat
 from .control import Control, ControlError
 from .keys import Keys
 from .listen import Listen
+from .realtime import Realtime
 from .recognition import RATE, Recogniser
 from .script import AGENT_LINES, CALLER_LINES, sentences
 from .speak import Speak
 from .speech import AGENT_VOICE, CALLER_VOICE, prepare
+from .spoken import Speech
+from .transcriptions import Transcriptions
 
 _TTS_RATE = 24000  # the plugin's default; other rates are synthesised when first asked for
 
@@ -22,7 +25,14 @@ def application(control: Control, keys: Keys, extra_lines: Iterable[str] = ()) -
     recogniser = Recogniser(prepare((*CALLER_LINES, *extra_lines), RATE, CALLER_VOICE))
     prepare((sentence for line in AGENT_LINES for sentence in sentences(line)), _TTS_RATE, AGENT_VOICE)
     app = web.Application()
-    for provider in (Chat(control, keys), Speak(control, keys), Listen(control, keys, recogniser)):
+    for provider in (
+        Chat(control, keys),
+        Speak(control, keys),
+        Listen(control, keys, recogniser),
+        Transcriptions(control, keys, recogniser),
+        Speech(control, keys),
+        Realtime(control, keys, recogniser),
+    ):
         app.router.add_routes(provider.routes())
     app.router.add_routes(_control_routes(control))
     return app

@@ -53,10 +53,10 @@ class Speak:
     async def _stream(self, request: web.Request) -> web.StreamResponse:
         connection = uuid.uuid4().hex[:8]
         fault = self._control.fault("tts")
-        status = 401 if not self._keys.accepts("tts", request) else fault.status
+        status = 401 if not self._keys.accepts("deepgram", request) else fault.status
         if status is not None:
             self._control.log("tts", "refused", connection, status=status)
-            return refusal("tts", status)
+            return refusal("deepgram", status)
         encoding = request.query.get("encoding", "linear16")
         if encoding != "linear16":
             return web.json_response(

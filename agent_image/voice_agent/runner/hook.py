@@ -55,5 +55,6 @@ class Loader:
 
 
 def install() -> None:
-    """Wait for the module to be imported."""
-    sys.meta_path.insert(0, Finder())
+    """Wait for the module to be imported; to be called by whatever Python comes upon first."""
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, Finder())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from types import ModuleType
 from typing import Any
@@ -13,6 +14,8 @@ from . import stacks
 
 logger = logging.getLogger(__name__)
 
+# The first with AgentServer; before it a worker had its options at once, and nothing to change them by.
+OLDEST = "1.3"
 OWNER_VARIABLE = "LIVEKIT_RUNNER_PID"
 _claimed = False
 
@@ -23,10 +26,9 @@ def patch(module: ModuleType) -> None:
     Little else is imported before a worker runs: job processes pass here too, and livekit.agents itself is not
     yet there as a whole.
     """
-    # AgentServer since 1.3, Worker before
-    kind = getattr(module, "AgentServer", None) or getattr(module, "Worker", None)
+    kind = getattr(module, "AgentServer", None)
     if kind is None:
-        logger.error("this livekit-agents has no AgentServer: the agent runs without the runner")
+        _refuse_worker(getattr(module, "Worker", None))
         return
     original = kind.run
 
@@ -39,6 +41,25 @@ def patch(module: ModuleType) -> None:
 
     kind.run = run
     stacks.protect()
+
+
+def _refuse_worker(kind: Any) -> None:
+    """Have no worker run of a livekit-agents before 1.3: nothing of it can be applied, and its calls have no cap."""
+    if kind is None:
+        logger.error("this livekit-agents has no AgentServer: the agent runs without the runner")
+        return
+
+    @functools.wraps(kind.run)
+    async def run(*_: Any, **__: Any) -> None:
+        from .settings import refuse
+
+        version = getattr(sys.modules.get("livekit.agents"), "__version__", "of this image")
+        refuse(
+            f"livekit-agents {version} is too old for it. Put livekit-agents {OLDEST} or newer into the image, or set "
+            "spec.agent.runner to None and have your code limit the calls and wait for them at SIGTERM."
+        )
+
+    kind.run = run
 
 
 def _claim() -> bool:
@@ -55,16 +76,14 @@ def _claim() -> bool:
 async def supervise(server: Any, start: Callable[[], Awaitable[Any]]) -> None:
     """Run a server, which `start` starts, as the pod's settings say."""
     from . import lifecycle
-    from .settings import EXIT_CONFIG, SettingsError, load, say_last_words
+    from .settings import SettingsError, load, refuse
     from .status import WorkerStatus
     from .worker import SupervisedWorker
 
     try:
         settings = load()
     except SettingsError as error:
-        logger.critical("cannot start: %s", error)
-        say_last_words(str(error))
-        raise SystemExit(EXIT_CONFIG) from None
+        refuse(str(error))
     worker = SupervisedWorker(server, settings)
     worker.apply()
     await lifecycle.run(WorkerStatus(worker), start)

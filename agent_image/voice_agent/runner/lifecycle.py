@@ -69,6 +69,7 @@ async def _drain(status: WorkerStatus) -> None:
         await server.drain()
     except (TimeoutError, asyncio.TimeoutError):  # noqa: UP041  two exceptions before Python 3.11
         logger.warning("drain timed out, ending the calls left", extra={"activeSessions": left.occupied})
+    status.worker.sessions.cutting = True
     await server.aclose()
     # whoever called run() drains and closes once more, which not every version of the library takes
     server.drain = server.aclose = _nothing_left
@@ -92,12 +93,18 @@ async def _serve(status: WorkerStatus) -> web.AppRunner | None:
 
 
 def _on_signals(status: WorkerStatus, stop: asyncio.Event, signals: Sequence[int]) -> None:
-    """SIGTERM drains, however often it comes; a second SIGINT, from someone at a terminal, exits at once."""
+    """SIGTERM drains, however often it comes; a second SIGINT, from someone at a terminal, exits at once.
+
+    So does the first signal to a worker whose processes are not warm yet: it has no call, and the library's drain would
+    wait for them first.
+    """
     loop = asyncio.get_running_loop()
 
     def handle(number: int, _: Any) -> None:
         if number == signal.SIGINT and stop.is_set():
             os._exit(130)
+        if not status.worker.started:
+            os._exit(0)
         loop.call_soon_threadsafe(stop.set)
 
     try:

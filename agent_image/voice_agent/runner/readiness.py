@@ -19,6 +19,7 @@ class WorkerState:
     registered: bool
     draining: bool
     failure: str | None = None
+    warm_up_problem: str | None = None
 
 
 def reasons_not_ready(state: WorkerState) -> list[str]:
@@ -29,7 +30,8 @@ def reasons_not_ready(state: WorkerState) -> list[str]:
     if state.draining:
         reasons.append("draining")
     if not state.warmed_up:
-        reasons.append("idle processes are not warm yet")
+        why = f": {state.warm_up_problem}" if state.warm_up_problem else ""
+        reasons.append(f"idle processes are not warm yet{why}")
     if not state.registered:
         reasons.append("not registered with the LiveKit server")
     return reasons

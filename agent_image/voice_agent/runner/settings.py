@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 logger = logging.getLogger(__name__)
 
@@ -19,6 +19,8 @@ PATH_VARIABLE = "AGENT_CONFIG"
 DIGEST_VARIABLE = "AGENT_CONFIG_SHA256"
 TERMINATION_LOG = Path("/dev/termination-log")
 EXIT_CONFIG = 78  # EX_CONFIG of sysexits.h
+# The operator knows by these words that no worker runs in an image.
+REFUSES = "The runner starts no worker: "
 
 
 class SettingsError(Exception):
@@ -34,6 +36,7 @@ class Settings:
     idle_processes: int
     drain_timeout_seconds: int
     metrics_port: int | None = None
+    initialize_timeout_seconds: int | None = None
 
 
 _NUMBERS = {
@@ -42,6 +45,7 @@ _NUMBERS = {
     "idleProcesses": ("idle_processes", 0, None, False),
     "drainTimeoutSeconds": ("drain_timeout_seconds", 1, None, False),
     "metricsPort": ("metrics_port", 1, 65535, True),
+    "initializeTimeoutSeconds": ("initialize_timeout_seconds", 1, None, True),
 }
 
 
@@ -82,6 +86,14 @@ def load(environ: Mapping[str, str] = os.environ) -> Settings:
         return parse(text)
     except SettingsError as error:
         raise SettingsError(f"{path}: {error}") from None
+
+
+def refuse(why: str) -> NoReturn:
+    """End the process that would run a worker, which must not run here, and say why."""
+    words = REFUSES + why
+    logger.critical(words)
+    say_last_words(words)
+    raise SystemExit(EXIT_CONFIG)
 
 
 def say_last_words(message: str) -> None:

@@ -33,23 +33,28 @@ class WorkerStatus:
             registered=self.worker.registered,
             draining=self.stopping or self.worker.draining,
             failure=self.failure,
+            warm_up_problem=self.worker.warmups.problem,
         )
 
     def document(self) -> dict[str, Any]:
         """Every field is always present, also when it is zero, empty or null."""
         state, worker = self.state, self.worker
+        not_ready = reasons_not_ready(state)
         return {
-            "ready": not reasons_not_ready(state),
+            "ready": not not_ready,
+            "notReady": not_ready,
             "registered": state.registered,
             "draining": state.draining,
             "workerId": worker.worker_id,
             "agentName": worker.agent_name,
             "deployment": worker.deployment,
+            "jobType": worker.job_type,
             "warmProcesses": worker.warm_processes,
             # includes jobs accepted and about to run: a pod that has one is not idle
             "activeSessions": worker.guard.occupied,
             "capacity": worker.guard.capacity,
             "jobs": [{**job, **worker.sessions.activity(job["id"])} for job in worker.guard.document()],
+            "endedJobs": list(worker.sessions.ended),
             "sessions": {"started": worker.sessions.started, "failed": worker.sessions.failed},
             "providerErrors": self.provider_errors(),
             "applied": list(worker.applied),

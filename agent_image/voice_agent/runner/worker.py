@@ -22,6 +22,7 @@ from .refill import Refill
 from .sessions import ReportingEntrypoint, Sessions
 from .settings import Settings
 from .terminations import Terminations
+from .warmups import LOGGER, Warmups
 
 logger = logging.getLogger(__name__)
 
@@ -58,6 +59,7 @@ class SupervisedWorker:
         self.settings = settings
         self.guard = CapacityGuard(settings.sessions_per_pod, self._running)
         self.sessions = Sessions()
+        self.warmups = Warmups(lambda: getattr(server, "_initialize_process_timeout", None))
         self.applied: list[str] = []
         self.not_applied: dict[str, str] = {}
         self._registered = False
@@ -77,9 +79,19 @@ class SupervisedWorker:
         return getattr(self.server, "id", None) if self._registered else None
 
     @property
+    def started(self) -> bool:
+        """Whether its processes had their time to warm up; no call can come to it before."""
+        return self._started
+
+    @property
     def agent_name(self) -> str:
         """The name the worker registers with."""
         return str(getattr(self.server, "_agent_name", ""))
+
+    @property
+    def job_type(self) -> str:
+        """ROOM for one job in each room, PUBLISHER for one for each participant that publishes."""
+        return str(getattr(getattr(self.server, "_server_type", None), "name", "ROOM"))
 
     @property
     def deployment(self) -> str:
@@ -108,6 +120,9 @@ class SupervisedWorker:
         # Never give up on the LiveKit server: readiness tells that it is away, and a pod that stays is back
         # seconds after it, where one that exits waits in CrashLoopBackOff and ends its calls.
         self._try("reconnect", lambda: self._update(max_retry=sys.maxsize))
+        if self.settings.initialize_timeout_seconds is not None:
+            self._try("initializeTimeout", self._give_time_to_initialize)
+        logging.getLogger(LOGGER).addHandler(self.warmups)
         if self.settings.metrics_port is not None:
             self._try("prometheus", self._expose_metrics)
         if os.environ.get("LIVEKIT_AGENT_DEPLOYMENT"):
@@ -130,7 +145,15 @@ class SupervisedWorker:
 
     def _update(self, **options: Any) -> None:
         need(self.server, "update_options")
+        if (kept := getattr(self.server, "_shutdown_process_timeout", None)) is not None:
+            # Before livekit-agents 1.6 it is set to 10 s where it is left out.
+            options.setdefault("shutdown_process_timeout", kept)
         self.server.update_options(**options)
+
+    def _give_time_to_initialize(self) -> None:
+        # Not by update_options, which takes it and forgets it before livekit-agents 1.6.
+        need(self.server, "_initialize_process_timeout")
+        self.server._initialize_process_timeout = float(self.settings.initialize_timeout_seconds or 0)
 
     def _name_it(self) -> None:
         need(self.server, "_agent_name")

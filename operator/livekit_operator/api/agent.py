@@ -5,16 +5,24 @@ from typing import Annotated, Literal
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.base import ApiModel, rule, schema_extra
-from livekit_operator.api.common import Image, SecretKeyRef
+from livekit_operator.api.common import Image
+from livekit_operator.api.containers import ContainerSecurity, EnvironmentFroms, PullPolicy
 from livekit_operator.api.pods import PodPart
-from livekit_operator.constants import BASE_URL_PATTERN
+from livekit_operator.api.providers import (
+    SECRET_VARIABLE_PATTERN,
+    LanguageModel,
+    Provider,
+    Realtime,
+    SpeechToText,
+    TextToSpeech,
+    each,
+)
 
 # Variables that every agent gets from the operator. LIVEKIT_WORKER_TOKEN would have the library take itself for one in
 # LiveKit's cloud and forget its limits (livekit-agents worker.py).
 OPERATOR_VARIABLES = (
     "AGENT_CONFIG",
     "AGENT_CONFIG_SHA256",
-    "HOME",
     "LIVEKIT_AGENT_DEPLOYMENT",
     "LIVEKIT_AGENT_NAME",
     "LIVEKIT_AGENT_NAME_OVERRIDE",
@@ -26,11 +34,9 @@ OPERATOR_VARIABLES = (
     "NUM_CPUS",
     "no_proxy",
 )
-# What the stock agent has beside: its keys by role, and where its code is.
-STOCK_VARIABLES = ("LLM_API_KEY", "PYTHONPATH", "STT_API_KEY", "TTS_API_KEY")
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
-_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "vad", "turnHandling", "audioOnly")
-_REQUIRED_STOCK_FIELDS = ("instructions", "stt", "llm", "tts")
+_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "realtime", "vad", "turnHandling", "audioOnly")
+_THREE = ("stt", "llm", "tts")
 
 
 def _quoted(names: tuple[str, ...]) -> str:
@@ -48,52 +54,6 @@ ProxyUrl = Annotated[
         ),
     ),
 ]
-
-
-BaseUrl = Annotated[str, Field(max_length=2048, pattern=BASE_URL_PATTERN)]
-
-
-class Provider(ApiModel):
-    """A service that the agent speaks to."""
-
-    api_key_secret_ref: SecretKeyRef = Field(description="Where the provider's API key is.")
-    base_url: BaseUrl | None = Field(
-        default=None, description="Root of a compatible endpoint, ending in `/v1`; the provider's own when left out."
-    )
-
-
-class SpeechToText(Provider):
-    """How the agent hears."""
-
-    provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
-    model: str = Field(default="nova-3", description="Model of the provider.", min_length=1, max_length=128)
-    language: str = Field(default="en-US", description="Language as a BCP 47 tag.", min_length=2, max_length=35)
-    endpointing_ms: int = Field(
-        default=500,
-        description="Silence in milliseconds after which the provider calls an utterance complete.",
-        ge=10,
-        le=10000,
-    )
-
-
-class LanguageModel(Provider):
-    """How the agent thinks."""
-
-    provider: Literal["openai"] = Field(default="openai", description="Provider whose protocol is spoken.")
-    model: str = Field(default="gpt-4o-mini", description="Model of the provider.", min_length=1, max_length=128)
-    temperature: float | None = Field(
-        default=None, description="Sampling temperature; the provider's own when left out.", ge=0, le=2
-    )
-
-
-class TextToSpeech(Provider):
-    """How the agent speaks."""
-
-    provider: Literal["deepgram"] = Field(default="deepgram", description="Provider whose protocol is spoken.")
-    model: str = Field(
-        default="aura-2-andromeda-en", description="Voice of the provider.", min_length=1, max_length=128
-    )
-    sample_rate: Literal[8000, 16000, 24000, 48000] = Field(default=24000, description="Samples a second (Hz).")
 
 
 class VoiceActivityDetection(ApiModel):
@@ -196,6 +156,11 @@ class EnvironmentVariable(ApiModel):
                 "PYTHONPATH takes only a value: the runner's folder is put in front of it",
                 ".valueFrom",
             ),
+            rule(
+                "self.name != 'NODE_OPTIONS' || !has(self.valueFrom)",
+                "NODE_OPTIONS takes only a value: the runner's option is put in front of it",
+                ".valueFrom",
+            ),
         )
     )
 
@@ -227,21 +192,46 @@ class AgentSpec(ApiModel):
             ),
             *(
                 rule(
-                    f"has(self.command) || has(self.{field})",
-                    f"{field} is required unless command runs an agent of your own",
+                    f"has(self.command) || has(self.realtime) || has(self.{field})",
+                    f"{field} is required unless command runs an agent of your own, or realtime does all three",
                     f".{field}",
                 )
-                for field in _REQUIRED_STOCK_FIELDS
+                for field in _THREE
+            ),
+            rule(
+                "has(self.command) || has(self.instructions)",
+                "instructions is required unless command runs an agent of your own",
+                ".instructions",
+            ),
+            *(
+                rule(
+                    f"!has(self.realtime) || !has(self.{field})",
+                    f"a realtime model hears, thinks and speaks, and knows whose turn it is: leave {field} out",
+                    f".{field}",
+                )
+                for field in (*_THREE, "vad", "turnHandling")
             ),
             rule(
                 "self.runner != 'None' || has(self.command)",
                 "runner None is for an agent of your own, with command: the stock agent is its runner",
                 ".runner",
             ),
+            rule(
+                "!has(self.runtime) || (has(self.command) && self.runner != 'None')",
+                "runtime is for an agent of your own, with command and the runner: leave it out",
+                ".runtime",
+            ),
             rule("!has(self.runAsUser) || has(self.image)", "runAsUser is for an image of your own", ".runAsUser"),
             rule(
-                f"has(self.command) || !has(self.env) || !self.env.exists(e, e.name in [{_quoted(STOCK_VARIABLES)}])",
-                "the stock agent's own variables cannot be set: STT_API_KEY, LLM_API_KEY, TTS_API_KEY, PYTHONPATH",
+                "!has(self.runAsUser) || !has(self.securityContext) || !has(self.securityContext.runAsUser)",
+                "set runAsUser here or in securityContext, not both",
+                ".runAsUser",
+            ),
+            rule("!has(self.envFrom) || has(self.image)", "envFrom is for an image of your own", ".envFrom"),
+            rule(
+                "has(self.command) || !has(self.env) || !self.env.exists(e, e.name in ['HOME', 'PYTHONPATH'] "
+                f"|| e.name.matches('{SECRET_VARIABLE_PATTERN}'))",
+                "the stock agent's own variables cannot be set: HOME, PYTHONPATH, those of keys such as STT_API_KEY",
                 ".env",
             ),
             rule(
@@ -256,7 +246,8 @@ class AgentSpec(ApiModel):
     image: Image | None = Field(
         default=None,
         description="Image to run instead of the operator's stock agent image, with a tag or a digest. With `command` "
-        "it holds an agent of your own, made with livekit-agents; without, a mirror or a derivate of the stock image.",
+        "it holds an agent of your own, made with livekit-agents for Python or Node.js; without, a mirror or a "
+        "derivate of the stock image.",
     )
     command: Annotated[
         list[Annotated[str, Field(min_length=1, max_length=4096)]], Field(min_length=1, max_length=64)
@@ -274,6 +265,11 @@ class AgentSpec(ApiModel):
         "idleProcesses, drainTimeoutSeconds and metricsPort, and says when it is warm and what it does. `None`: "
         "nothing is put in; these fields are then for your code to keep, and a pod is Ready when port 8081 answers.",
     )
+    runtime: Literal["Python", "Node"] | None = Field(
+        default=None,
+        description="What runs an agent of your own, for the runner: `Python` with livekit-agents, `Node` with "
+        "`@livekit/agents`. When left out it is prepared for both, and recognises the library by itself.",
+    )
     run_as_user: Annotated[int, Field(ge=1, le=2147483647)] | None = Field(
         default=None,
         description="User id in an image of your own, for one whose files only its own user may read; 1000 when left "
@@ -281,9 +277,22 @@ class AgentSpec(ApiModel):
     )
     env: list[EnvironmentVariable] = Field(
         default_factory=list,
-        description="Variables added to the container. Home is `/tmp`: what your image keeps elsewhere is named here, "
-        "for example `HF_HOME`; so is a `PYTHONPATH` of the image.",
+        description="Variables added to the container. `HOME` is `/tmp` unless it is named here, such as your image's "
+        "own, where it keeps models; so is a `PYTHONPATH` or `NODE_OPTIONS` of the image.",
         max_length=64,
+    )
+    env_from: EnvironmentFroms | None = Field(
+        default=None,
+        description="Secrets and ConfigMaps whose keys become variables, as in a Pod. The operator's variables, and "
+        "those of `env`, count before them.",
+    )
+    image_pull_policy: PullPolicy | None = Field(
+        default=None, description="When the image is pulled, as in a Pod; `IfNotPresent` when left out."
+    )
+    security_context: ContainerSecurity | None = Field(
+        default=None,
+        description="Rights of the container, as far as `restricted` allows; it writes only to its volumes unless "
+        "`readOnlyRootFilesystem` is false.",
     )
     proxy: Proxy | None = Field(default=None, description="HTTP proxies between the agents and their providers.")
     instructions: Annotated[str, Field(min_length=1, max_length=65536)] | None = Field(
@@ -295,6 +304,9 @@ class AgentSpec(ApiModel):
     stt: SpeechToText | None = Field(default=None, description="How the agent hears.")
     llm: LanguageModel | None = Field(default=None, description="How the agent thinks.")
     tts: TextToSpeech | None = Field(default=None, description="How the agent speaks.")
+    realtime: Realtime | None = Field(
+        default=None, description="One model that hears, thinks and speaks, instead of `stt`, `llm` and `tts`."
+    )
     # No defaults: beside command they would count as given.
     vad: VoiceActivityDetection | None = Field(default=None, description="How the agent tells speech from silence.")
     turn_handling: TurnHandling | None = Field(
@@ -316,3 +328,17 @@ class AgentSpec(ApiModel):
     def injected(self) -> bool:
         """Return whether the runner is put into an image of the user's own."""
         return self.command is not None and self.runner == "Injected"
+
+    @property
+    def providers(self) -> dict[str, Provider]:
+        """Return the stock agent's providers by their places: `stt`, `stt.fallbacks[0]`, …, `llm`, …, `tts`, …
+
+        A realtime model is the only one.
+        """
+        roles: dict[str, Provider | None] = {
+            "stt": self.stt,
+            "llm": self.llm,
+            "tts": self.tts,
+            "realtime": self.realtime,
+        }
+        return dict(found for role, first in roles.items() for found in each(role, first))

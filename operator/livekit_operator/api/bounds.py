@@ -7,7 +7,7 @@ from pydantic import AfterValidator
 
 MOST_LEVELS = 32
 MOST_FREE_BYTES = 256 * 1024
-# Each is written, compared and digested at every look.
+# Each is written, compared and digested in every pass.
 MOST_FREE_VALUES = 10_000
 
 

@@ -3,6 +3,7 @@
 With `--verify` nothing is written; a stale file is named and the exit code is 1.
 """
 
+import functools
 import sys
 from pathlib import Path
 
@@ -27,12 +28,19 @@ class _PlainDumper(yaml.SafeDumper):
 
 def generated_files() -> dict[Path, str]:
     """Return path (relative to the repository) -> content of every generated file."""
-    files = {Path("docs/api.md"): build_reference()}
+    files = dict(_from_models())
     readme = Path("README.md")
     files[readme] = with_example(readme.read_text(), Path("examples/quickstart.yaml").read_text())
     for table in TABLES:
         page = Path(table.doc)
         files[page] = with_table(files[page] if page in files else page.read_text(), table)
+    return files
+
+
+@functools.cache
+def _from_models() -> dict[Path, str]:
+    """Return what follows from the models alone."""
+    files = {Path("docs/api.md"): build_reference()}
     for kind in KINDS:
         content = HEADER + yaml.dump(
             build_crd(kind), Dumper=_PlainDumper, sort_keys=False, width=120, allow_unicode=True

@@ -1,6 +1,6 @@
 """LiveKitServer: a media server for rooms, reachable by pods and by clients."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -277,6 +277,8 @@ class KeyStatus(ApiModel):
 class LiveKitServerStatus(Status):
     """The observed media server."""
 
+    read: ClassVar[tuple[str, ...]] = ("externalUrl", "updatedReplicas", "servers")
+
     version: str | None = Field(default=None, description="Version of livekit-server that is asked for.")
     replicas: int | None = Field(default=None, description="Servers that exist and are not leaving.")
     ready_replicas: int | None = Field(default=None, description="Servers that answer and take new rooms.")
@@ -300,6 +302,11 @@ class LiveKitServer(Resource):
     """A self-hosted LiveKit media server."""
 
     spec: LiveKitServerSpec
+
+    @property
+    def last(self) -> LiveKitServerStatus:
+        """Return the status last written, as far as passes read it."""
+        return self._read(LiveKitServerStatus)
 
     @property
     def standing(self) -> tuple[str, ...]:

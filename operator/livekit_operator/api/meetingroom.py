@@ -1,6 +1,6 @@
 """MeetingRoom: a room on a LiveKit server, the tokens to enter it, and the agents that serve it."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
@@ -22,6 +22,7 @@ from livekit_operator.constants import CONDITION_AGENTS_READY
 
 RoomKind = Literal["Meeting", "LiveStream", "VoiceAgent"]
 DispatchPolicy = Literal["OnCreate", "OnFirstParticipant", "Never"]
+RestartPolicy = Literal["Always", "OnFailure", "Never"]
 
 
 class RoomAgent(ApiModel):
@@ -43,6 +44,11 @@ class RoomAgent(ApiModel):
         default="OnFirstParticipant",
         description="When an agent is called: when the room is created, where it waits and takes a session all that "
         "time, or when somebody joins. `Never`: only your app calls one, by the agent name in the status.",
+    )
+    restart: RestartPolicy = Field(
+        default="OnFailure",
+        description="When another agent is called into a call that goes on without one. `OnFailure`: when the agent "
+        "failed or its worker was lost, not when it left on purpose. `Always`: then as well. `Never`: not at all.",
     )
     metadata: str | None = Field(default=None, description="Text handed to the agent with its job.", max_length=65536)
     attributes: Attributes = Field(default_factory=dict, description="Attributes handed to the agent with its job.")
@@ -184,17 +190,33 @@ class RoomAgentStatus(ApiModel):
     pool: str = Field(description="The pool, with its namespace where it is another.")
     agent_name: str = Field(description="Name that dispatches ask for.")
     state: str = Field(
-        description="`Waiting` for a participant, or with `Never` to be called by others; `Dispatched`, `Joined`, or "
-        "`Unavailable`, with the reason in `AgentsReady`."
+        description="`Waiting` for a participant, or with `Never` to be called by others; `Dispatched`, `Joined`, "
+        "`Finished` when it left on purpose, `Failing` when it failed and is called again after a pause, `Paused` "
+        "when it left too soon with `restart: Always` and is called again after a pause, `Failed` when it failed and "
+        "is not, or `Unavailable`, with the reason in `AgentsReady`."
+    )
+    left_at: str | None = Field(
+        default=None,
+        description="When it left, where it is `Finished` or `Failed`.",
+        json_schema_extra={"format": "date-time"},
     )
     activity: str | None = Field(
         default=None,
-        description="What the agent was doing at the last look: `initializing`, `listening`, `thinking` or `speaking`.",
+        description="What the agent was doing in the last pass: `initializing`, `listening`, `thinking` or `speaking`.",
     )
 
 
 class MeetingRoomStatus(Status):
     """The observed room."""
+
+    read: ClassVar[tuple[str, ...]] = (
+        "sid",
+        "settingsHash",
+        "emptySince",
+        "lastHandledRecreate",
+        "lastHandledCall",
+        "agents",
+    )
 
     room_name: str | None = Field(default=None, description="Name of the room on the server.")
     sid: str | None = Field(default=None, description="The server's id of the room; a new one when it was made anew.")
@@ -213,6 +235,9 @@ class MeetingRoomStatus(Status):
     last_handled_recreate: str | None = Field(
         default=None, description="Value of the annotation `livekit-operator.dev/recreate` last acted upon."
     )
+    last_handled_call: str | None = Field(
+        default=None, description="Value of the annotation `livekit-operator.dev/call-agents` last acted upon."
+    )
     agents: list[RoomAgentStatus] = Field(default_factory=list, description="Agents and their state.")
     agents_joined: int | None = Field(default=None, description="Agents in the room.")
     tokens: list[TokenStatus] = Field(default_factory=list, description="Token Secrets and when their tokens expire.")
@@ -222,6 +247,11 @@ class MeetingRoom(Resource):
     """A LiveKit room with its tokens and agents."""
 
     spec: MeetingRoomSpec
+
+    @property
+    def last(self) -> MeetingRoomStatus:
+        """Return the status last written, as far as passes read it."""
+        return self._read(MeetingRoomStatus)
 
     @property
     def standing(self) -> tuple[str, ...]:

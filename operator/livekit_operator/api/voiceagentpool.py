@@ -1,13 +1,13 @@
 """VoiceAgentPool: warm agents that wait for rooms to ask for them."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import ConfigDict, Field
 
 from livekit_operator.api.agent import AgentSpec
+from livekit_operator.api.agent_pods import AgentPodTemplate
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import AllowedNamespaces, ObjectRef, Port, Resource, Resources, Status
-from livekit_operator.api.pods import PodTemplate
 from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PROGRESSING, CONDITION_PROVIDERS_ACCEPTED
 
 Replicas = Annotated[int, Field(ge=0, le=1000)]
@@ -170,6 +170,15 @@ class VoiceAgentPoolSpec(ApiModel):
                 "metricsPort must differ from the worker's ports 8081 and 8082",
                 ".metricsPort",
             ),
+            *(
+                rule(
+                    f"!has(self.{field}) || self.{field} <= self.rollout.progressDeadlineSeconds",
+                    f"{field} must not be above rollout.progressDeadlineSeconds, or a version would have failed before "
+                    "its pods have had their time: raise rollout.progressDeadlineSeconds",
+                    f".{field}",
+                )
+                for field in ("startupTimeoutSeconds", "initializeTimeoutSeconds")
+            ),
         )
     )
 
@@ -182,11 +191,12 @@ class VoiceAgentPoolSpec(ApiModel):
         max_length=253,
         pattern=r"^[^\x00-\x20\x7f]+$",
     )
-    room_prefix: Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x1f\x7f/]+$")] | None = Field(
+    room_prefix: Annotated[str, Field(max_length=200, pattern=r"^[^\x00-\x1f\x7f/]*$")] | None = Field(
         default=None,
         description="How the names of rooms begin that get an agent when somebody joins, though no MeetingRoom "
-        "declares them, such as `voice-agent-`. On a server of another namespace `<namespace>/` stands before it. Of "
-        "several pools' prefixes that fit, the longest one counts.",
+        'declares them, such as `voice-agent-`; every such room with `""`, none when left out. On a server of another '
+        "namespace `<namespace>/` stands before it, and no other name holds a `/`. Of several pools' prefixes that "
+        "fit, the longest one counts.",
     )
     allowed_namespaces: AllowedNamespaces = Field(
         default_factory=list,
@@ -205,6 +215,21 @@ class VoiceAgentPoolSpec(ApiModel):
         default=None, description="How many pods there are, by the sessions they hold and a free buffer."
     )
     rollout: Rollout = Field(default=Rollout(), description="How pods are replaced when the pool changes.")
+    startup_timeout_seconds: int | None = Field(
+        default=None,
+        description="How long an agent's program may take until it answers on its port; later it is started again. 60 "
+        "seconds for the agent without code, 300 for an image of your own, when left out.",
+        ge=1,
+        le=3600,
+    )
+    initialize_timeout_seconds: int | None = Field(
+        default=None,
+        description="How long each idle process may take to become warm (`prewarm`, `setup_fnc`); later it is ended "
+        "and another one started. 20 seconds for the agent without code; for your own what your code says, and 10 "
+        "seconds when it says nothing. With `agent.runner: None` it is for your code to keep.",
+        ge=1,
+        le=3600,
+    )
     drain_timeout_seconds: int = Field(
         default=3600, description="How long a draining pod may take to finish its calls.", ge=0, le=86400
     )
@@ -221,7 +246,7 @@ class VoiceAgentPoolSpec(ApiModel):
         default=Resources(requests={"cpu": "500m", "memory": "512Mi"}),
         description="CPU and memory of the agent's container. The CPU request also tells the agent its size.",
     )
-    pod_template: PodTemplate = Field(default=PodTemplate(), description="Overrides for the agents' pods.")
+    pod_template: AgentPodTemplate = Field(default=AgentPodTemplate(), description="Overrides for the agents' pods.")
 
 
 Track = Literal["Stable", "Canary", "Old", "Failed", "History"]
@@ -278,6 +303,8 @@ class CanaryStatus(ApiModel):
 class VoiceAgentPoolStatus(Status):
     """The observed agents."""
 
+    read: ClassVar[tuple[str, ...]] = ("readyReplicas", "updatedReplicas", "versions")
+
     agent_name: str | None = Field(default=None, description="Name that dispatches ask for.")
     selector: str | None = Field(default=None, description="Label selector of the pods, for the scale subresource.")
     revision: str | None = Field(default=None, description="Version of the pods that is asked for.")
@@ -313,6 +340,11 @@ class VoiceAgentPool(Resource):
     """A pool of prewarmed voice agents."""
 
     spec: VoiceAgentPoolSpec
+
+    @property
+    def last(self) -> VoiceAgentPoolStatus:
+        """Return the status last written, as far as passes read it."""
+        return self._read(VoiceAgentPoolStatus)
 
     @property
     def standing(self) -> tuple[str, ...]:

@@ -23,8 +23,17 @@ from livekit.protocol.models import ParticipantInfo
 
 from livekit_operator.clients import strangers
 from livekit_operator.clients.livekit_views import MAX_NAME, dispatch_view, is_recorder, participant_view, room_view
+from livekit_operator.clients.signalling import joined
 from livekit_operator.clients.wire import Entries
-from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerTimedOut, ServerUnreachable
+from livekit_operator.errors import (
+    NodesUnavailable,
+    RoomUnanswered,
+    RoomUnplaced,
+    ServerNonsense,
+    ServerRefused,
+    ServerTimedOut,
+    ServerUnreachable,
+)
 from livekit_operator.outside import said
 from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView
 
@@ -36,6 +45,13 @@ _UNAVAILABLE_CODES = frozenset({"unavailable", "internal", "deadline_exceeded", 
 # What a server says of a room that none of its nodes has, because it is just being closed or its node is lost.
 # Source: psrpc errors.go ErrNoResponse, a request to the topic of the room (livekit pkg/service/roomservice.go).
 _NO_NODE = "no response from servers"
+# What a server says of a room that is listed, and of whose node Redis knows nothing: whoever leaves such a room has it
+# listed again, and whoever joins has its node known again.
+# Source: livekit pkg/routing/errors.go ErrNotFound, GetNodeForRoom in redisrouter.go; the code is `unknown`.
+_UNPLACED = "could not find object"
+# What a server says that has not counted its own load for five seconds, for want of CPU, or that drains.
+# Source: livekit pkg/routing/selector ErrNoAvailableNodes and IsAvailable; the code is `unknown`.
+_NODES_UNAVAILABLE = "could not find any available nodes"
 
 _LIMITS = aiohttp.ClientTimeout(total=10, sock_connect=3)
 # How long a connection is used, from its first request to its last.
@@ -66,12 +82,20 @@ class LiveKit(Protocol):
         """Create a room, or return the one of that name as it is."""
         ...
 
-    async def delete_room(self, name: str) -> None:
-        """Delete a room and disconnect everybody; one that is gone already is fine."""
+    async def delete_room(self, name: str) -> bool:
+        """Delete a room and disconnect everybody; return whether the server, or its Redis, knew of one."""
+        ...
+
+    async def delete_forgotten(self, name: str, sid: str) -> bool:
+        """Delete a room that a server has and its Redis has forgotten; return whether it was the one with this id."""
+        ...
+
+    async def recall_room(self, name: str, identity: str | None = None) -> None:
+        """Have a server store a room in its Redis anew; whoever has that identity there is thrown out."""
         ...
 
     async def update_metadata(self, name: str, metadata: str) -> None:
-        """Change the metadata of a live room."""
+        """Change the metadata of a live room; raises RoomUnanswered when it is there no more."""
         ...
 
     async def list_participants(self, room: str) -> list[ParticipantView]:
@@ -155,16 +179,31 @@ class LiveKitClient:
         async with _understood():
             return room_view(await self._ask("RoomService", "CreateRoom", request, _CREATE, api.Room))
 
-    async def delete_room(self, name: str) -> None:
-        """Delete a room and disconnect everybody; one that is gone already is fine."""
+    async def delete_room(self, name: str) -> bool:
+        """Delete a room and disconnect everybody; return whether the server, or its Redis, knew of one."""
         request = api.DeleteRoomRequest(room=name)
-        await _absent_is_fine(self._ask("RoomService", "DeleteRoom", request, _CREATE, api.DeleteRoomResponse))
+        asked = self._ask("RoomService", "DeleteRoom", request, _CREATE, api.DeleteRoomResponse)
+        return await _absent_is_fine(asked) is not None
+
+    async def delete_forgotten(self, name: str, sid: str) -> bool:
+        """Delete a room that a server has and its Redis has forgotten; return whether it was the one with this id."""
+        # Whoever leaves has the room stored once more, perhaps just after it was deleted: it is deleted while we stay.
+        async with _understood(), joined(self._root, self._key, name) as stay:
+            await self.delete_room(name)
+            # Who joins is led to any node, and any node that has a room of this name takes the request.
+            return stay.sid == sid and await stay.ends()
+
+    async def recall_room(self, name: str, identity: str | None = None) -> None:
+        """Have a server store a room in its Redis anew; whoever has that identity there is thrown out."""
+        async with _understood(), joined(self._root, self._key, name, identity):
+            pass
 
     async def update_metadata(self, name: str, metadata: str) -> None:
-        """Change the metadata of a live room."""
+        """Change the metadata of a live room; raises RoomUnanswered when it is there no more."""
         request = api.UpdateRoomMetadataRequest(room=name, metadata=metadata)
-        async with _understood():
-            await self._ask("RoomService", "UpdateRoomMetadata", request, _admin(name), api.Room)
+        asked = self._ask("RoomService", "UpdateRoomMetadata", request, _admin(name), api.Room)
+        if await _absent_is_fine(asked) is None:
+            raise RoomUnanswered(f"room {name} was deleted just now")
 
     async def list_participants(self, room: str) -> list[ParticipantView]:
         """Return people and agents in a room, nobody when there is no such room; recorders are neither."""
@@ -338,6 +377,10 @@ async def _error(response: aiohttp.ClientResponse) -> ServerUnreachable | Server
     message = said(message) if isinstance(message, str) else f"status {response.status}"
     if code == "unavailable" and _NO_NODE in message:
         return RoomUnanswered(f"{code}: {message}")
+    if code == "unknown" and _UNPLACED in message:
+        return RoomUnplaced(f"{code}: {message}")
+    if code in _UNAVAILABLE_CODES and _NODES_UNAVAILABLE in message:
+        return NodesUnavailable(f"{code}: {message}")
     if code in _UNAVAILABLE_CODES:
         return ServerUnreachable(f"{code}: {message}")
     return ServerRefused(code, message)

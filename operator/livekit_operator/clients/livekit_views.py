@@ -8,8 +8,10 @@ from livekit.protocol.models import ParticipantInfo
 from livekit_operator.outside import MOST_COUNT, said
 from livekit_operator.views import DispatchView, JobView, ParticipantView, RoomSettings, RoomView, remembered
 
-# livekit-agents names the agent in this participant attribute (livekit-protocol, agent/constants).
+# livekit-agents names the agent in this participant attribute (livekit-protocol, agent/constants), since 1.4.
 ATTRIBUTE_AGENT_NAME = "lk.agent.name"
+# And the server in this one, whatever its worker is made with (livekit-server pkg/agent/worker.go, since 1.9.2).
+ATTRIBUTE_WORKERS_NAME = "lk.agent_name"
 # And here what it does: initializing, listening, thinking, speaking (livekit-agents types.py ATTRIBUTE_AGENT_STATE).
 ATTRIBUTE_AGENT_STATE = "lk.agent.state"
 # States of an agent at work, which it comes to only with a connection.
@@ -53,10 +55,13 @@ def participant_view(participant: ParticipantInfo) -> ParticipantView:
     state = said(attributes.get(ATTRIBUTE_AGENT_STATE, ""), 32) if is_agent else ""
     return ParticipantView(
         identity=_name(participant.identity),
-        agent_name=_name(attributes.get(ATTRIBUTE_AGENT_NAME, "")) if is_agent else None,
+        agent_name=_name(attributes.get(ATTRIBUTE_AGENT_NAME) or attributes.get(ATTRIBUTE_WORKERS_NAME, ""))
+        if is_agent
+        else None,
         state=state,
         connected=_is_connected(participant, state),
         age=max(0.0, time.time() - participant.joined_at) if participant.joined_at else 0.0,  # seconds
+        publishes=bool(participant.tracks),
     )
 
 

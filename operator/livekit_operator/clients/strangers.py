@@ -4,11 +4,14 @@ Nothing that they answer is followed, decompressed, remembered as a cookie, or r
 """
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 
 _CHUNK_BYTES = 65536
+# How long at most the other end of a websocket may take to say goodbye.
+_CLOSING_SECONDS = 1.0
 
 
 class TooLong(ValueError):
@@ -30,6 +33,25 @@ def session(limits: aiohttp.ClientTimeout, **connector: Any) -> aiohttp.ClientSe
 def asking(opened: aiohttp.ClientSession, method: str, url: str, **options: Any) -> Any:
     """Return the context of a request whose answer is the stranger's own: a redirect is an answer like any other."""
     return opened.request(method, url, allow_redirects=False, **options)
+
+
+@asynccontextmanager
+async def talking(
+    limits: aiohttp.ClientTimeout, url: str, most: int, headers: dict[str, str]
+) -> AsyncIterator[aiohttp.ClientWebSocketResponse]:
+    """Open a websocket; raises ValueError when it leads elsewhere. A message of more than `most` bytes ends it."""
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(_stay)  # aiohttp's websockets have no other way to follow none
+    closing = aiohttp.ClientWSTimeout(ws_close=_CLOSING_SECONDS)
+    async with (
+        aiohttp.ClientSession(timeout=limits, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[tracing]) as opened,
+        opened.ws_connect(url, headers=headers, max_msg_size=most, compress=0, timeout=closing) as talk,
+    ):
+        yield talk
+
+
+async def _stay(_session: Any, _context: Any, redirect: aiohttp.TraceRequestRedirectParams) -> None:
+    raise ValueError(f"it answers {redirect.response.status}, which leads elsewhere and is not followed")
 
 
 async def chunks(response: aiohttp.ClientResponse, most: int) -> AsyncIterator[bytes]:

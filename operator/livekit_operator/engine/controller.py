@@ -25,8 +25,8 @@ def is_cancelled() -> bool:
 
 
 def share_of(workers: int) -> Share:
-    """Return how many of a controller's workers one namespace may use, and one server: a half, and a quarter."""
-    return Share(namespace=max(1, workers // 2), server=max(1, workers // 4))
+    """Return how many of a controller's workers one namespace may use, and one target: a half, and a quarter."""
+    return Share(namespace=max(1, workers // 2), target=max(1, workers // 4))
 
 
 class Controller:

@@ -34,6 +34,8 @@ class WorkQueue(Generic[K]):
         share: Share = _NO_LIMIT,
     ) -> None:
         self._clock = clock
+        self._line_of = line_of
+        self._share = share
         self._ready: Turns[K] = Turns(line_of, share)
         self._queued: set[K] = set()
         self._working: set[K] = set()
@@ -91,6 +93,16 @@ class WorkQueue(Generic[K]):
         self._failures.pop(key, None)
         if not self._due:
             self._heap.clear()  # only entries of keys that are due no more
+
+    def clear(self) -> None:
+        """Forget all keys, when they are due and how often they failed; nobody may be working on one."""
+        assert not self._working, "somebody works"
+        self._ready = Turns(self._line_of, self._share)
+        for kept in (self._queued, self._dirty, self._due, self._heap, self._failures, self._waiting):
+            kept.clear()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     async def get(self) -> K:
         """Wait for the next ready key and mark it as being worked on."""

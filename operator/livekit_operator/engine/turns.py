@@ -1,7 +1,7 @@
 """Which key is next: ready keys wait in lines, which take turns, and none of which can use all workers.
 
-A line is of one namespace and of one server that its keys refer to. Namespaces take turns, and in each its lines do. A
-namespace, and a server whoever refers to it, may use only so many workers at once: what hangs or is too much delays
+A line is of one namespace and of one target that its keys refer to. Namespaces take turns, and in each its lines do. A
+namespace, and a target whoever refers to it, may use only so many workers at once: what hangs or is too much delays
 only its own, and leaves workers to the others. A line that has to wait is kept with what it waits for, so that
 finding the next key takes no longer for thousands of lines than for one.
 """
@@ -18,14 +18,14 @@ class Line(NamedTuple):
     """Whose a key is."""
 
     namespace: str
-    server: Hashable
+    target: Hashable
 
 
 class Share(NamedTuple):
-    """How many workers may be busy at once for one namespace, and for one server."""
+    """How many workers may be busy at once for one namespace, and for one target."""
 
     namespace: int
-    server: int
+    target: int
 
 
 class Turns(Generic[K]):
@@ -37,16 +37,16 @@ class Turns(Generic[K]):
         self._keys: dict[Line, deque[K]] = {}
         """Line -> its ready keys; no line is empty."""
         self._lines: dict[str, deque[Line]] = {}
-        """Namespace -> its lines that do not wait for their server."""
+        """Namespace -> its lines that do not wait for their target."""
         self._next: deque[str] = deque()
         """Namespaces that have such a line and may go."""
         self._held: set[str] = set()
         """Namespaces that have such a line and as many busy workers as they may."""
         self._parked: dict[Hashable, deque[Line]] = {}
-        """Server -> lines that wait because it has as many busy workers as it may."""
+        """Target -> lines that wait because it has as many busy workers as it may."""
         self._taken: dict[K, Line] = {}
         self._busy_namespaces: Counter[str] = Counter()
-        self._busy_servers: Counter[Hashable] = Counter()
+        self._busy_targets: Counter[Hashable] = Counter()
 
     def put(self, key: K) -> None:
         """Put a ready key at the end of its line."""
@@ -66,8 +66,8 @@ class Turns(Generic[K]):
                 continue
             lines = self._lines[namespace]
             line = lines.popleft()
-            if self._busy_servers[line.server] >= self._share.server:
-                self._parked.setdefault(line.server, deque()).append(line)
+            if self._busy_targets[line.target] >= self._share.target:
+                self._parked.setdefault(line.target, deque()).append(line)
                 if lines:
                     self._next.appendleft(namespace)  # it has not had its turn
                 else:
@@ -78,20 +78,20 @@ class Turns(Generic[K]):
 
     def done(self, key: K) -> None:
         """Release the lines that waited for a worker of this key."""
-        namespace, server = self._taken.pop(key)
+        namespace, target = self._taken.pop(key)
         _less(self._busy_namespaces, namespace)
-        _less(self._busy_servers, server)
+        _less(self._busy_targets, target)
         if namespace in self._held:
             self._held.discard(namespace)
             self._next.append(namespace)
-        parked = self._parked.get(server)
+        parked = self._parked.get(target)
         while parked:
             line = parked.popleft()
             self._enter(line)
             if line.namespace not in self._held:
                 break  # one worker, one line; those of a namespace that may not go wait with that
         if parked is not None and not parked:
-            del self._parked[server]
+            del self._parked[target]
 
     def _go(self, line: Line) -> K:
         keys, lines = self._keys[line], self._lines[line.namespace]
@@ -106,7 +106,7 @@ class Turns(Generic[K]):
             del self._lines[line.namespace]
         self._taken[key] = line
         self._busy_namespaces[line.namespace] += 1
-        self._busy_servers[line.server] += 1
+        self._busy_targets[line.target] += 1
         return key
 
     def _enter(self, line: Line) -> None:

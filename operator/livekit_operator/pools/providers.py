@@ -1,13 +1,13 @@
 """What a pool says of its providers."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from livekit_operator import reasons
+from livekit_operator.api.providers import Provider
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import AGENT_STATUS_PORT, CONDITION_PROVIDERS_ACCEPTED
 from livekit_operator.pools.decisions.agent_problems import REFUSED_CODES
-from livekit_operator.pools.manifests import children as build
 from livekit_operator.pools.standing import Standing
 from livekit_operator.reasons import Reason
 from livekit_operator.views import ProviderError
@@ -15,27 +15,36 @@ from livekit_operator.views import ProviderError
 
 def providers_accepted(pool: VoiceAgentPool, standing: Standing) -> Observed:
     """Return the condition that tells whether providers take the keys."""
-    observed = standing.observed
-    if errors := observed.provider_errors(standing.stable):
+    pods = standing.pods
+    if errors := pods.provider_errors(standing.stable):
         return Observed(CONDITION_PROVIDERS_ACCEPTED, False, provider_reason(errors), provider_problems(errors))
-    if not observed.heard:
+    if not pods.heard:
         message = f"No agent pod answers on port {AGENT_STATUS_PORT}: let the operator in by a NetworkPolicy."
         return Observed(CONDITION_PROVIDERS_ACCEPTED, None, reasons.WORKERS_UNREACHABLE, message)
     if not pool.spec.agent.stock:
         return Observed(
             CONDITION_PROVIDERS_ACCEPTED, None, reasons.OWN_AGENT, "Your own agent asks its providers itself."
         )
-    if not observed.serving:
+    if not pods.serving:
         return Observed(
             CONDITION_PROVIDERS_ACCEPTED, None, reasons.NOT_ASKED, "No agent is ready to ask the providers."
         )
-    roles = ", ".join(sorted(build.provider_secrets(pool)))
-    return Observed(CONDITION_PROVIDERS_ACCEPTED, True, reasons.ACCEPTED, f"Every provider answers ({roles}).")
+    return Observed(CONDITION_PROVIDERS_ACCEPTED, True, reasons.ACCEPTED, _accepted(pool.spec.agent.providers))
+
+
+def _accepted(providers: Mapping[str, Provider]) -> str:
+    asked = sorted(place for place, provider in providers.items() if provider.plugin is None)
+    only_called = sorted(providers.keys() - asked)
+    answers = f"Every provider answers ({', '.join(asked)})." if asked else ""
+    plugins = f"Only calls ask plugins ({', '.join(only_called)})." if only_called else ""
+    return " ".join(filter(None, (answers, plugins)))
 
 
 def provider_reason(errors: Sequence[ProviderError]) -> Reason:
     """Return the reason that stands for some errors of providers."""
-    refused = any(error.code in REFUSED_CODES for error in errors)
+    if all(error.covered for error in errors):
+        return reasons.FALLBACK_SERVES
+    refused = any(error.code in REFUSED_CODES for error in errors if not error.covered)
     return reasons.PROVIDER_REJECTED if refused else reasons.PROVIDER_FAILING
 
 
@@ -45,6 +54,11 @@ def provider_problems(errors: Sequence[ProviderError]) -> str:
 
 
 def _provider_problem(error: ProviderError) -> str:
+    stands_in = " Another provider stands in." if error.covered else ""
+    return f"{_what_is_wrong(error)}{stands_in}"
+
+
+def _what_is_wrong(error: ProviderError) -> str:
     if error.code in REFUSED_CODES:
         return (
             f"{error.provider} refuses the key for {error.role} (HTTP {error.code}): "

@@ -13,45 +13,48 @@ from livekit_operator.constants import CONDITION_AGENTS_AVAILABLE, CONDITION_PRO
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Problem
 from livekit_operator.moments import parse_timestamp
-from livekit_operator.pools.apply import remove
 from livekit_operator.pools.context import Context
+from livekit_operator.pools.links import wake_any_room
 from livekit_operator.pools.manifests import children as build
 from livekit_operator.pools.manifests import records
-from livekit_operator.pools.memory import Free
 from livekit_operator.pools.metrics import PoolMetrics
-from livekit_operator.pools.observe import Observation, observe
+from livekit_operator.pools.pods import Pods, observe_pods, remember
+from livekit_operator.pools.prepare import restore_labels
+from livekit_operator.pools.writes import remove
 from livekit_operator.reconciling import children
-from livekit_operator.reconciling.links import is_undeclared
 from livekit_operator.reconciling.status import Outcome, plain
+from livekit_operator.servers.links import is_undeclared
 
 
 async def dismiss(context: Context, pool: VoiceAgentPool, why: Problem) -> Outcome:
     """Take the key and the pods from a pool, and tell how its calls end."""
     memory = context.pool_memory(pool.key)
-    memory.refusals.begin()
-    memory.stable, memory.canary, memory.canary_weight = Free("", 0), None, 0
+    memory.offer_nothing()
+    memory.canary_weight = 0
     told, memory.problem = memory.problem, why
     await children.remove_secrets(context, pool, spare=records.records_name(pool))
-    observed = await observe(context, pool, memory)
+    await restore_labels(context, pool, memory)
+    pods = await observe_pods(context, pool, memory)
     now = context.now()
-    for pod in observed.pods:
+    remember(memory, pods, now)
+    for pod in pods.every:
         if "deletionTimestamp" not in pod.manifest["metadata"]:
             await remove(context, memory, "Pod", pod.manifest)
     for room in memory.rooms:
         if is_undeclared(room) or memory.problem != told:
-            context.wake_served(room)  # it tells why no agent comes, or is no room of the pool's any more
+            wake_any_room(context, room)  # it tells why no agent comes, or is no room of the pool's any more
     refused = memory.refusals.problem
-    conditions = _conditions(why, observed, _last_end(observed, now), refused)
-    fields = _fields(pool, observed)
+    conditions = _conditions(why, pods, _last_end(pods, now), refused)
+    fields = _fields(pool, pods)
     context.metrics.of(PoolMetrics).show(*pool.key, plain(fields))
-    return Outcome(conditions, fields, context.settings.pool_poll_seconds if observed.pods or refused else None)
+    return Outcome(conditions, fields, context.settings.pool_poll_seconds if pods.every or refused else None)
 
 
-def _conditions(why: Problem, observed: Observation, end: datetime | None, refused: Problem | None) -> list[Observed]:
-    pods, calls = len(observed.pods), sum(pod.view.sessions or 0 for pod in observed.pods)
+def _conditions(why: Problem, pods: Pods, end: datetime | None, refused: Problem | None) -> list[Observed]:
+    calls = sum(pod.view.sessions or 0 for pod in pods.every)
     ready, draining = why.message, Observed(CONDITION_PROGRESSING, False, why.reason, "It has neither key nor pods.")
     if end:
-        left = f"{pods} pods end their {calls} calls, at the latest at {end:%Y-%m-%dT%H:%M:%SZ}."
+        left = f"{len(pods.every)} pods end their {calls} calls, at the latest at {end:%Y-%m-%dT%H:%M:%SZ}."
         ready, draining = f"{why.message} Its {left}", Observed(CONDITION_PROGRESSING, True, reasons.DRAINING, left)
     if refused:
         ready = f"{ready} {refused.message}"
@@ -60,9 +63,9 @@ def _conditions(why: Problem, observed: Observation, end: datetime | None, refus
     return [Observed.not_ready(Problem(why.reason, ready)), draining, unavailable, unasked]
 
 
-def _last_end(observed: Observation, now: datetime) -> datetime | None:
+def _last_end(pods: Pods, now: datetime) -> datetime | None:
     """Return when the last pod is killed, calls or not; None when there is none."""
-    return max((_end(pod.manifest, now) for pod in observed.pods), default=None)
+    return max((_end(pod.manifest, now) for pod in pods.every), default=None)
 
 
 def _end(pod: Manifest, now: datetime) -> datetime:
@@ -77,8 +80,8 @@ def _end(pod: Manifest, now: datetime) -> datetime:
     )
 
 
-def _fields(pool: VoiceAgentPool, observed: Observation) -> VoiceAgentPoolStatus:
-    calls = sum(pod.view.sessions or 0 for pod in observed.pods)
+def _fields(pool: VoiceAgentPool, pods: Pods) -> VoiceAgentPoolStatus:
+    calls = sum(pod.view.sessions or 0 for pod in pods.every)
     return VoiceAgentPoolStatus(
         agent_name=build.agent_name(pool),
         selector=build.pod_selector(pool),
@@ -88,8 +91,8 @@ def _fields(pool: VoiceAgentPool, observed: Observation) -> VoiceAgentPoolStatus
         updated_replicas=0,
         idle_replicas=0,
         desired_reason="The pool may not use its server.",
-        draining_replicas=len(observed.pods),
-        busy_replicas=sum(bool(pod.view.sessions) for pod in observed.pods),
+        draining_replicas=len(pods.every),
+        busy_replicas=sum(bool(pod.view.sessions) for pod in pods.every),
         active_sessions=calls,
         free_sessions=0,
         waiting_sessions=0,

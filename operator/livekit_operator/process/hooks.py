@@ -13,7 +13,6 @@ from livekit_operator.clients.worker import WorkerClient
 from livekit_operator.metrics import Metrics
 from livekit_operator.process.runtime import Runtime
 from livekit_operator.settings import load_settings
-from livekit_operator.web.server import HttpServer
 
 _RETRY_SECONDS = 2.0
 
@@ -45,10 +44,8 @@ async def start(settings: kopf.OperatorSettings, memo: kopf.Memo, **_: Any) -> N
         loads = ServerLoadClient()
         opened.push_async_callback(loads.close)
         runtime = Runtime(kubernetes, worker, loads, LiveKitClient, operator_settings, metrics)
-        http = HttpServer(runtime, metrics, operator_settings.http_port)
-        opened.push_async_callback(http.stop)
-        await http.start()
         opened.push_async_callback(runtime.stop)
+        await runtime.web.start()
         runtime.begin()
         memo.runtime, memo.opened = runtime, opened.pop_all()
 

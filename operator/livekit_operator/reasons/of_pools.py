@@ -20,8 +20,8 @@ READY = Table(
         ),
         Row(
             (reasons.PROGRESSING,),
-            "pods start",
-            "wait; a pod takes about 6 s",
+            "pods start; the message says what a slow one waits for",
+            "wait; a pod takes about 6 s. A slow one: its log, `startupTimeoutSeconds`, `initializeTimeoutSeconds`",
         ),
         Row(
             (reasons.ROLLING_OUT,),
@@ -60,6 +60,13 @@ READY = Table(
             "network, `baseUrl`, model name",
         ),
         Row(
+            (reasons.AGENT_FAILING,),
+            "pods are ready, and the last three calls or more failed, in whichever rooms. The message has how many, "
+            "the pod, and its last words. It is over when a call has lasted 60 s or ended well, ten minutes after the "
+            "last one, or with the pods",
+            "the agent's code, or `resources`; the pod's log",
+        ),
+        Row(
             (reasons.KUBERNETES_REFUSED,),
             "the API server refused a pod or what it needs: a quota, a policy; what serves goes on, and it is tried "
             "again, at the latest after 30 s; the message names and quotes it",
@@ -67,7 +74,8 @@ READY = Table(
         ),
         Row(
             (reasons.POD_TEMPLATE_REJECTED,),
-            "`podTemplate` collides with what the operator needs; what serves goes on",
+            "`podTemplate` collides with what the operator needs, or asks for more than `restricted` allows; what "
+            "serves goes on",
             "another name, path or type of volume",
         ),
         Row(
@@ -79,6 +87,12 @@ READY = Table(
             (reasons.NOT_ALLOWED,),
             "the chart's values do not allow the PriorityClass of `podTemplate`; what serves goes on",
             "another one, or the chart's value that the message names",
+        ),
+        Row(
+            (reasons.SERVICE_ACCOUNT_NOT_ALLOWED,),
+            "the ServiceAccount of `podTemplate.serviceAccountName` is missing or does not allow agents; what serves "
+            "goes on",
+            'annotate it with `livekit-operator.dev/allow-agents: "true"`, or name another one',
         ),
         Row(
             (reasons.INVALID_SCHEDULE,),
@@ -128,6 +142,13 @@ OTHERS = Table(
             condition="Progressing",
         ),
         Row(
+            (reasons.NOT_DRAINING,),
+            "a pod was told to leave 30 s ago and its worker goes on, as SIGTERM does not reach it",
+            "`exec` before the program in the start script; `kubectl delete pod --grace-period=1` ends it with its "
+            "calls",
+            condition="Progressing",
+        ),
+        Row(
             (reasons.RETRYING,),
             "a version that could not start is still tried",
             "what its message in `status.versions` says",
@@ -160,6 +181,12 @@ OTHERS = Table(
             condition="ProvidersAccepted",
         ),
         Row(
+            (reasons.FALLBACK_SERVES,),
+            "a provider fails and another one of its role does its work, so that calls go on",
+            "what the message says of the one that fails",
+            condition="ProvidersAccepted",
+        ),
+        Row(
             (reasons.WORKERS_UNREACHABLE,),
             "no pod answers the operator on port 8082",
             "a NetworkPolicy that lets the operator in",
@@ -177,9 +204,16 @@ OTHERS = Table(
             condition="RunnerApplied",
         ),
         Row(
+            (reasons.WORKER_REFUSED,),
+            "the runner lets no worker run in your image, where its calls would have no limit; the message quotes it",
+            "livekit-agents 1.3 or newer, for Node.js 1.2 or newer, or `runner: None`",
+            condition="RunnerApplied",
+        ),
+        Row(
             (reasons.NOT_HEARD,),
             "no pod of this version says anything",
-            "a `command` that runs Python with livekit-agents and keeps PYTHONPATH",
+            "a `command` that runs livekit-agents on Python or Node.js and keeps PYTHONPATH or NODE_OPTIONS; otherwise "
+            "`runner: None`",
             condition="RunnerApplied",
         ),
         Row(
@@ -197,6 +231,12 @@ OTHERS = Table(
             (reasons.ROLLOUT_FAILED,),
             "a version never became ready, or its calls failed as a canary",
             "as above",
+            condition=EVENT,
+        ),
+        Row(
+            (reasons.OOM_KILLED,),
+            "the kernel has killed the process of a call for lack of memory; the message has the container's limit",
+            "raise `resources.limits.memory`",
             condition=EVENT,
         ),
         Row(

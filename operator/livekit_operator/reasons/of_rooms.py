@@ -44,6 +44,17 @@ ROOMS = Table(
             "who has the pool adds the namespace",
         ),
         Row(
+            (reasons.AGENT_FAILING,),
+            "the agent fails again and again; the message has how often, on which pod, and its last words",
+            "the agent's code; the pod's log. It is called again after a pause that grows to two minutes",
+        ),
+        Row(
+            (reasons.AGENT_LEAVES_EARLY,),
+            "with `restart: Always`: the agent leaves on purpose, again and again, before a call has lasted 60 s; the "
+            "message has how often, after how long and on which pod",
+            "have it stay, or `restart: OnFailure`. It is called again after a pause that grows to two minutes",
+        ),
+        Row(
             (reasons.SHARE_REACHED,),
             "the namespace has its [share](#sharing-a-server-between-namespaces) of a pool's places, and the free "
             "ones are kept for others",

@@ -15,8 +15,8 @@ from livekit_operator.clients.kubernetes import Kubernetes
 from livekit_operator.conditions import Observed
 from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_READY
 from livekit_operator.errors import Problem
-from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import parse_timestamp
+from livekit_operator.reasons import Reason
 from livekit_operator.reconciling.context import Context
 from livekit_operator.reconciling.decisions.brakes import (
     WRITES_A_MINUTE,
@@ -92,20 +92,32 @@ def counted(context: C, resource: Resource) -> C:
     return replace(context, kubernetes=cast(Kubernetes, Counted(context.kubernetes, writes)))
 
 
-def allow_pods(
-    context: Context, resource: Resource, component: str, pods: Iterable[Manifest], number: int, *, wanted: int
-) -> int:
-    """Return how many of `number` pods of a component may be created now; what is held back is reported.
+def observe_pods(
+    context: Context, resource: Resource, component: str, pods: Iterable[Manifest], *, lasting: bool = False
+) -> PodHistory:
+    """Return what the brake of a component's pods knows now, to ask it how many more may be created.
 
-    `pods` are the existing ones. To be called at each pass, even for none, so that no pod that ends is missed.
+    `pods` are the existing ones. To be called at each pass, and to be remembered by it (`remember_pods`), so that no
+    pod that ends is missed. `lasting` ones are not deleted a moment after their creation without a change.
     """
-    brakes, now = context.brakes_of(resource), context.now()
-    history = brakes.pods.setdefault(component, PodHistory())
+    history = _copy(context.brakes_of(resource).pods.get(component, PodHistory()))
     made = [_made(pod) for pod in pods]
-    history.see(made, resource.metadata.generation, now, lasting=component == COMPONENT_SERVER)
-    allowed, held = history.allow(number, wanted=wanted, now=now)
-    brakes.hold(f"pods of {component}", held, now)
-    return allowed
+    history.see(made, resource.metadata.generation, context.now(), lasting=lasting)
+    return history
+
+
+def remember_pods(context: Context, resource: Resource, component: str, seen: PodHistory) -> None:
+    """Keep what the brake of a component's pods was observed to know: before any of them is made or fails."""
+    context.brakes_of(resource).pods[component] = _copy(seen)
+
+
+def _copy(history: PodHistory) -> PodHistory:
+    return replace(history, made=dict(history.made), ended=dict(history.ended))
+
+
+def report_held(context: Context, resource: Resource, component: str, held: Held | None) -> None:
+    """Have conditions report what holds back pods of a component, None for nothing: the brake's answer of this pass."""
+    context.brakes_of(resource).hold(f"pods of {component}", held, context.now())
 
 
 def note_made(context: Context, resource: Resource, component: str, pod: Manifest) -> None:
@@ -143,8 +155,7 @@ def _last_words(pod: Manifest) -> str:
 def standing(resource: Resource) -> Outcome:
     """Return the outcome that leaves conditions and fields as they are."""
     conditions = [
-        Observed(one["type"], _STATUS.get(one["status"]), one.get("reason", ""), one.get("message", ""))
-        for one in resource.status.get("conditions") or ()
+        Observed(one.type, _STATUS.get(one.status), Reason(one.reason), one.message) for one in resource.last.conditions
     ]
     return Outcome(conditions, None)
 
@@ -172,6 +183,6 @@ def with_held(outcome: Outcome, told: Sequence[Held]) -> Outcome:
 
 
 def soonest(again: float | None, told: Sequence[Held], now: datetime) -> float | None:
-    """Return when to look again: when a hold ends, if nothing is due before that."""
-    looks = [held.seconds(now) for held in told]
-    return min([*looks, *([again] if again is not None else [])], default=None)
+    """Return when the next pass is due: when a hold ends, if nothing is due before that."""
+    due = [held.seconds(now) for held in told]
+    return min([*due, *([again] if again is not None else [])], default=None)

@@ -13,25 +13,12 @@ from livekit_operator.clients.worker import Worker
 from livekit_operator.conditions import holds
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest, ObjectCache
+from livekit_operator.errors import Problem
 from livekit_operator.metrics import Metrics
 from livekit_operator.reconciling.decisions.brakes import Brakes
 from livekit_operator.reconciling.event_series import EventSeries
-from livekit_operator.reconciling.links import UNDECLARED_ROOM, Users, is_undeclared, undeclared_room
+from livekit_operator.reconciling.links import Link, Users
 from livekit_operator.settings import Settings
-
-CHILD_KINDS = (
-    "Pod",
-    "Secret",
-    "Service",
-    "ConfigMap",
-    "Deployment",
-    "ServiceAccount",
-    "PodDisruptionBudget",
-    "NetworkPolicy",
-    "Ingress",
-)
-# Kinds of other projects, which a cluster need not have: looked up when they are asked for, not watched.
-OPTIONAL_KINDS = ("HTTPRoute", "Certificate")
 
 
 @dataclass(frozen=True)
@@ -75,18 +62,20 @@ class Context:
     """Tells whether connections to an address and a port are refused."""
     resources: dict[str, ObjectCache] = field(default_factory=dict)
     """Kind -> our own resources."""
-    children: dict[str, ObjectCache] = field(default_factory=lambda: {kind: ObjectCache() for kind in CHILD_KINDS})
+    children: dict[str, ObjectCache] = field(default_factory=dict)
     """Kind -> objects that carry our label."""
     orphaning: dict[tuple[str, Key], str] = field(default_factory=dict)
     """Kind and key of resources that are deleted with `--cascade=orphan` -> their uid."""
+    remembered: dict[tuple[str, Key], str] = field(default_factory=dict)
+    """Kind and key of resources that have had a pass -> uid of the one of which passes may remember something."""
     events: EventSeries = field(default_factory=EventSeries)
     """What was told of whom lately."""
-    foreign_secrets: dict[Key, tuple[datetime, Manifest | None]] = field(default_factory=dict)
+    foreign_secrets: dict[Key, tuple[datetime, Manifest | None]] = field(default_factory=dict, repr=False)
     """Secrets of others that were read a moment ago, None where there was none, and when."""
     users: Users = field(default_factory=Users)
     """Who refers to whom."""
-    understood: dict[tuple[str, Key], tuple[Manifest, Resource]] = field(default_factory=dict)
-    """Servers and pools as last parsed for others that refer to them, and from what: each pass of a room needs both."""
+    understood: dict[tuple[str, Key], tuple[Manifest, Resource | Problem]] = field(default_factory=dict)
+    """Resources as last parsed for those that refer to them, or why not, and from what: a thousand may refer to one."""
     nodes: ObjectCache = field(default_factory=lambda: ObjectCache(keep=node_facts))
     """The cluster's nodes, as far as they count: labels, whether they take pods, and whether they are there."""
     hanging: dict[str, HangingPod] = field(default_factory=dict)
@@ -103,24 +92,7 @@ class Context:
             known = self.brakes[ident] = Brakes(resource.metadata.uid)
         return known
 
-    def wake_users(self, server: Key) -> None:
-        """Have every pool and room of a server looked at."""
-        for kind, key in self.users.of_server(server):
+    def wake_users(self, *links: Link) -> None:
+        """Wake everything that has one of these links."""
+        for kind, key in self.users.of(*links):
             self.wake(kind, key)
-
-    def wake_room(self, server: Key, room_name: str) -> None:
-        """Have the resources of a room on a server looked at, or the room itself where it has none."""
-        declared = self.users.of_room(server, room_name)
-        for key in declared:
-            self.wake("MeetingRoom", key)
-        if not declared and self.users.with_prefix(server):
-            self.wake(UNDECLARED_ROOM, undeclared_room(server, room_name))
-
-    def wake_served(self, room: Key) -> None:
-        """Have a room looked at that a pool knows."""
-        self.wake(UNDECLARED_ROOM if is_undeclared(room) else "MeetingRoom", room)
-
-    def wake_rooms_of_pool(self, pool: Key) -> None:
-        """Have every room that a pool serves looked at."""
-        for key in self.users.of_pool(pool):
-            self.wake("MeetingRoom", key)

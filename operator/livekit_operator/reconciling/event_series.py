@@ -78,6 +78,10 @@ class _Recent(Generic[V]):
         for key in self._of.pop(uid, ()):
             del self._values[key]
 
+    def clear(self) -> None:
+        self._values.clear()
+        self._of.clear()
+
 
 class EventSeries:
     """Which Events were written of which resource, in memory only: a restarted operator begins new ones."""
@@ -110,6 +114,11 @@ class EventSeries:
         """Forget what was told of a resource that is gone."""
         for recent in (self._series, self._alike, self._budgets):
             recent.forget(uid)
+
+    def forget_all(self) -> None:
+        """Forget what was told of anything: every Event begins a new series."""
+        for recent in (self._series, self._alike, self._budgets):
+            recent.clear()
 
     def _affords(self, uid: str, now: datetime) -> bool:
         left, since = self._budgets.get((uid,), (float(_BURST), now))

@@ -13,13 +13,15 @@ Annotations = Mapping[str, str | None]
 
 async def add_finalizer(
     context: Context, resource: Resource, finalizer: str, annotations: Annotations | None = None
-) -> None:
-    """Put a finalizer, and annotations with it, on a resource that lacks them."""
+) -> bool:
+    """Put a finalizer, and annotations with it, on a resource that lacks them; return whether it did."""
     has = resource.metadata.annotations
     finalizers = list(dict.fromkeys([*resource.metadata.finalizers, finalizer]))
     changed = {name: value for name, value in (annotations or {}).items() if has.get(name) != value}
-    if changed or len(finalizers) > len(resource.metadata.finalizers):
+    lacking = bool(changed) or len(finalizers) > len(resource.metadata.finalizers)
+    if lacking:
         await _write(context, resource, finalizers, changed)
+    return lacking
 
 
 async def remove_finalizer(

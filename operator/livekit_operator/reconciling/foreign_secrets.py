@@ -8,7 +8,7 @@ from livekit_operator.errors import Blocked, Problem
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.context import Context
 
-# A pool has a pass every other second; a provider's key changes once in months.
+# Some resources have a pass every other second; a provider's key changes once in months.
 _AGE = timedelta(seconds=10)
 # What nobody asks for any more is dropped.
 _FORGOTTEN_AFTER = timedelta(seconds=60)

@@ -3,17 +3,9 @@
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from livekit_operator import reasons
 from livekit_operator.api.common import Resource
 from livekit_operator.engine.cache import Key
-from livekit_operator.errors import (
-    Blocked,
-    KubernetesError,
-    NamespaceTerminating,
-    Problem,
-    ServerRefused,
-    ServerUnreachable,
-)
+from livekit_operator.errors import Blocked, KubernetesError, NamespaceTerminating, ServerRefused, ServerUnreachable
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.braking import counted, soonest, standing, too_many_writes, with_held
 from livekit_operator.reconciling.context import Context
@@ -23,9 +15,6 @@ from livekit_operator.reconciling.understanding import NotUnderstood, parse, rea
 
 C = TypeVar("C", bound=Context)
 R = TypeVar("R", bound=Resource)
-
-# A server that does not answer is asked again after this many seconds; its own watch usually comes first.
-_UNREACHABLE_RETRY_SECONDS = 5.0
 
 
 async def reconcile(
@@ -54,19 +43,8 @@ async def reconcile(
     context = counted(context, resource)
     try:
         outcome = await one_pass(context, resource)
-    except Blocked as blocked:
-        outcome = status.halted(resource, blocked.problem)
-    except ServerUnreachable as error:
-        message = f"The LiveKit server does not answer: {error}. See the conditions of the LiveKitServer."
-        again = error.retry_after or _UNREACHABLE_RETRY_SECONDS
-        outcome = status.halted(resource, Problem(reasons.SERVER_UNREACHABLE, message, retry_after=again))
-    except ServerRefused as error:
-        message = (
-            f"The LiveKit server refused: {error.code}: {error}. Change what it names in the spec, or see its log."
-        )
-        outcome = status.halted(
-            resource, Problem(reasons.SERVER_REFUSED, message, retry_after=_UNREACHABLE_RETRY_SECONDS)
-        )
+    except (Blocked, ServerUnreachable, ServerRefused) as stopped:
+        outcome = status.halted(resource, stopped.problem)
     except NamespaceTerminating:
         outcome = status.terminating(resource)
     except KubernetesError as error:

@@ -1,16 +1,16 @@
 """Who refers to whom, kept up as resources come and go, so that a change wakes only whom it concerns."""
 
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Hashable, Iterable
 
 from livekit_operator.engine.cache import Key, Manifest
 
-Link = tuple[str, Any]
+Link = tuple[str, Hashable]
+"""What a resource refers to: in what sense, and to which. Each kind makes its own (`links.py`); here it is opaque."""
 
 
 class Users:
-    """Links from servers, rooms on servers and pools to the resources that refer to them."""
+    """Links to the resources that have them."""
 
     def __init__(self) -> None:
         self._users: defaultdict[Link, set[tuple[str, Key]]] = defaultdict(set)
@@ -34,54 +34,16 @@ class Users:
             if not self._users[link]:
                 del self._users[link]
 
-    def of_server(self, server: Key) -> list[tuple[str, Key]]:
-        """Return (kind, key) of everything that refers to a server."""
-        return sorted(self._users.get(("server", server), ()))
+    def of(self, *links: Link) -> list[tuple[str, Key]]:
+        """Return (kind, key) of everything that has one of these links."""
+        return sorted({user for link in links for user in self._users.get(link, ())})
 
-    def pools_of(self, server: Key) -> list[Key]:
-        """Return the VoiceAgentPools that refer to a server, without going through its thousands of rooms."""
-        return sorted(key for _, key in self._users.get(("pools of", server), ()))
-
-    def of_room(self, server: Key, name: str) -> list[Key]:
-        """Return the MeetingRooms of a room on a server."""
-        return sorted(key for _, key in self._users.get(("room", (server, name)), ()))
-
-    def with_prefix(self, server: Key) -> list[Key]:
-        """Return the pools that serve rooms of a server by prefix."""
-        return sorted(key for _, key in self._users.get(("prefix", server), ()))
-
-    def of_pool(self, pool: Key) -> list[Key]:
-        """Return the MeetingRooms that a pool serves, or may serve because they name none."""
-        named, unnamed = self._users.get(("pool", pool), set()), self._users.get(("any pool", pool[0]), set())
-        return sorted(key for _, key in named | unnamed)
-
-
-def server_of(manifest: Manifest) -> Key | None:
-    """Return the LiveKitServer that a resource's `spec.serverRef` names.
-
-    Read without parsing the whole resource: this happens at each of its events.
-    """
-    reference = (manifest.get("spec") or {}).get("serverRef")
-    if not reference or not reference.get("name"):  # one of other CRDs may have none
-        return None
-    return reference.get("namespace") or manifest["metadata"]["namespace"], reference["name"]
+    def keys_of(self, *links: Link) -> list[Key]:
+        """Return the keys of everything that has one of these links, which only one kind has."""
+        return [key for _, key in self.of(*links)]
 
 
 def ready_facts(manifest: Manifest) -> list[tuple[str, str]]:
     """Return what the condition `Ready` says, as far as others depend on it."""
     conditions = (manifest.get("status") or {}).get("conditions") or ()
-    return [(one["status"], one["reason"]) for one in conditions if one["type"] == "Ready"]
-
-
-# The queue of rooms that no resource declares. Their keys contain a `/`, which no resource's key can.
-UNDECLARED_ROOM = "UndeclaredRoom"
-
-
-def undeclared_room(server: Key, name: str) -> Key:
-    """Return the key of a room that no MeetingRoom declares."""
-    return "/".join(server), name
-
-
-def is_undeclared(room: Key) -> bool:
-    """Return whether a key is of a room that no MeetingRoom declares."""
-    return "/" in room[0]
+    return [(one.get("status", ""), one.get("reason", "")) for one in conditions if one.get("type") == "Ready"]

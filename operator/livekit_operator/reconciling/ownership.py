@@ -49,7 +49,7 @@ def is_owned(owner: Resource, manifest: Manifest) -> bool:
 def note_orphaning(context: Context, kind: str, key: Key, known: Manifest | None) -> None:
     """Remember, until it is gone, that a resource is deleted with `--cascade=orphan`; called with each version of it.
 
-    The garbage collector may be done, and its finalizer gone, before the next pass looks at the resource.
+    The garbage collector may be done, and its finalizer gone, before the resource's next pass.
     """
     if known is None:
         context.orphaning.pop((kind, key), None)
@@ -98,7 +98,7 @@ async def take_over(context: Context, owner: Resource, kind: str, known: Manifes
     with it.
     """
     metadata = known["metadata"]
-    if _is_leaving(context, owner):
+    if await _is_leaving(context, owner):
         raise Conflict(409, "Conflict", f"{type(owner).__name__} {owner.metadata.name} is being deleted")
     others = [reference for reference in metadata.get("ownerReferences") or () if not reference.get("controller")]
     patch: dict[str, Any] = {
@@ -114,10 +114,16 @@ async def take_over(context: Context, owner: Resource, kind: str, known: Manifes
     return written
 
 
-def _is_leaving(context: Context, owner: Resource) -> bool:
-    """Return whether a resource is being deleted or gone, as a pass that has begun before may not know."""
-    now = context.resources[type(owner).__name__].get(owner.key)
-    return now is None or now["metadata"].get("uid") != owner.metadata.uid or "deletionTimestamp" in now["metadata"]
+async def _is_leaving(context: Context, owner: Resource) -> bool:
+    """Return whether a resource is being deleted or gone.
+
+    The API server is asked: a watch may tell what an orphaned child has become before another tells of its owner.
+    """
+    try:
+        now = await context.kubernetes.get(type(owner).__name__, *owner.key)
+    except NotFound:
+        return True
+    return now["metadata"].get("uid") != owner.metadata.uid or "deletionTimestamp" in now["metadata"]
 
 
 async def adopt_pods(context: Context, owner: Resource, component: str, is_named: Callable[[Manifest], bool]) -> None:

@@ -1,12 +1,10 @@
 """References between resources: where they point to, and what is there as its model."""
 
 from collections.abc import Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from livekit_operator import reasons
 from livekit_operator.api.common import ObjectRef, Resource
-from livekit_operator.conditions import holds
-from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key, Manifest, key_of
 from livekit_operator.errors import Blocked, Problem
 from livekit_operator.reasons import Reason
@@ -21,11 +19,6 @@ def target(resource: Resource, reference: ObjectRef) -> Key:
     return reference.namespace or resource.metadata.namespace, reference.name
 
 
-def is_ready(manifest_status: dict[str, Any]) -> bool:
-    """Return whether a status says `Ready=True`."""
-    return holds(manifest_status.get("conditions"), CONDITION_READY)
-
-
 def is_allowed(namespace: str, home: str, allowed: Sequence[str]) -> bool:
     """Return whether a namespace is home, or among those that are allowed."""
     return namespace == home or namespace in allowed or "*" in allowed
@@ -37,12 +30,16 @@ def understood(context: Context, model: type[R], manifest: Manifest) -> R:
     known = context.understood.get(ident)
     if known is not None and known[0] is manifest and isinstance(known[1], model):
         return known[1]
+    if known is not None and known[0] is manifest and isinstance(known[1], Problem):
+        raise Blocked(known[1])  # anybody may ask, as often as they like: it is parsed once all the same
     try:
         parsed = parse(model, manifest)
     except NotUnderstood as problem:
         kind, name = model.__name__, manifest["metadata"]["name"]
         where = f" at {problem.path}" if problem.path else ""
         message = f"{kind} {name} is not understood{where}: {problem.why}. Correct it there."
-        raise Blocked(Problem(Reason(f"{kind}{reasons.NOT_UNDERSTOOD}"), message)) from problem
+        blocked = Blocked(Problem(Reason(f"{kind}{reasons.NOT_UNDERSTOOD}"), message))
+        context.understood[ident] = manifest, blocked.problem
+        raise blocked from problem
     context.understood[ident] = manifest, parsed
     return parsed

@@ -35,9 +35,9 @@ S = TypeVar("S", bound=Status)
 
 @dataclass(frozen=True)
 class Outcome:
-    """What a pass found out: status fields, conditions, and when to look again (seconds).
+    """What a pass found out: status fields, conditions, and when the next one is due (seconds).
 
-    `fields` has the kind's own, without conditions; None keeps those written last, for a pass that could not look.
+    `fields` has the kind's own, without conditions; None keeps those written last, for a pass that could not observe.
     """
 
     conditions: Sequence[Observed]
@@ -51,7 +51,7 @@ class Outcome:
 
 def halted(resource: Resource, problem: Problem, fields: Status | None = None) -> Outcome:
     """Return the outcome of a pass that could not go on: `fields` change, the others stay as they were."""
-    told = conditions.halted(resource.status.get("conditions") or (), resource.standing, problem)
+    told = conditions.halted([one.type for one in resource.last.conditions], resource.standing, problem)
     return Outcome(told, fields, problem.retry_after, whole=False)
 
 

@@ -18,12 +18,12 @@ from livekit_operator.logs import ObjectLogger
 from livekit_operator.reconciling import status
 from livekit_operator.reconciling.context import Context
 from livekit_operator.reconciling.finalizers import remove_finalizer
-from livekit_operator.reconciling.kept import NO_ROOM
+from livekit_operator.reconciling.kept import NO_SPACE
 
 R = TypeVar("R", bound=Resource)
 
 # When to check again whether there is memory for a resource for which there was none.
-_NO_ROOM_RETRY_SECONDS = 60.0
+_NO_SPACE_RETRY_SECONDS = 60.0
 
 
 class NotUnderstood(OperatorError):
@@ -64,12 +64,12 @@ async def tell(context: Context, model: type[Resource], manifest: Manifest, prob
             await remove_finalizer(context, resource, finalizer)
         return None
     await status.write(context, resource, status.halted(resource, Problem(reasons.NOT_UNDERSTOOD, _message(problem))))
-    return _NO_ROOM_RETRY_SECONDS if problem.why == NO_ROOM else None
+    return _NO_SPACE_RETRY_SECONDS if problem.why == NO_SPACE else None
 
 
 async def read_again(context: Context, kind: str, manifest: Manifest) -> Manifest | None:
     """Return a resource for which there was no memory as it is now, if there is memory now."""
-    if manifest.get(UNREAD) != NO_ROOM:
+    if manifest.get(UNREAD) != NO_SPACE:
         return manifest
     cache, key = context.resources[kind], key_of(manifest)
     try:

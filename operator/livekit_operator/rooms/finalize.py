@@ -12,10 +12,11 @@ from livekit_operator.reconciling.finalizers import remove_finalizer
 from livekit_operator.reconciling.ownership import is_orphaning
 from livekit_operator.reconciling.references import target
 from livekit_operator.reconciling.status import Outcome
-from livekit_operator.rooms import lifecycle
+from livekit_operator.rooms.claims import holder_of, is_claimed, remember_claim
 from livekit_operator.rooms.context import Context
 from livekit_operator.rooms.decisions import settings as build
-from livekit_operator.rooms.lifecycle import holder_of
+from livekit_operator.rooms.forgotten import delete_room
+from livekit_operator.servers.access import access_at
 
 # A server that does not answer delays the deletion of its rooms for this long at most.
 DELETION_PATIENCE = timedelta(seconds=60)
@@ -49,16 +50,18 @@ async def _delete_room(context: Context, room: MeetingRoom) -> str | None:
     """Delete the room on its server; return why that is not possible now."""
     if holder_of(context, room, everywhere=True) != room.key:
         return None  # another resource's room
-    access = context.servers.get(target(room, room.spec.server_ref))
+    access = access_at(context, target(room, room.spec.server_ref))
     if access is None:
         return "The LiveKit server is not ready."
-    if not lifecycle.is_claimed(context, room, access):
+    if not is_claimed(context, room, access):
         return None  # a room of somebody without a resource
+    remember_claim(context, room)
     if not access.rooms.listed:
         # Each of its rooms would wait for the answer, and hold up those of other servers.
         return "The LiveKit server does not answer."
     try:
-        await access.client.delete_room(build.room_name(room))
+        if not await delete_room(access, build.room_name(room), room.last.sid):
+            return "The LiveKit server goes on with the room, which its Redis has forgotten."
     except (ServerUnreachable, ServerRefused) as error:
         if not isinstance(error, RoomUnanswered) or access.rooms.get(build.room_name(room)) is not None:
             return f"The LiveKit server does not delete the room: {error}."

@@ -1,5 +1,7 @@
 """What the kind of a MeetingRoom implies: a VoiceAgent room is served without naming a pool."""
 
+from collections.abc import Sequence
+
 from livekit_operator import reasons
 from livekit_operator.api.common import ObjectRef
 from livekit_operator.api.meetingroom import MeetingRoom, RoomAgent
@@ -9,7 +11,7 @@ from livekit_operator.reconciling.references import target
 from livekit_operator.rooms.context import Context
 
 
-def effective_agents(context: Context, room: MeetingRoom) -> tuple[list[RoomAgent], Problem | None]:
+def effective_agents(context: Context, room: MeetingRoom) -> tuple[Sequence[RoomAgent], Problem | None]:
     """Return the pools that serve a room, and why there is none where there should be one."""
     spec = room.spec
     if spec.agents or spec.kind != "VoiceAgent":
@@ -21,7 +23,7 @@ def effective_agents(context: Context, room: MeetingRoom) -> tuple[list[RoomAgen
         if key_of(pool)[0] == namespace and _server_of(pool["spec"], namespace) == server
     )
     # Another pool that appears must not cost a call its agent.
-    kept = [agent["pool"] for agent in room.status.get("agents") or () if agent["pool"] in names]
+    kept = [agent.pool for agent in room.last.agents if agent.pool in names]
     if len(names) == 1 or len(kept) == 1:
         return [RoomAgent(pool_ref=ObjectRef(name=(kept or names)[0]))], None
     where = f"of namespace {namespace} serves LiveKitServer {server[1]}"
@@ -33,13 +35,6 @@ def effective_agents(context: Context, room: MeetingRoom) -> tuple[list[RoomAgen
         reasons.POOL_AMBIGUOUS,
         f"More than one VoiceAgentPool {where}: {', '.join(names)}. Name one in spec.agents.",
     )
-
-
-def with_agents(room: MeetingRoom, agents: list[RoomAgent]) -> MeetingRoom:
-    """Return the room as if its spec had named these agents."""
-    if agents is room.spec.agents:
-        return room
-    return room.model_copy(update={"spec": room.spec.model_copy(update={"agents": agents})})
 
 
 def _server_of(spec: dict[str, dict[str, str]], namespace: str) -> tuple[str, str]:

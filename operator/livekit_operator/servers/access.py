@@ -1,16 +1,19 @@
 """A server as pools and rooms use it: whether they may, and what they get of it."""
 
+from dataclasses import replace
+
 from livekit_operator import reasons
 from livekit_operator.api.common import ObjectRef, Resource
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.conditions import find
 from livekit_operator.constants import CONDITION_READY
 from livekit_operator.engine.cache import Key
 from livekit_operator.errors import Blocked, Problem, ServerNotAllowed
 from livekit_operator.reconciling.references import is_allowed, target, understood
 from livekit_operator.servers.context import Context
-from livekit_operator.servers.memory import ServerAccess
+from livekit_operator.servers.credentials import credentials_of
+from livekit_operator.servers.memory import Credentials, ServerAccess
+from livekit_operator.servers.room_listing import RoomListing
 
 _MOST_WORDS = 300
 
@@ -67,29 +70,69 @@ def server_problem(resource: Resource, server: LiveKitServer) -> Problem | None:
 
     Others' namespaces get its reason alone: a message may name rooms.
     """
-    ready = find(server.status.get("conditions"), CONDITION_READY)
-    if ready.get("status") == "True":
+    ready = server.last.condition(CONDITION_READY)
+    if ready is not None and ready.status == "True":
         return None
     shown = _shown(resource, server.key)
     if not ready:
         return Problem(
             reasons.SERVER_NOT_READY,
-            f"LiveKitServer {shown} has not been looked at yet: see the operator's log if that lasts.",
+            f"LiveKitServer {shown} has not been reconciled yet: see the operator's log if that lasts.",
         )
-    own = resource.metadata.namespace == server.metadata.namespace and ready["reason"] != reasons.DELETING
-    words = f"{ready['reason']}: {ready['message'][:_MOST_WORDS]}" if own else f"{ready['reason']}. Ask whoever has it."
+    own = resource.metadata.namespace == server.metadata.namespace and ready.reason != reasons.DELETING
+    words = f"{ready.reason}: {ready.message[:_MOST_WORDS]}" if own else f"{ready.reason}. Ask whoever has it."
     return Problem(reasons.SERVER_NOT_READY, f"LiveKitServer {shown} is not ready: {words}")
 
 
+def find_credentials(context: Context, resource: Resource, server: LiveKitServer) -> Credentials | None:
+    """Return the server's keys and URLs; raises Blocked when it has a problem instead, None when they are to come.
+
+    It has keys before it has a Service, without which agents would start for nothing.
+    """
+    known = credentials_of(context, server.key)
+    if known is None or not _was_made(context, server):
+        _require_no_problem(resource, server)
+        return None
+    return known
+
+
+def _was_made(context: Context, server: LiveKitServer) -> bool:
+    """Return whether a pass, here or before, came so far that the server can be reached."""
+    return server.key in context.servers or bool(server.last.external_url)
+
+
 def find_access(context: Context, resource: Resource, server: LiveKitServer) -> ServerAccess | None:
-    """Return the server's keys and client; raises Blocked when it has a problem, None before its first pass."""
-    access = context.servers.get(server.key)
-    if access is not None:
-        return access
-    problem = server_problem(resource, server)
-    if problem is None:
-        return None  # just after a start of the operator: its pass comes first and wakes us
-    raise Blocked(problem)
+    """Return the server's keys, client and rooms; raises Blocked when it has a problem, None before its first pass."""
+    access = access_at(context, server.key)
+    if access is None:
+        _require_no_problem(resource, server)
+    return access
+
+
+def access_at(context: Context, server: Key) -> ServerAccess | None:
+    """Return the keys, client and rooms of a server, None before its first pass here."""
+    connection, known = context.servers.get(server), credentials_of(context, server)
+    if connection is None or known is None:
+        return None
+    keys = known.keys
+    if keys.external_url != connection.external_url:
+        # The status may be of anybody who may write it, and guests go to this URL with their tokens.
+        keys = replace(keys, external_url=connection.external_url)
+    return ServerAccess(
+        connection.client, keys, known.accepted, connection.rooms, known.claims_since, connection.shared
+    )
+
+
+def rooms_of(context: Context, server: Key) -> RoomListing:
+    """Return the listing of a server's rooms, an empty one before its first pass here."""
+    connection = context.servers.get(server)
+    return connection.rooms if connection else RoomListing()
+
+
+def _require_no_problem(resource: Resource, server: LiveKitServer) -> None:
+    """Raise Blocked when a server has a problem; one without is about to have its first pass, which wakes its users."""
+    if problem := server_problem(resource, server):
+        raise Blocked(problem)
 
 
 def _shown(resource: Resource, key: Key) -> str:

@@ -1,7 +1,8 @@
-"""Carries out what was decided about a server's pods: create, label for new connections, terminate."""
+"""Carries out what was decided about a server: what stands around its pods, the pods, and what others get of it."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 
 from livekit_operator import reasons
@@ -9,17 +10,23 @@ from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.clients.livekit import LiveKit
 from livekit_operator.constants import LABEL_SERVING
 from livekit_operator.engine.cache import Manifest, key_of
-from livekit_operator.errors import Conflict, NotFound, ServerRefused, ServerUnreachable
-from livekit_operator.manifests.metadata import COMPONENT_SERVER
+from livekit_operator.errors import Blocked, Conflict, NotFound, Problem, ServerRefused, ServerUnreachable
+from livekit_operator.manifests.metadata import COMPONENT_SERVER, COMPONENT_SERVER_CHECK
 from livekit_operator.moments import timestamp
 from livekit_operator.reconciling import children, status
+from livekit_operator.reconciling.braking import remember_pods, report_held
 from livekit_operator.reconciling.ownership import adopt, is_owned, relabel
+from livekit_operator.servers.check import apply_check
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.decisions.key_rotation import ApiKey
-from livekit_operator.servers.decisions.rollout import Plan
+from livekit_operator.servers.decisions.plan import Plan
+from livekit_operator.servers.list_rooms import Listed, list_rooms
 from livekit_operator.servers.manifests.names import is_shared
-from livekit_operator.servers.manifests.pod import ServerInputs, SlotInputs, build_pod, grace_seconds
-from livekit_operator.servers.pods import MOST_NAMES, Look, Server, connect_to
+from livekit_operator.servers.manifests.pod import ServerInputs, build_pod, grace_seconds
+from livekit_operator.servers.observe import Observation
+from livekit_operator.servers.pods import MOST_NAMES, Replica, Replicas, connect_to
+from livekit_operator.servers.reach import Reach, find_reach
+from livekit_operator.servers.surroundings import Surroundings, ensure_surroundings
 
 # How long one pass may spend on closing rooms; the next one continues.
 _ENDING_SECONDS = 10.0
@@ -27,41 +34,87 @@ _ENDING_SECONDS = 10.0
 WITHDRAWAL_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class Done:
+    """What a pass has made, what was refused, and how clients, pools and rooms find the server now."""
+
+    surroundings: Surroundings
+    problems: Sequence[Problem]
+    """What keeps things from being made, and what the check of the configuration says."""
+    reach: Reach
+    listed: Listed
+    again: float | None = None
+    """When the next pass is due for what is on its way (seconds)."""
+    hangs: bool = False
+    """Whether requests for its rooms run out of time, though it lists them."""
+
+
+async def apply(context: Context, server: LiveKitServer, observed: Observation, plan: Plan) -> Done:
+    """Carry out a plan; raises Blocked when not even the Service of the signalling can be made."""
+    remember_pods(context, server, COMPONENT_SERVER, observed.brake)
+    remember_pods(context, server, COMPONENT_SERVER_CHECK, observed.check.brake)
+    surroundings = await ensure_surroundings(context, server, plan.slots, settled=plan.settled)
+    problems, again = [*surroundings.problems], plan.check.again
+    if plan.check.problem:
+        problems.append(plan.check.problem)
+    report_held(context, server, COMPONENT_SERVER, plan.held)
+    try:
+        await apply_check(context, server, observed.inputs, plan.check)
+    except Blocked as refused:
+        problems.append(refused.problem)
+        again = refused.problem.retry_after
+    try:
+        soon = await carry_out(context, server, observed.replicas, plan, observed.inputs, surroundings)
+        again = min((seconds for seconds in (again, soon) if seconds), default=None)
+    except Blocked as refused:
+        problems.append(refused.problem)
+        again = refused.problem.retry_after
+    reach = await find_reach(context, server, observed.replicas, surroundings.signal_service)
+    # Last: a server that hangs must not hold up what replaces it.
+    listed = await list_rooms(context, server, observed.replicas, reach.url, observed.keys.state)
+    breaker = context.breakers.get(server.key)
+    return Done(surroundings, problems, reach, listed, again, hangs=breaker is not None and breaker.open)
+
+
 async def carry_out(
     context: Context,
     server: LiveKitServer,
-    look_: Look,
-    decided: Plan,
+    replicas: Replicas,
+    plan: Plan,
     inputs: ServerInputs | None,
-    slots: Mapping[int, SlotInputs],
+    surroundings: Surroundings | None = None,
 ) -> float | None:
-    """Create, label and terminate servers as decided; return in how many seconds to look again, if soon."""
-    by_name = {item.view.name: item for item in look_.servers}
+    """Create, label and terminate servers as planned; return in how many seconds the next pass is due, if soon."""
+    by_name = {item.view.name: item for item in replicas.every}
     again = None
     # The successor first: between the two writes both get new connections, which is better than none.
-    for name in decided.serve:
+    for name in plan.serve:
         await _label(context, server, by_name[name].pod, serving=True)
-    for name in decided.withdraw:
+    for name in plan.withdraw:
         await _label(context, server, by_name[name].pod, serving=False)
-    for leave in decided.leave:
+    leaves = (*plan.leave, *plan.yields)
+    going = {leave.name for leave in leaves}
+    others = [item for item in replicas.staying if item.view.up and item.view.name not in going]
+    replaced = any(item.view.serving or item.view.name in plan.serve for item in others)
+    for leave in leaves:
         item = by_name[leave.name]
         grace = leave.grace_seconds if leave.grace_seconds is not None else grace_seconds(server)
-        if wait := await _withdraw(context, server, item, look_, decided):
+        if replaced and (wait := await _withdraw(context, server, item)):
             again = max(again or 0.0, wait)
             continue
         if not item.view.leaving:
             await _announce(context, server, item, grace)
         elif not item.view.shared:
             # Its last caller has left, and agents that wait in its rooms would keep it running.
-            await _end_rooms(context.server_pods[server.key][item.pod["metadata"]["uid"]].client)
+            await _end_rooms(item.memory.client)
         await children.remove(context, "Pod", item.pod, grace_seconds=grace)
-    for slot in decided.start:
-        if inputs is None or slot not in slots:
-            continue
-        serving = not any(item.view.serving for item in look_.servers if item.view.up) or (
-            is_shared(server) and all(item.view.shared for item in look_.servers)
+    for slot in plan.start:
+        if surroundings is None or inputs is None or slot not in surroundings.slots:
+            continue  # it has no ports or address yet
+        serving = not any(item.view.serving for item in replicas.every if item.view.up) or (
+            is_shared(server) and all(item.view.shared for item in replicas.every)
         )
-        await _start(context, server, build_pod(server, inputs, slots[slot], serving=serving))
+        await _start(context, server, build_pod(server, inputs, surroundings.slots[slot], serving=serving))
     return again
 
 
@@ -78,16 +131,14 @@ async def _start(context: Context, server: LiveKitServer, pod: Manifest) -> None
             await relabel(context, server, COMPONENT_SERVER, found)
 
 
-async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_: Look, decided: Plan) -> float | None:
-    """Take a server out of its Service before it terminates; return how long nodes still need to learn of it.
+async def _withdraw(context: Context, server: LiveKitServer, item: Replica) -> float | None:
+    """Take a server that others replace out of its Service; return how long nodes still need to learn of it.
 
     One without participants ends at once, and until nodes know, every other new connection would still go to it.
     """
-    going = {leave.name for leave in decided.leave}
-    others = [one for one in look_.servers if one.view.up and not one.view.leaving and one.view.name not in going]
-    if not item.view.up or item.view.leaving or not any(o.view.serving or o.view.name in decided.serve for o in others):
+    if not item.view.up or item.view.leaving:
         return None
-    memory = context.server_pods[server.key][item.pod["metadata"]["uid"]]
+    memory = item.memory
     if item.view.serving:
         memory.withdrawn = context.now()
         await _label(context, server, item.pod, serving=False)
@@ -97,13 +148,13 @@ async def _withdraw(context: Context, server: LiveKitServer, item: Server, look_
     return left if left > 0 else None
 
 
-async def end_rooms(context: Context, server: LiveKitServer, look_: Look, key: ApiKey | None) -> None:
+async def end_rooms(context: Context, server: LiveKitServer, replicas: Replicas, key: ApiKey | None) -> None:
     """Delete every room of draining servers, which disconnects everybody: an empty draining server ends.
 
     A shorter grace period does not help: the kubelet keeps the one with which it began to wait
     (pkg/kubelet/kubelet.go SyncTerminatingPod).
     """
-    for item in look_.servers:
+    for item in replicas.every:
         if key is None or not item.address or not item.view.leaving:
             continue
         client = connect_to(context, server, item.address, key)
@@ -131,7 +182,7 @@ async def _label(context: Context, server: LiveKitServer, pod: Manifest, *, serv
         return
 
 
-async def _announce(context: Context, server: LiveKitServer, item: Server, grace: int) -> None:
+async def _announce(context: Context, server: LiveKitServer, item: Replica, grace: int) -> None:
     """Emit an Event that says which server drains, and which rooms it waits for."""
     load = item.load
     if load is None:

@@ -17,12 +17,15 @@ from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling.finalizers import remove_finalizer
 from livekit_operator.reconciling.ownership import is_orphaning
 from livekit_operator.reconciling.status import Outcome
-from livekit_operator.servers import check, observe
 from livekit_operator.servers.apply import carry_out, end_rooms
+from livekit_operator.servers.check import end_check
 from livekit_operator.servers.context import Context
-from livekit_operator.servers.decisions.rollout import FORCED_GRACE_SECONDS, Leave, Plan
+from livekit_operator.servers.decisions.plan import Plan
+from livekit_operator.servers.decisions.rollout import FORCED_GRACE_SECONDS, Leave
 from livekit_operator.servers.keys import key_to_ask_with
-from livekit_operator.servers.pods import Server
+from livekit_operator.servers.pods import Replica
+from livekit_operator.servers.prepare import adopt_replicas
+from livekit_operator.servers.replicas import observe_replicas, remember_replicas
 from livekit_operator.servers.status import deletion_deadline, describe, shown_rooms
 
 _DELETION_POLL_SECONDS = 2.0
@@ -40,27 +43,29 @@ async def finalize(context: Context, server: LiveKitServer) -> Outcome | None:
         await remove_finalizer(context, server, SERVER_FINALIZER)
         return None
     forced = server.metadata.annotations.get(ANNOTATION_FORCE_DELETE) == "true"
-    await check.end_check(context, server)
+    await end_check(context, server)
     key = await key_to_ask_with(context, server)
-    look = await observe.look(context, server, None, key)
-    if all(_is_overdue(context, item) or _is_lost(context, item) for item in look.servers):
+    await adopt_replicas(context, server)
+    replicas = await observe_replicas(context, server, None, key)
+    await remember_replicas(context, server, replicas)
+    if all(_is_overdue(context, item) or _is_lost(context, item) for item in replicas.every):
         await remove_finalizer(context, server, SERVER_FINALIZER)
         return None
-    leave = [Leave(view.name) for view in look.views if not view.leaving]
-    hurried = [view for view in look.views if view.leaving and not view.hurried]
+    leave = [Leave(view.name) for view in replicas.views if not view.leaving]
+    hurried = [view for view in replicas.views if view.leaving and not view.hurried]
     leave += [Leave(view.name, FORCED_GRACE_SECONDS) for view in hurried if view.deserted or forced]
     decided = Plan(leave=tuple(replace(item, grace_seconds=FORCED_GRACE_SECONDS) if forced else item for item in leave))
-    await carry_out(context, server, look, decided, None, {})
+    await carry_out(context, server, replicas, decided, None)
     if forced:
-        await end_rooms(context, server, look, key)
-    rooms = "; ".join(shown_rooms(item) for item in look.servers)
+        await end_rooms(context, server, replicas, key)
+    rooms = "; ".join(shown_rooms(item) for item in replicas.every)
     message = (
         f"Waiting until the rooms are empty, at the latest until {deletion_deadline(server):%H:%M:%SZ}: "
         f"{rooms}. Annotate with {ANNOTATION_FORCE_DELETE}=true to end them now."
     )
     fields = LiveKitServerStatus(
-        servers=[describe(item, decided) for item in look.servers],
-        draining_replicas=len(look.servers),
+        servers=[describe(item, decided) for item in replicas.every],
+        draining_replicas=len(replicas.every),
         ready_replicas=0,
     )
     conditions = [
@@ -71,12 +76,12 @@ async def finalize(context: Context, server: LiveKitServer) -> Outcome | None:
     return Outcome(conditions, fields, _DELETION_POLL_SECONDS, whole=False)
 
 
-def _is_overdue(context: Context, item: Server) -> bool:
+def _is_overdue(context: Context, item: Replica) -> bool:
     ends = item.pod["metadata"].get("deletionTimestamp")
     return ends is not None and context.now() > parse_timestamp(ends) + _LOST_MARGIN
 
 
-def _is_lost(context: Context, item: Server) -> bool:
+def _is_lost(context: Context, item: Replica) -> bool:
     """Return whether neither a draining server nor its node answers: nobody is left to report that it has ended."""
     node = context.nodes.get(("", item.pod["spec"].get("nodeName") or ""))
     return item.view.leaving and item.load is None and node is not None and not node["ready"]

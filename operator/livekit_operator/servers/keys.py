@@ -1,7 +1,5 @@
 """A server's API keys: generated or given, rotated, in one Secret that servers, pools and tokens follow."""
 
-import base64
-import re
 import secrets
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -10,25 +8,28 @@ from datetime import timedelta
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import KeyStatus, LiveKitServer
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.constants import ANNOTATION_KEYS, KEY_API_KEY, KEY_API_SECRET, KEY_KEY_FILE, MIN_API_SECRET_LENGTH
+from livekit_operator.constants import ANNOTATION_KEYS
 from livekit_operator.engine.cache import Manifest, key_of
 from livekit_operator.errors import Blocked, KubernetesError, NotOwned, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, labels
 from livekit_operator.moments import timestamp
 from livekit_operator.reconciling import children
-from livekit_operator.reconciling.context import CHILD_KINDS
 from livekit_operator.reconciling.foreign_secrets import RETRY_SECONDS, require_secret
 from livekit_operator.reconciling.ownership import identity, is_owned, take_over, why_foreign
 from livekit_operator.reconciling.references import understood
 from livekit_operator.servers.access import allows
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.decisions.key_rotation import ApiKey, KeyState, Users, dropped_at, next_state, phase
-from livekit_operator.servers.manifests.keys import build_keys_secret, key_digest, keys_digest, read_keys_secret
-from livekit_operator.servers.manifests.names import keys_secret_name
+from livekit_operator.servers.links import as_pool
+from livekit_operator.servers.manifests.keys import (
+    build_keys_secret,
+    key_digest,
+    keys_digest,
+    parse_key,
+    read_stored_keys,
+)
+from livekit_operator.servers.manifests.names import CHILD_KINDS, keys_secret_name
 from livekit_operator.servers.pods import pods_of
-
-_KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
-_MAX_KEY_LENGTH = 1024
 
 
 @dataclass(frozen=True)
@@ -84,36 +85,6 @@ def generate_key() -> ApiKey:
     return ApiKey(f"API{secrets.token_hex(6)}", secrets.token_urlsafe(36))
 
 
-def parse_key(secret: Manifest) -> ApiKey:
-    """Return the API key of a Secret that people wrote; raises Blocked saying what is wrong with it."""
-    name, data = secret["metadata"]["name"], secret.get("data") or {}
-    values = []
-    for key in (KEY_API_KEY, KEY_API_SECRET):
-        try:
-            value = base64.b64decode(data[key], validate=True).decode()
-        except (KeyError, ValueError):
-            value = ""
-        if not value.strip():
-            raise _invalid(f"Secret {name} has no key {key}: add it.")
-        if not _KEY_FORM.fullmatch(value) or value.isdigit():
-            raise _invalid(
-                f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
-                f"a line break at its end: livekit-server reads it as YAML."
-            )
-        if len(value) > _MAX_KEY_LENGTH:
-            raise _invalid(f"{key} in Secret {name} is longer than {_MAX_KEY_LENGTH} characters: choose a shorter one.")
-        values.append(value)
-    if len(values[1]) < MIN_API_SECRET_LENGTH:
-        raise _invalid(
-            f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters: take a longer one."
-        )
-    return ApiKey(values[0], values[1])
-
-
-def _invalid(message: str) -> Blocked:
-    return Blocked(Problem(reasons.KEYS_INVALID, message, retry_after=RETRY_SECONDS))
-
-
 async def _read_state(context: Context, server: LiveKitServer) -> KeyState | None:
     """Return the keys so far: as remembered, after a start of the operator from their Secret."""
     namespace, name = server.metadata.namespace, keys_secret_name(server)
@@ -126,12 +97,11 @@ async def _read_state(context: Context, server: LiveKitServer) -> KeyState | Non
         return remembered  # a change of the Secret by somebody else is reverted
     if secret is None:
         return None
-    if KEY_KEY_FILE not in (secret.get("data") or {}):
-        parse_key(secret)  # somebody emptied it: report it like a Secret of the user's
     try:
-        state = read_keys_secret(secret)
+        state = read_stored_keys(secret)
     except ValueError as error:
-        raise _invalid(f"Secret {name}: {error}. Delete it to have its keys made anew.") from error
+        message = f"Secret {name}: {error}. Delete it to have its keys made anew."
+        raise Blocked(Problem(reasons.KEYS_INVALID, message, retry_after=RETRY_SECONDS)) from error
     return state
 
 
@@ -185,7 +155,7 @@ def _users(context: Context, server: LiveKitServer, state: KeyState) -> Users:
 
 def _pods_of_pools(context: Context, server: LiveKitServer) -> Iterable[Manifest]:
     """Return the pods that a rotation waits for: only those of pools that may use the server."""
-    for key in context.users.pools_of(server.key):
+    for key in context.users.keys_of(as_pool(server.key)):
         try:
             manifest = context.resources["VoiceAgentPool"].get(key)
             pool = understood(context, VoiceAgentPool, manifest) if manifest else None

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass
 from datetime import timedelta
 
 from livekit_operator.api.livekitserver import LiveKitServer
@@ -11,15 +11,17 @@ from livekit_operator.engine.cache import Key
 from livekit_operator.errors import ServerRefused, ServerUnreachable
 from livekit_operator.outside import MOST_COUNT
 from livekit_operator.servers.context import Context
+from livekit_operator.servers.credentials import credentials_of
 from livekit_operator.servers.decisions.breaker import Breaker
 from livekit_operator.servers.decisions.key_rotation import KeyState
 from livekit_operator.servers.decisions.rollout import one_to_ask
 from livekit_operator.servers.guarded import Guarded
+from livekit_operator.servers.links import wake_room, wake_users
 from livekit_operator.servers.manifests.keys import ServerKeys
 from livekit_operator.servers.manifests.names import is_shared
 from livekit_operator.servers.manifests.reach import internal_url
-from livekit_operator.servers.memory import ServerAccess
-from livekit_operator.servers.status import Observation
+from livekit_operator.servers.memory import Connection
+from livekit_operator.servers.pods import Replicas
 from livekit_operator.views import RoomView
 
 # A server lists its rooms within milliseconds; a connection that a node sends to a lost one waits in vain.
@@ -31,74 +33,95 @@ _ASKED_AS_OTHERS_DO = timedelta(seconds=30)
 _BELIEVED_IN = timedelta(seconds=5)
 
 
-async def list_rooms(context: Context, server: LiveKitServer, observed: Observation, keys: KeyState) -> Observation:
-    """List the rooms when a server answers, and wake the resources of those that changed."""
-    # Pools can be prepared before the first server answers; they need only its keys and URL.
-    access = await _connect(context, server, keys, observed)
-    if observed.look.lost and is_shared(server):
-        access.missed = access.missed or context.now()
+@dataclass(frozen=True)
+class Listed:
+    """The rooms of a server and everybody in them, None while that is not known, and why it could not be listed."""
+
+    rooms: int | None = None
+    participants: int | None = None
+    unlisted: str | None = None
+    unverified: bool = False
+    """Whether a server was lost, and its rooms are still to be created once more."""
+    seconds: float = 0.0
+    """When they are to be listed again."""
+
+
+async def list_rooms(
+    context: Context, server: LiveKitServer, replicas: Replicas, url: str | None, keys: KeyState
+) -> Listed:
+    """List the rooms when a server answers, and wake the resources of those that changed; `url` is what clients use."""
+    connection = await _connect(context, server, keys, replicas)
+    connection.shared = is_shared(server)
+    if connection.external_url != (url or ""):
+        connection.external_url = url or ""
+        wake_users(context, server.key)
+    credentials_of(context, server.key)  # known from now on, also when its spec is not understood any more
+    if replicas.lost and is_shared(server):
+        connection.missed = connection.missed or context.now()
         context.lost_replica.add(server.key)
+    seconds = context.settings.server_poll_seconds
     # Not only ready servers: one that drains still has rooms. Those that are gone must not seem to have them.
-    if observed.reach.url is None or not any(view.ready or view.leaving for view in observed.look.views):
-        access.rooms.forget()
-        return observed
-    rooms = _told_already(context, access, observed)
+    if url is None or not any(view.ready or view.leaving for view in replicas.views):
+        connection.rooms.forget()
+        return Listed(unverified=server.key in context.lost_replica, seconds=seconds)
+    rooms = _told_already(context, connection, replicas)
     if rooms is None:
-        access.rooms.start_listing()
+        connection.rooms.start_listing()
         try:
             async with asyncio.timeout(_LISTING_SECONDS):
-                rooms = await access.client.list_rooms()
+                rooms = await connection.client.list_rooms()
         except (ServerUnreachable, ServerRefused, TimeoutError) as error:
-            access.rooms.forget()
-            access.answered = None
-            return replace(observed, unlisted=str(error) or "no answer in time")
-        access.answered = context.now()
-    _wake_rooms(context, server.key, access.rooms.finish_listing(rooms))
-    if access.missed is not None and context.now() - access.missed >= _BELIEVED_IN:
+            connection.rooms.forget()
+            connection.answered = None
+            why = str(error) or "no answer in time"
+            return Listed(unlisted=why, unverified=server.key in context.lost_replica, seconds=seconds)
+        connection.answered = context.now()
+    _wake_rooms(context, server.key, connection.rooms.finish_listing(rooms))
+    if connection.missed is not None and context.now() - connection.missed >= _BELIEVED_IN:
         # Not before: until now servers would forward requests for such a room to the lost one.
-        access.missed = None
+        connection.missed = None
         context.lost_replica.discard(server.key)
-        access.rooms.mark_unverified()
-        context.wake_users(server.key)
+        connection.rooms.mark_unverified()
+        wake_users(context, server.key)
     participants = min(sum(room.participants for room in rooms), MOST_COUNT)
-    return replace(observed, rooms=len(rooms), participants=participants)
+    unverified, seconds = server.key in context.lost_replica, connection.rooms.listing_seconds(seconds)
+    return Listed(len(rooms), participants, unverified=unverified, seconds=seconds)
 
 
-def _told_already(context: Context, access: ServerAccess, observed: Observation) -> Sequence[RoomView] | None:
+def _told_already(context: Context, connection: Connection, replicas: Replicas) -> Sequence[RoomView] | None:
     """Return the rooms of a single server without Redis, which listed them when it was observed.
 
     Now and then it is asked through its Service as well, as everybody else asks it.
     """
-    servers = observed.look.servers
-    if len(servers) != 1 or len(observed.serving) != 1:
+    if len(replicas.every) != 1 or len(replicas.serving) != 1:
         return None
-    if access.answered is None or context.now() - access.answered >= _ASKED_AS_OTHERS_DO:
+    if connection.answered is None or context.now() - connection.answered >= _ASKED_AS_OTHERS_DO:
         return None
-    load = servers[0].load
+    load = replicas.every[0].load
     return load.listing if load else None
 
 
-async def _connect(context: Context, server: LiveKitServer, keys: KeyState, observed: Observation) -> ServerAccess:
-    """Return the access to a server, a new one when keys or URLs changed, and wake what waits for it."""
-    internal, external = internal_url(server), observed.reach.url or ""
-    wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, internal, external)
-    access = context.servers.get(server.key)
-    name = one_to_ask(observed.look.views, already=access is not None and access.url != internal)
-    url = next((item.signal_url for item in observed.look.servers if item.view.name == name), internal)
-    if access is not None and access.keys == wanted and access.url == url:
-        access.accepted, access.claims_since = keys.accepted, keys.claims_since
-        return access
-    if access is not None:
-        await access.client.close()
+async def _connect(context: Context, server: LiveKitServer, keys: KeyState, replicas: Replicas) -> Connection:
+    """Return the connection to a server, a new one when its keys or URL changed, and wake what waits for it."""
+    internal = internal_url(server)
+    wanted = ServerKeys(keys.in_use.id, keys.in_use.secret, internal, "")
+    connection = context.servers.get(server.key)
+    name = one_to_ask(replicas.views, already=connection is not None and connection.url != internal)
+    url = next((item.signal_url for item in replicas.every if item.view.name == name), internal)
+    if connection is not None and connection.keys == wanted and connection.url == url:
+        return connection
+    if connection is not None:
+        await connection.client.close()
     client = _guarded(context, server.key, context.connect(url, keys.in_use.id, keys.in_use.secret))
-    if access is not None and access.keys == wanted:
-        access.client, access.url, access.accepted, access.answered = client, url, keys.accepted, None
-        return access
-    fresh = ServerAccess(client, wanted, keys.accepted, url=url, claims_since=keys.claims_since)
-    if access is not None:
-        fresh.rooms.unverified, fresh.missed = set(access.rooms.unverified), access.missed
+    if connection is not None and connection.keys == wanted:
+        connection.client, connection.url, connection.answered = client, url, None
+        return connection
+    fresh = Connection(client, wanted, url)
+    if connection is not None:
+        fresh.rooms.unverified, fresh.missed = set(connection.rooms.unverified), connection.missed
+    fresh.rooms.dirty = context.unheard.pop(server.key, set())
     context.servers[server.key] = fresh
-    context.wake_users(server.key)
+    wake_users(context, server.key)
     return fresh
 
 
@@ -109,7 +132,7 @@ def _guarded(context: Context, server: Key, client: LiveKit) -> LiveKit:
     def turned() -> None:
         context.wake("LiveKitServer", server)
         if not breaker.open:
-            context.wake_users(server)
+            wake_users(context, server)
 
     return Guarded(client, breaker, context.now, turned).client
 
@@ -117,7 +140,7 @@ def _guarded(context: Context, server: Key, client: LiveKit) -> LiveKit:
 def _wake_rooms(context: Context, server: Key, changed: set[str] | None) -> None:
     """Wake the rooms that a listing shows changed; None means all of them, after the first listing."""
     if changed is None:
-        context.wake_users(server)
+        wake_users(context, server)
         return
     for name in changed:
-        context.wake_room(server, name)
+        wake_room(context, server, name)

@@ -1,6 +1,7 @@
 """Load balancers without an address: what the cloud says of them, in the Events of their Services."""
 
-from datetime import timedelta
+from collections.abc import Mapping
+from datetime import datetime
 
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
@@ -8,13 +9,13 @@ from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Problem
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling.hanging_pods import last_warning
+from livekit_operator.reconciling.ownership import identity
 from livekit_operator.servers.context import Context
+from livekit_operator.servers.decisions.rollout import ADDRESS_PATIENCE
 from livekit_operator.servers.manifests import media, signalling
 from livekit_operator.servers.manifests import service as server_service
 
 _NO_WORDS = "check that this cluster has a controller for load balancers."
-# How long a cloud may take before this is reported.
-PATIENCE = timedelta(seconds=60)
 _MIXED = " A cloud that takes no Service with both UDP and TCP needs spec.media.loadBalancer.iceTcp: false."
 
 
@@ -36,6 +37,18 @@ async def signal_without_address(context: Context, server: LiveKitServer, servic
     """Return that the signalling's Service waits for a load balancer, None when it needs none or has not long."""
     if signalling.signal_service_type(server) != "LoadBalancer" or server_service.has_address(service):
         return None
-    if context.now() - parse_timestamp(service["metadata"]["creationTimestamp"]) < PATIENCE:
+    if context.now() - parse_timestamp(service["metadata"]["creationTimestamp"]) < ADDRESS_PATIENCE:
         return None
     return await missing_address(context, server, service)
+
+
+def slots_without_address(context: Context, server: LiveKitServer) -> Mapping[int, datetime]:
+    """Return slot -> since when its Service waits for a load balancer's address, where servers need one."""
+    if server.spec.media.exposure != "LoadBalancer":
+        return {}
+    waiting = {}
+    for service in context.children["Service"].owned_by(identity(server)):
+        slot = media.slot_in(server, service["metadata"]["name"])
+        if slot is not None and not server_service.has_address(service):
+            waiting[slot] = parse_timestamp(service["metadata"]["creationTimestamp"])
+    return waiting

@@ -5,7 +5,7 @@ from livekit_operator.conditions import find
 from livekit_operator.containers import container_status, other_statuses, waiting
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import KubernetesError, Problem
-from livekit_operator.manifests.pod_remedies import NO_IMAGE, UNSCHEDULABLE, look_at, waiting_remedy
+from livekit_operator.manifests.pod_remedies import NO_IMAGE, UNSCHEDULABLE, look_at, remedy, waiting_remedy
 from livekit_operator.outside import said
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.decisions.redis_refusals import find_last
@@ -34,7 +34,7 @@ def start_trouble(pod: Manifest) -> Problem | None:
     scheduled = find(pod_status.get("conditions"), "PodScheduled")
     if scheduled.get("status") == "False":
         words = said(scheduled.get("message") or "").rstrip(". ")
-        return Problem(reasons.UNSCHEDULABLE, f"Pod {name}: {words}. {UNSCHEDULABLE}")
+        return Problem(reasons.UNSCHEDULABLE, f"Pod {name}: {words}. {remedy(words, UNSCHEDULABLE)}")
     return None
 
 
@@ -46,7 +46,8 @@ def has_ended(pod: Manifest) -> bool:
 
 def hanging_trouble(name: str, words: str) -> Problem:
     """Return what to say of a pod whose containers do not start, in the words of `hanging_pods`."""
-    return Problem(reasons.POD_NOT_STARTING, f"Pod {name} does not start: {words.rstrip('. ')}. {look_at(name)}")
+    todo = remedy(words, look_at(name))
+    return Problem(reasons.POD_NOT_STARTING, f"Pod {name} does not start: {words.rstrip('. ')}. {todo}")
 
 
 def _container_trouble(pod: str, container: str | None, reason: str, message: str) -> Problem:
@@ -56,7 +57,8 @@ def _container_trouble(pod: str, container: str | None, reason: str, message: st
         return Problem(reasons.POD_FAILING, f"{which} ends again and again: see its log.")
     kind = reasons.IMAGE_NOT_FOUND if reason in NO_IMAGE else reasons.POD_FAILING
     words = f"{said(reason, 64)}: {said(message)}".rstrip(":. ")
-    return Problem(kind, f"{which}: {words}. {waiting_remedy(pod, reason, None if container else _IMAGE)}")
+    todo = remedy(words, waiting_remedy(pod, reason, None if container else _IMAGE, container))
+    return Problem(kind, f"{which}: {words}. {todo}")
 
 
 async def last_words(context: Context, pod: Manifest, memory: PodMemory) -> Problem | None:

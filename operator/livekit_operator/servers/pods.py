@@ -1,7 +1,7 @@
 """A server's pods as values, and how to find and ask one."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.clients.livekit import LiveKit
@@ -16,6 +16,7 @@ from livekit_operator.servers.decisions.key_rotation import ApiKey
 from livekit_operator.servers.decisions.rollout import ServerPod
 from livekit_operator.servers.manifests import media
 from livekit_operator.servers.manifests.pod import CONTAINER
+from livekit_operator.servers.memory import PodMemory
 from livekit_operator.views import ServerLoad
 
 
@@ -41,15 +42,19 @@ MOST_NAMES = 10
 
 
 @dataclass(frozen=True)
-class Server:
-    """One server: its pod, what deciding needs of it, its rooms, and why it does not start."""
+class Replica:
+    """One replica of a server: its pod, what deciding needs of it, its rooms, and why it does not start."""
 
     pod: Manifest
     view: ServerPod
     load: ServerLoad | None = None
     trouble: Problem | None = None
+    told: ServerLoad | None = None
+    """Its load as it is told: the last one while it may only be too busy to answer. Decisions go by `load`."""
     public: str | None = None
     """The public IP address of its node, if the node's status has one."""
+    memory: PodMemory = field(default_factory=PodMemory, repr=False, compare=False)
+    """What is to be remembered of it for the next pass."""
 
     @property
     def address(self) -> str | None:
@@ -80,16 +85,26 @@ class Server:
 
 
 @dataclass(frozen=True)
-class Look:
-    """What was observed of all servers; `lost` when one disappeared with its rooms."""
+class Replicas:
+    """All replicas of a server; `lost` when one disappeared with its rooms."""
 
-    servers: Sequence[Server]
+    every: Sequence[Replica]
     lost: bool = False
 
     @property
     def views(self) -> list[ServerPod]:
         """Return what deciding needs."""
-        return [server.view for server in self.servers]
+        return [item.view for item in self.every]
+
+    @property
+    def staying(self) -> list[Replica]:
+        """Return those that are not leaving."""
+        return [item for item in self.every if not item.view.leaving and not item.view.finished]
+
+    @property
+    def serving(self) -> list[Replica]:
+        """Return those that clients can use."""
+        return [item for item in self.staying if item.view.up and item.view.serving]
 
 
 def advertised(pod: Manifest) -> str | None:

@@ -7,7 +7,6 @@ from urllib.parse import urlsplit
 
 from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
-from livekit_operator.conditions import find, holds
 from livekit_operator.constants import CONDITION_DEGRADED, CONDITION_READY
 from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Problem
@@ -15,7 +14,7 @@ from livekit_operator.servers.context import Context
 from livekit_operator.servers.load_balancers import signal_without_address
 from livekit_operator.servers.manifests import reach, signalling
 from livekit_operator.servers.memory import Dialed
-from livekit_operator.servers.pods import Look, Server
+from livekit_operator.servers.pods import Replica, Replicas
 
 # Why there is no URL for clients.
 NO_URL = (reasons.EXTERNAL_URL_MISSING, reasons.NO_EXTERNAL_ADDRESS)
@@ -35,7 +34,9 @@ class Reach:
     """What does not lead to servers yet that have just become ready."""
 
 
-async def _find_unreachable(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> list[Problem]:
+async def _find_unreachable(
+    context: Context, server: LiveKitServer, replicas: Replicas, service: Manifest
+) -> list[Problem]:
     """Return what keeps clients from servers that run well, by spec and nodes."""
     problems = []
     if waits := await signal_without_address(context, server, service):
@@ -46,7 +47,7 @@ async def _find_unreachable(context: Context, server: LiveKitServer, look: Look,
             "that of what leads to the Service, or let spec.signal have an ingress, a gateway or another service.type."
         )
         problems.append(Problem(reasons.EXTERNAL_URL_MISSING, message))
-    nodes = sorted({_node(item) for item in look.servers if item.view.up and not item.view.leaving} - {""})
+    nodes = sorted({_node(item) for item in replicas.every if item.view.up and not item.view.leaving} - {""})
     if server.spec.media.node_ip and server.spec.media.exposure != "LoadBalancer" and len(nodes) > 1:
         message = (
             f"All servers tell clients spec.media.nodeIp {server.spec.media.node_ip}, and they run on {len(nodes)} "
@@ -57,19 +58,19 @@ async def _find_unreachable(context: Context, server: LiveKitServer, look: Look,
     return problems
 
 
-def _node(item: Server) -> str:
+def _node(item: Replica) -> str:
     return str(item.pod["spec"].get("nodeName") or "")
 
 
-async def find_reach(context: Context, server: LiveKitServer, look: Look, service: Manifest) -> Reach:
+async def find_reach(context: Context, server: LiveKitServer, replicas: Replicas, service: Manifest) -> Reach:
     """Return how clients reach the servers; `service` is that of the signalling."""
-    serving = [item for item in look.servers if item.view.up and item.view.serving and not item.view.leaving]
+    serving = [item for item in replicas.every if item.view.up and item.view.serving and not item.view.leaving]
     first = min(serving, key=lambda item: item.view.slot, default=None)
     address = first.node_address if first else None
     # Its own address may be a private one; the node's status may have the public one.
     public = first.public if first and server.spec.media.discover_external_ip else server.spec.media.node_ip
     url = reach.external_url(server, node_address=address and (public or address), signal_service=service)
-    unreached = await _find_unreachable(context, server, look, service)
+    unreached = await _find_unreachable(context, server, replicas, service)
     refused = await _find_refusal(context, server, url if serving else None, address)
     if refused and refused.reason != reasons.PROGRESSING:
         return Reach(url, [*unreached, refused])
@@ -114,6 +115,5 @@ async def _find_refusal(context: Context, server: LiveKitServer, url: str | None
 
 def _was_ready(server: LiveKitServer, url: str) -> bool:
     """Return whether the status says that clients could use this URL, or that the operator is refused anyway."""
-    told = server.status.get("conditions")
-    refused = find(told, CONDITION_DEGRADED).get("reason") == reasons.EXTERNAL_URL_REFUSED
-    return holds(told, CONDITION_READY) and (refused or server.status.get("externalUrl") == url)
+    refused = server.last.reason(CONDITION_DEGRADED) == reasons.EXTERNAL_URL_REFUSED
+    return server.last.holds(CONDITION_READY) and (refused or server.last.external_url == url)

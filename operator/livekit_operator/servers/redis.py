@@ -24,21 +24,19 @@ from livekit_operator.manifests.metadata import COMPONENT_REDIS, selector
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.refusals import blocked_if_refused
-from livekit_operator.servers import observe
 from livekit_operator.servers.context import Context
 from livekit_operator.servers.decisions.redis_refusals import find_logged
 from livekit_operator.servers.decisions.redis_sharing import Endpoints, RedisClaim, endpoints, find_sharer
-from livekit_operator.servers.decisions.rollout import FORCED_GRACE_SECONDS, Leave
 from livekit_operator.servers.manifests import config, managed_redis
 from livekit_operator.servers.manifests.names import is_shared
 from livekit_operator.servers.manifests.pod import CONTAINER
-from livekit_operator.servers.manifests.policies import build_service_account
 from livekit_operator.servers.manifests.secret_inputs import managed_redis_secret_name
-from livekit_operator.servers.pods import Look, Server, pods_of
+from livekit_operator.servers.pods import Replica, Replicas, pods_of
+from livekit_operator.servers.replicas import metrics_credentials
 
 _RETRY_SECONDS = 10.0
 # How often the log of a server is read, one that is refused something more often: it says so every two seconds.
-_LOOK_EACH, _LOOK_AGAIN = timedelta(seconds=30), timedelta(seconds=10)
+_READ_EACH, _READ_AGAIN = timedelta(seconds=30), timedelta(seconds=10)
 _LOG_SECONDS = 8
 # A server that is not ready for so long and has nobody may hang: after its Redis refused it messages psrpc gives a
 # subscription up for good, and only a new server helps.
@@ -105,7 +103,7 @@ def _endpoints(key: Key, redis: Redis) -> Endpoints:
 
 def find_managed_trouble(context: Context, server: LiveKitServer) -> Problem | None:
     """Return why the managed Redis does not start, in the words of the scheduler, the kubelet or a policy."""
-    if not (server.spec.redis and server.spec.redis.managed):
+    if not has_managed_redis(server):
         return None
     key = server.metadata.namespace, managed_redis.redis_name(server)
     deployment = context.children["Deployment"].get(key)
@@ -144,23 +142,22 @@ def _waits_for(pod: Manifest) -> str | None:
     return f"pod {name}: {why[0]}: {why[1]}".rstrip(": .") if why else None
 
 
-async def find_refusal(context: Context, server: LiveKitServer, look: Look) -> Problem | None:
+async def find_refusal(context: Context, server: LiveKitServer, replicas: Replicas) -> Problem | None:
     """Return what Redis refuses the servers by their logs, which are read now and then; None when it does not."""
     if not is_shared(server):
         return None
-    running = [item for item in look.servers if item.pod["spec"].get("nodeName") and not item.view.stuck]
-    await asyncio.gather(*(_read_log(context, server, item) for item in running))
-    memories = context.server_pods.get(server.key, {})
-    said = [memories[item.pod["metadata"]["uid"]].refused for item in running if not item.view.leaving]
+    running = [item for item in replicas.every if item.pod["spec"].get("nodeName") and not item.view.stuck]
+    await asyncio.gather(*(_read_log(context, item) for item in running))
+    said = [item.memory.refused for item in running if not item.view.leaving]
     words = next((text for text in said if text), None)
     return Problem(reasons.REDIS_REFUSED, words, retry_after=_RETRY_SECONDS) if words else None
 
 
-async def _read_log(context: Context, server: LiveKitServer, item: Server) -> None:
-    memory, now = context.server_pods[server.key][item.pod["metadata"]["uid"]], context.now()
+async def _read_log(context: Context, item: Replica) -> None:
+    memory, now = item.memory, context.now()
     memory.log_read = memory.log_read or now
     often = memory.refused is not None or not item.view.ready
-    if now - memory.log_read < (_LOOK_AGAIN if often else _LOOK_EACH):
+    if now - memory.log_read < (_READ_AGAIN if often else _READ_EACH):
         return
     memory.log_read = now
     try:
@@ -170,9 +167,9 @@ async def _read_log(context: Context, server: LiveKitServer, item: Server) -> No
     memory.refused = find_logged(log)
 
 
-def has_waited(context: Context, look: Look) -> bool:
+def has_waited(context: Context, replicas: Replicas) -> bool:
     """Return whether a server has run for longer than one needs to become ready, and is not."""
-    for item in look.servers:
+    for item in replicas.every:
         running = (container_status(item.pod, CONTAINER).get("state") or {}).get("running") or {}
         began = running.get("startedAt")
         if began and not item.view.ready and context.now() - parse_timestamp(began) > _READY_WITHIN:
@@ -180,40 +177,45 @@ def has_waited(context: Context, look: Look) -> bool:
     return False
 
 
-def is_settling(context: Context, server: LiveKitServer, look: Look) -> bool:
+def is_settling(context: Context, server: LiveKitServer, replicas: Replicas) -> bool:
     """Return whether no server has been ready for longer than one is at first, whatever Redis says."""
     if not is_shared(server):
         return False
     since = [
         find((item.pod.get("status") or {}).get("conditions"), CONDITION_READY).get("lastTransitionTime")
-        for item in look.servers
+        for item in replicas.every
         if item.view.up and not item.view.leaving
     ]
     return bool(since) and all(at and context.now() - parse_timestamp(at) < _SETTLES_WITHIN for at in since)
 
 
-async def find_hung(context: Context, server: LiveKitServer, look: Look) -> tuple[Leave, ...]:
-    """Return the servers to replace because they run without anybody on them and are no longer ready."""
+async def find_hung(context: Context, server: LiveKitServer, replicas: Replicas) -> tuple[str, ...]:
+    """Return the names of servers that run without anybody on them and have not been ready for too long."""
     if not is_shared(server):
         return ()
     hung = []
-    for item in look.servers:
+    for item in replicas.every:
         ready = find((item.pod.get("status") or {}).get("conditions"), CONDITION_READY)
         since = ready.get("lastTransitionTime")
         stands = not item.view.ready and not item.view.leaving and not item.view.stuck and item.view.shared
         if not stands or not item.address or not since or context.now() - parse_timestamp(since) < _HUNG_AFTER:
             continue
-        port = context.server_pods[server.key][item.pod["metadata"]["uid"]].metrics_port
-        credentials = await observe.metrics_credentials(context, server)
+        port = item.memory.metrics_port
+        credentials = await metrics_credentials(context, server)
         load = await context.loads.load(item.address, port, credentials) if port else None
         if load is not None and load.participants == 0:
-            hung.append(Leave(item.view.name, FORCED_GRACE_SECONDS))
+            hung.append(item.view.name)
     return tuple(hung)
+
+
+def has_managed_redis(server: LiveKitServer) -> bool:
+    """Return whether the operator makes the server's Redis."""
+    return bool(server.spec.redis and server.spec.redis.managed)
 
 
 async def ensure_redis(context: Context, server: LiveKitServer) -> None:
     """Make the small Redis of `spec.redis.managed`: before anything else, because servers read its password."""
-    if not (server.spec.redis and server.spec.redis.managed):
+    if not has_managed_redis(server):
         return
     key = (server.metadata.namespace, managed_redis_secret_name(server))
     secret = context.children["Secret"].get(key) or await children.find(context, "Secret", *key)
@@ -221,11 +223,10 @@ async def ensure_redis(context: Context, server: LiveKitServer) -> None:
         password = base64.b64decode((secret or {})["data"]["password"], validate=True).decode()
     except (KeyError, TypeError, ValueError):
         password = secrets.token_urlsafe(24)
-    account = build_service_account(server)  # Redis' pod has it too
     image, omit_ids = context.settings.redis_image, context.settings.omit_ids
     known = context.children["Deployment"].get((server.metadata.namespace, managed_redis.redis_name(server)))
     wanted = managed_redis.build_managed_redis(server, password, image, omit_ids=omit_ids)
     with blocked_if_refused():
-        for manifest in (account, *wanted):
+        for manifest in wanted:
             runs = manifest["kind"] == "Deployment"
             await children.ensure(context, server, managed_redis.keep_running(manifest, known) if runs else manifest)

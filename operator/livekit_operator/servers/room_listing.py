@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from datetime import datetime
 
+from livekit_operator.moments import all_no_later
 from livekit_operator.views import RoomView
 
 # A room that a server has though it is not listed is asked for again after so many listings: nothing reports its end.
@@ -52,7 +53,7 @@ class RoomListing:
         changed = {name for name, room in listed.items() if room is not known.get(name) and room != known.get(name)}
         changed |= known.keys() - listed.keys()
         self._rooms = listed
-        # After a start everything is new, and an empty room needs no second look.
+        # After a start everything is new, and an empty room needs no second pass.
         news = changed if self.listed else {name for name, room in listed.items() if room.participants}
         self.dirty = (self.dirty | news) & listed.keys()
         self.unverified &= listed.keys()
@@ -96,8 +97,12 @@ class RoomListing:
         """Return whether the server said that it has closed this very room: others may be forgotten by its Redis."""
         return self._closed.get(name) == sid
 
+    def set_back(self, now: datetime) -> None:
+        """Have no moment lie ahead: the clock was, and was set back to now."""
+        self._lonely_since = all_no_later(self._lonely_since, now)
+
     def lonely_seconds(self, name: str, *, people: int, now: datetime) -> float:
-        """Return since when, in seconds, no person was seen in a room at any look, this one included."""
+        """Return since when, in seconds, no person was seen in a room in any listing, this one included."""
         if people:
             self._lonely_since.pop(name, None)
             return 0.0

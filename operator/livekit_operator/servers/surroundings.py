@@ -11,7 +11,6 @@ from livekit_operator.errors import Blocked, CutOff, NotFound, Problem
 from livekit_operator.manifests.metadata import COMPONENT_REDIS, digest
 from livekit_operator.manifests.permits import Part, Refusal, server_refusals
 from livekit_operator.reconciling import children
-from livekit_operator.reconciling.context import CHILD_KINDS, OPTIONAL_KINDS
 from livekit_operator.reconciling.foreign_secrets import read_value
 from livekit_operator.reconciling.ownership import identity, is_owned
 from livekit_operator.reconciling.refusals import blocked_if_refused
@@ -22,7 +21,7 @@ from livekit_operator.servers.manifests import config as server_config
 from livekit_operator.servers.manifests import managed_redis, media
 from livekit_operator.servers.manifests import names as build
 from livekit_operator.servers.manifests.keys import keys_digest
-from livekit_operator.servers.manifests.names import child_name, keys_secret_name
+from livekit_operator.servers.manifests.names import CHILD_KINDS, OPTIONAL_KINDS, child_name, keys_secret_name
 from livekit_operator.servers.manifests.pod import ServerInputs, SlotInputs, revision
 from livekit_operator.servers.manifests.policies import (
     build_disruption_budget,
@@ -65,8 +64,6 @@ class Surroundings:
     slots: dict[int, SlotInputs]
     problems: list[Problem]
     slot_problems: dict[int, Problem]
-    startable: bool = True
-    """Whether servers may be started: as pods that are allowed, under an account of their own."""
 
 
 async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -> ServerInputs:
@@ -98,6 +95,12 @@ async def read_inputs(context: Context, server: LiveKitServer, keys: KeyState) -
     return inputs
 
 
+def pods_are_allowed(context: Context, server: LiveKitServer) -> bool:
+    """Return whether the chart's values allow what servers' pods ask for."""
+    refusals = server_refusals(server, signal_service_type(server), context.settings.allowed)
+    return all(item.part != "Pod" for item in refusals)
+
+
 async def ensure_surroundings(
     context: Context, server: LiveKitServer, slots: Iterable[int], *, settled: bool
 ) -> Surroundings:
@@ -109,7 +112,8 @@ async def ensure_surroundings(
     refusals = server_refusals(server, signal_service_type(server), context.settings.allowed)
     refused = {item.part for item in refusals}
     problems = [_not_allowed(server, item) for item in refusals]
-    wanted: set[tuple[str, Key]] = set()
+    account = build_service_account(server)  # made before anything was observed
+    wanted = {(account["kind"], key_of(account))}
 
     async def ensure(manifest: Manifest | None) -> Manifest | None:
         if manifest is None:
@@ -136,9 +140,6 @@ async def ensure_surroundings(
         # Without it nothing can be reached.
         denied = [_not_allowed(server, item) for item in refusals if item.part == "SignalService"]
         raise Blocked((denied or problems[-1:])[0])
-    account = build_service_account(server)
-    # Under somebody else's a server would have the rights of that one: whoever may write servers names the account.
-    has_account = await ensure(account) is not None or _own(context, server, account) is not None
     await ensure(build_disruption_budget(server))
     for manifest in (
         build_ingress(server),
@@ -150,8 +151,7 @@ async def ensure_surroundings(
     slot_inputs, slot_problems = await _ensure_slots(context, server, slots, ensure)
     if settled:
         await _prune(context, server, wanted)
-    startable = has_account and "Pod" not in refused
-    return Surroundings(signal_service, slot_inputs, problems, slot_problems, startable)
+    return Surroundings(signal_service, slot_inputs, problems, slot_problems)
 
 
 async def _ensure_slots(
@@ -239,8 +239,8 @@ async def _prune(context: Context, server: LiveKitServer, wanted: set[tuple[str,
 
 async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[tuple[str, Key]]) -> None:
     """Delete optional objects that an earlier spec wanted; for want of a cache only after the spec changed."""
-    looked = (server.metadata.uid, server.spec)
-    if context.pruned.get(server.key) == looked:
+    pruned_for = (server.metadata.uid, server.spec)
+    if context.pruned.get(server.key) == pruned_for:
         return
     names = [
         ("HTTPRoute", child_name(server)),
@@ -255,4 +255,4 @@ async def _prune_optional(context: Context, server: LiveKitServer, wanted: set[t
         found = await children.find(context, kind, *key)
         if found is not None and is_owned(server, found):
             await children.remove(context, kind, found)
-    context.pruned[server.key] = looked
+    context.pruned[server.key] = pruned_for

@@ -1,4 +1,4 @@
-"""The operator's own HTTP endpoints: metrics, readiness, and webhooks from LiveKit servers.
+"""The group that answers: metrics, readiness, and webhooks from LiveKit servers. It starts first and stops last.
 
 Whoever reaches the port can use it, so it holds a stated number of connections and gives each little time and memory.
 """
@@ -30,15 +30,21 @@ class HttpServer:
         self._port = port
         self._host = host
         self._scrapes = asyncio.Semaphore(_MOST_SCRAPES)
+        self._webhooks = Webhooks(runtime, metrics)
+        self._runner: web.AppRunner | None = None
+        self._listening: asyncio.Server | None = None
+
+    async def start(self) -> None:
+        """Begin to serve; raises OSError when the port is taken."""
         application = web.Application(client_max_size=MOST_BODY_BYTES)
         application.add_routes(
             [
                 web.get("/metrics", self._serve_metrics),
                 web.get("/readyz", self._serve_ready),
-                web.post("/webhooks/{namespace}/{name}", Webhooks(runtime, metrics).receive),
+                web.post("/webhooks/{namespace}/{name}", self._webhooks.receive),
             ]
         )
-        self._runner = web.AppRunner(
+        self._runner = runner = web.AppRunner(
             application,
             access_log=None,
             keepalive_timeout=_IDLE_SECONDS,
@@ -49,13 +55,9 @@ class HttpServer:
             max_field_size=4096,
             max_headers=32,
         )
-        self._listening: asyncio.Server | None = None
-
-    async def start(self) -> None:
-        """Begin to serve; raises OSError when the port is taken."""
-        await self._runner.setup()
+        await runner.setup()
         loop = asyncio.get_running_loop()
-        self._listening = await loop.create_server(lambda: _Entrance(self._runner), self._host, self._port)
+        self._listening = await loop.create_server(lambda: _Entrance(runner), self._host, self._port)
 
     @property
     def port(self) -> int:
@@ -67,7 +69,9 @@ class HttpServer:
         """Stop serving."""
         if self._listening is not None:
             self._listening.close()
-        await self._runner.cleanup()
+        if self._runner is not None:
+            await self._runner.cleanup()
+        self._listening, self._runner = None, None
 
     async def _serve_metrics(self, _: web.Request) -> web.Response:
         async with self._scrapes:
@@ -87,7 +91,7 @@ class _Entrance(asyncio.Protocol):
         self._runner = runner
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Look at how many there are: of all, and of the address that this one comes from."""
+        """Count them: all, and those of the address that this one comes from."""
         server = self._runner.server
         connection = cast(asyncio.Transport, transport)  # uvloop's is none by its class
         open_now = [handler.transport for handler in server.connections] if server else []

@@ -21,7 +21,10 @@ from livekit_operator.constants import CONDITION_PROGRESSING
 from livekit_operator.engine.cache import Key
 from livekit_operator.metrics import Metrics
 from livekit_operator.servers.context import Context
-from livekit_operator.servers.memory import ServerAccess
+from livekit_operator.servers.credentials import credentials_of
+from livekit_operator.servers.links import by_name, to_room, wake_room
+from livekit_operator.servers.memory import Credentials
+from livekit_operator.servers.room_listing import RoomListing
 
 # livekit-server sends one event a request, with the room's metadata: usually 512 KiB at most, and quotes count twice.
 MOST_BODY_BYTES = 2 * 1024 * 1024
@@ -43,6 +46,10 @@ class Running(Protocol):
         """Return what is known of servers, and what wakes those whom an event concerns."""
 
     @property
+    def leading(self) -> bool:
+        """Return whether passes run here, or are about to."""
+
+    @property
     def alive(self) -> bool:
         """Return whether every part runs."""
 
@@ -58,10 +65,10 @@ class Webhooks:
     async def receive(self, request: web.Request) -> web.Response:
         """Answer a request; one that no known server has signed is refused without reading its body."""
         server = (request.match_info["namespace"], request.match_info["name"])
-        access = self._runtime.context.servers.get(server)
+        known = credentials_of(self._runtime.context, server)
         authorization = request.headers.get("Authorization", "").removeprefix("Bearer ")
-        receiver = _receiver(access, authorization) if access else None
-        if access is None or receiver is None:
+        receiver = _receiver(known, authorization) if known else None
+        if receiver is None:
             return self._refused(401, "not signed with this server's key\n")
         if (request.content_length or 0) > MOST_BODY_BYTES:
             return self._refused(413, "too long\n")
@@ -79,7 +86,7 @@ class Webhooks:
         if event is None:
             return self._refused(401, "not signed with this server's key\n")
         self._metrics.webhooks.labels("accepted").inc()
-        self._take_over(server, access, event)
+        self._take_over(server, event)
         return web.Response(text="ok\n")
 
     def _refused(self, status: int, text: str, result: str = "refused") -> web.Response:
@@ -88,14 +95,23 @@ class Webhooks:
         response.force_close()  # what is not read of it does not keep the connection
         return response
 
-    def _take_over(self, server: Key, access: ServerAccess, event: api.WebhookEvent) -> None:
+    def _take_over(self, server: Key, event: api.WebhookEvent) -> None:
         if event.event in _LEAVING and self._is_changing(server):
             self._runtime.context.wake("LiveKitServer", server)
         users = self._runtime.context.users
-        declared = bool(users.of_room(server, event.room.name))
-        if event.room.name and (declared or users.with_prefix(server)):
-            _note(access, event, declared=declared)
-            self._runtime.context.wake_room(server, event.room.name)
+        declared = bool(users.of(to_room(server, event.room.name)))
+        if event.room.name and (declared or users.of(by_name(server))):
+            if connection := self._runtime.context.servers.get(server):
+                _note(connection.rooms, event, declared=declared)
+            elif declared and self._runtime.leading and event.event.startswith("participant_"):
+                self._keep(server, event.room.name)
+            wake_room(self._runtime.context, server, event.room.name)
+
+    def _keep(self, server: Key, room: str) -> None:
+        """Have the server's first pass here hear of a room: its first listing may not have who has just joined."""
+        rooms = self._runtime.context.unheard.setdefault(server, set())
+        if len(rooms) < MOST_ROOMS:
+            rooms.add(room)
 
     def _is_changing(self, server: Key) -> bool:
         """Return whether servers wait for their rooms: only then does it matter to them when somebody leaves."""
@@ -135,10 +151,10 @@ class _Turns:
         return self._of.total() < MOST_BODIES and self._of[server] < MOST_BODIES_OF_ONE
 
 
-def _receiver(access: ServerAccess, token: str) -> api.WebhookReceiver | None:
+def _receiver(known: Credentials, token: str) -> api.WebhookReceiver | None:
     """Return what reads a request that one of the server's keys has signed, for its body and not as a guest's token."""
     # While keys rotate, a server signs with the one that was in use when it started.
-    for key in access.accepted:
+    for key in known.accepted:
         verifier = api.TokenVerifier(key.id, key.secret)
         try:
             claims = verifier.verify(token)
@@ -156,18 +172,18 @@ def _event(receiver: api.WebhookReceiver, body: str, token: str) -> api.WebhookE
         return None
 
 
-def _note(access: ServerAccess, event: api.WebhookEvent, *, declared: bool) -> None:
-    known = access.rooms.get(event.room.name)
+def _note(rooms: RoomListing, event: api.WebhookEvent, *, declared: bool) -> None:
+    known = rooms.get(event.room.name)
     if event.event == "room_finished":
         # An older room of that name may end after a new one was made.
         if known is not None and known.sid == event.room.sid:
-            access.rooms.close(event.room.name, event.room.sid)
+            rooms.close(event.room.name, event.room.sid)
     elif event.event.startswith("participant_"):
-        if known is None and not declared and access.rooms.listed and event.event == "participant_joined":
-            # Made since the last listing. Whoever looks at it asks the server who is there.
+        if known is None and not declared and rooms.listed and event.event == "participant_joined":
+            # Made since the last listing. Its pass asks the server who is there.
             with suppress(ValueError):  # a name that no room has
-                known = room_view(event.room) if len(access.rooms) < MOST_ROOMS else None
+                known = room_view(event.room) if len(rooms) < MOST_ROOMS else None
             if known is not None:
-                access.rooms.put(known)
+                rooms.put(known)
         if known is not None or declared:
-            access.rooms.dirty.add(event.room.name)
+            rooms.dirty.add(event.room.name)

@@ -3,16 +3,16 @@
 import json
 import re
 import ssl
-from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections import Counter, defaultdict
+from collections.abc import AsyncGenerator
 from typing import Any, Self
 
 import aiohttp
 from kubernetes.aio.client import Configuration
 
 from livekit_operator.clients.api_resources import RESOURCES
+from tests.harness.api import configuration
 from tests.harness.target import Target
-from tests.integration.api import configuration
 
 Manifest = dict[str, Any]
 
@@ -70,20 +70,25 @@ class Api:
 
     async def pages(self, path: str) -> list[Manifest]:
         """Return all of a list, 500 at a time."""
+        return (await self.listing(path))[0]
+
+    async def listing(self, path: str) -> tuple[list[Manifest], str]:
+        """Return all of a list, 500 at a time, and the resource version to watch from."""
         items: list[Manifest] = []
-        more = ""
+        version = more = ""
         while True:
             page = await self.get(f"{path}?limit=500{more}")
             items += page["items"]
+            version = version or str(page["metadata"]["resourceVersion"])
             if not (token := page["metadata"].get("continue")):
-                return items
+                return items, version
             more = f"&continue={token}"
 
     async def version(self, path: str) -> str:
         """Return the resource version to watch a collection from."""
         return str((await self.get(f"{path}?limit=1"))["metadata"]["resourceVersion"])
 
-    async def watch(self, path: str, version: str) -> AsyncIterator[bytes]:
+    async def watch(self, path: str, version: str) -> AsyncGenerator[bytes]:
         """Yield the events of a collection, a line each, without end.
 
         The API server ends the watch of whoever does not keep up, which on a busy machine is anybody: another one goes
@@ -109,10 +114,14 @@ class Api:
             if labels.get("verb") in _WRITES and labels.get("resource") in resources
         )
 
-    async def requests_of(self, flow_schema: str) -> int:
-        """Return how many requests of a FlowSchema's users were let through so far, watches included."""
+    async def changing(self) -> Counter[str]:
+        """Return the requests so far that changed something, or tried to: "PATCH secrets 409" -> their number."""
+        return parse_changing(await self._metrics())
+
+    async def requests_of(self, *flow_schemas: str) -> int:
+        """Return how many requests of the users of FlowSchemas were let through so far, watches included."""
         found = await self._samples(_DISPATCHED)
-        return sum(value for labels, value in found if labels.get("flow_schema") == flow_schema)
+        return sum(value for labels, value in found if labels.get("flow_schema") in flow_schemas)
 
     async def durations(self) -> dict[str, tuple[float, int]]:
         """Return the requests so far about rooms and their Secrets: "POST secrets" -> all their seconds, their number.
@@ -122,10 +131,7 @@ class Api:
         return parse_durations(await self._metrics())
 
     async def _samples(self, pattern: re.Pattern[str]) -> list[tuple[dict[str, str], int]]:
-        text = await self._metrics()
-        return [
-            (dict(_LABEL.findall(found["labels"])), round(float(found["value"]))) for found in pattern.finditer(text)
-        ]
+        return _samples(pattern, await self._metrics())
 
     async def _metrics(self) -> str:
         async with self._session.get(f"{self._root}/metrics") as response:
@@ -139,6 +145,23 @@ class Api:
         if response.status >= 400:
             raise ApiError(f"{verb} {path}: {response.status} {answer.get('message')}")
         return answer
+
+
+def _samples(pattern: re.Pattern[str], metrics: str) -> list[tuple[dict[str, str], int]]:
+    return [
+        (dict(_LABEL.findall(found["labels"])), round(float(found["value"]))) for found in pattern.finditer(metrics)
+    ]
+
+
+def parse_changing(metrics: str) -> Counter[str]:
+    """Return what `Api.changing` returns, of the API server's metrics."""
+    found: Counter[str] = Counter()
+    for labels, value in _samples(_COUNTER, metrics):
+        if (verb := labels.get("verb", "")) in _WRITES:
+            # Clients know of no other verb when they apply.
+            verb = "PATCH" if verb == "APPLY" else verb
+            found[f"{verb} {labels.get('resource')} {labels.get('code')}"] += value
+    return found
 
 
 def parse_durations(metrics: str) -> dict[str, tuple[float, int]]:

@@ -3,6 +3,21 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from tests.benchmarks.record import Value
+
+BARE = "floor_"
+# Key of a figure, of what it compares, and of what with.
+RATIOS = (
+    ("wall_ratio", "operator_wall_seconds", "floor_wall_seconds"),
+    ("wall_scaling", "operator_wall_seconds", "operator_few_wall_seconds"),
+    ("cpu_ratio", "operator_cpu_seconds", "floor_cpu_seconds"),
+    ("restart_ratio", "restart_seconds", "floor_list_seconds"),
+    ("latency_ratio", "latency_p50_ms", "floor_latency_p50_ms"),
+    ("latency_p95_ratio", "latency_p95_ms", "floor_latency_p95_ms"),
+    ("request_ratio", "request_p50_ms", "floor_request_p50_ms"),
+    ("delete_ratio", "delete_seconds", "floor_delete_seconds"),
+)
+
 
 @dataclass(frozen=True)
 class Row:
@@ -40,6 +55,8 @@ ROWS = (
     Row("latency_p95_ms", "  95th percentile", "ms", 20),
     Row("request_p50_ms", "  of it the answer to that first request, median", "ms"),
     Row("latency_ratio", "  times the bare script's, medians", "times"),
+    Row("latency_p95_ratio", "  times the bare script's, 95th percentiles", "times"),
+    Row("request_ratio", "  times the bare script's, the answers to that first request", "times"),
     Row("floor_delete_seconds", "bare script: from the first deletion to the last room gone", "s"),
     Row("delete_seconds", "operator: the same", "s"),
     Row("delete_ratio", "  times the bare script's", "times", 1.5),
@@ -61,3 +78,22 @@ def table(figures: Mapping[str, float]) -> list[str]:
             line = f"{line:<84} target {row.most:g} {'met' if round(value, 2) <= row.most else 'MISSED'}"
         lines.append(line)
     return lines
+
+
+def recorded(figures: Mapping[str, float]) -> dict[str, Value]:
+    """Return what a run's record has of the figures that were measured: beside each what the bare script took for it.
+
+    The ratios follow from that, and the bare script's own figures are not apart.
+    """
+    of_bare = [(key, one, other) for key, one, other in RATIOS if other.startswith(BARE)]
+    bare = {one: other for _, one, other in of_bare}
+    apart = {*bare.values(), *(key for key, _, _ in of_bare)}
+    return {
+        row.key: Value(round(figures[row.key], 4), row.unit, _rounded(figures.get(bare.get(row.key, ""))))
+        for row in ROWS
+        if row.key in figures and row.key not in apart
+    }
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)

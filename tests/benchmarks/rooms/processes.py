@@ -8,6 +8,7 @@ import shlex
 import sys
 import time
 from asyncio.subprocess import DEVNULL, PIPE, Process
+from collections import Counter
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,10 @@ from typing import Any, Self
 import aiohttp
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.benchmarks.rooms.profile import cpu_seconds
+from tests.benchmarks.rooms.api import OF_ROOMS
 from tests.cluster import addresses
 from tests.cluster.machine import Node
+from tests.cluster.stat import Stat
 from tests.harness.kubectl import Kubectl, until
 from tests.harness.target import Target
 
@@ -26,8 +28,8 @@ from tests.harness.target import Target
 NODE = Node(1)
 HTTP_PORT, LIVENESS_PORT = 18080, 18090
 USER = "rooms-benchmark"
-# The FlowSchemas of its requests that change something, and of the others.
-WRITES, READS = f"{USER}-writes", f"{USER}-reads"
+# The FlowSchemas of its requests that change something, of what is made for rooms and of all else, and of the others.
+WRITES_OF_ROOMS, WRITES, READS = f"{USER}-writes-of-rooms", f"{USER}-writes", f"{USER}-reads"
 _WRITING = ["create", "update", "patch", "delete", "deletecollection"]
 _RESOLVER = f"nameserver {addresses.DNS_SERVICE}\nsearch {addresses.CLUSTER_DOMAIN}\noptions ndots:5\n"
 
@@ -73,7 +75,9 @@ class Operator:
     @property
     def cpu_seconds(self) -> float:
         """CPU time so far."""
-        return cpu_seconds(Path(f"/proc/{self._process.pid}/stat").read_text())[0]
+        if (found := Stat.of(self._process.pid)) is None:
+            raise RuntimeError("the operator has ended")
+        return found.seconds
 
     @property
     def peak_rss_mib(self) -> float:
@@ -87,7 +91,25 @@ class Operator:
         passes = values.get(("livekit_operator_reconcile_total", "MeetingRoom"), 0.0)
         return passes, values.get(("livekit_operator_queue_depth", "MeetingRoom"), 0.0)
 
+    async def changing(self) -> Counter[str]:
+        """Return its requests so far that changed something, by its own count: "PATCH secrets 409" -> their number."""
+        return Counter(
+            {
+                f"{labels['verb']} {labels['resource']} {labels['code']}": round(value)
+                for name, labels, value in await self._samples()
+                if name == "livekit_operator_kubernetes_requests_total" and labels["verb"] != "GET"
+            }
+        )
+
     async def _metrics(self) -> dict[tuple[str, str], float]:
+        return {
+            (name, labels.get("kind", "")): value
+            for name, labels, value in await self._samples()
+            if labels.get("result", "ok") == "ok"
+        }
+
+    async def _samples(self) -> list[tuple[str, dict[str, str], float]]:
+        """Return its metrics, none while it starts."""
         if self._process.returncode is not None:
             raise RuntimeError(f"the operator ended with exit code {self._process.returncode}")
         try:
@@ -97,13 +119,12 @@ class Operator:
             ):
                 text = await response.text()
         except aiohttp.ClientError:
-            return {}
-        return {
-            (sample.name, sample.labels.get("kind", "")): sample.value
+            return []
+        return [
+            (sample.name, sample.labels, sample.value)
             for family in text_string_to_metric_families(text)
             for sample in family.samples
-            if sample.labels.get("result", "ok") == "ok"
-        }
+        ]
 
 
 def _compiling() -> dict[str, str]:
@@ -115,7 +136,11 @@ async def prepare(target: Target, folder: Path) -> None:
     """Write a kubeconfig with the token of a ServiceAccount, and the node's resolver, into a folder."""
     kubectl = Kubectl(target, "default")
     subject = {"kind": "ServiceAccount", "name": USER, "namespace": "default"}
-    counted = [_flow_schema(WRITES, 2, _WRITING), _flow_schema(READS, 3, ["*"])]
+    counted = [
+        _flow_schema(WRITES_OF_ROOMS, 2, _WRITING, [*OF_ROOMS, "meetingrooms/status"]),
+        _flow_schema(WRITES, 3, _WRITING, ["*"]),
+        _flow_schema(READS, 4, ["*"], ["*"]),
+    ]
     binding = {
         "apiVersion": "rbac.authorization.k8s.io/v1",
         "kind": "ClusterRoleBinding",
@@ -137,14 +162,14 @@ async def prepare(target: Target, folder: Path) -> None:
 async def forget(target: Target) -> None:
     """Remove what `prepare` brought into the cluster."""
     kubectl = Kubectl(target, "default")
-    names = {"serviceaccount": [USER], "clusterrolebinding": [USER], "flowschema": [WRITES, READS]}
+    names = {"serviceaccount": [USER], "clusterrolebinding": [USER], "flowschema": [WRITES_OF_ROOMS, WRITES, READS]}
     for kind, found in names.items():
         await kubectl("delete", kind, *found, "--ignore-not-found")
 
 
-def _flow_schema(name: str, precedence: int, verbs: list[str]) -> dict[str, Any]:
+def _flow_schema(name: str, precedence: int, verbs: list[str], resources: list[str]) -> dict[str, Any]:
     """Return what makes the API server count the operator's requests with these verbs, without holding them up."""
-    anything = {"apiGroups": ["*"], "resources": ["*"], "clusterScope": True, "namespaces": ["*"]}
+    anything = {"apiGroups": ["*"], "resources": resources, "clusterScope": True, "namespaces": ["*"]}
     rule = {
         "subjects": [{"kind": "ServiceAccount", "serviceAccount": {"name": USER, "namespace": "default"}}],
         "resourceRules": [{"verbs": verbs, **anything}],

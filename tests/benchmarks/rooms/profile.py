@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.cluster.stat import Stat
+
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Programs that are told apart; the kernel cuts names to 15 characters.
 _PROGRAMS = {
@@ -55,31 +57,20 @@ class Phase:
         return 1000 * (seconds - before) / (number - fewer) if number > fewer else None
 
 
-def cpu_seconds(stat: str) -> tuple[float, float]:
-    """Return the CPU seconds of a process and of its children that ended, by its line of /proc/PID/stat."""
-    fields = stat.rsplit(") ", 1)[1].split()
-    user, system, childrens_user, childrens_system = (int(field) / _TICKS for field in fields[11:15])
-    return user + system, childrens_user + childrens_system
-
-
 def programs(proc: Path = Path("/proc")) -> dict[str, float]:
     """Return the CPU seconds so far of each program; others that ended are "everything else"."""
     found: dict[str, float] = defaultdict(float)
     for path in proc.glob("[0-9]*/stat"):
-        try:
-            text = path.read_text()
-        except (FileNotFoundError, ProcessLookupError):
+        if (stat := Stat.of(int(path.parent.name), proc)) is None:
             continue  # it has just ended
-        name = text[text.index("(") + 1 : text.rindex(")")]
-        used, of_ended_children = cpu_seconds(text)
-        if path.parent.name == str(os.getpid()):
+        if stat.pid == os.getpid():
             # The bare script is a child of ours, and ends by itself.
-            found[_ITSELF] += used
-            found[_MEASURED] += of_ended_children
-        elif name.startswith("python"):
-            found[_MEASURED] += used
-        elif name in _PROGRAMS:
-            found[_PROGRAMS[name]] += used
+            found[_ITSELF] += stat.seconds
+            found[_MEASURED] += stat.of_ended_children
+        elif stat.name.startswith("python"):
+            found[_MEASURED] += stat.seconds
+        elif stat.name in _PROGRAMS:
+            found[_PROGRAMS[stat.name]] += stat.seconds
     # user, nice, system, idle, iowait, irq, softirq, steal
     ticks = [int(word) for word in (proc / "stat").read_text().splitlines()[0].split()[1:9]]
     found[_OTHERS] = (sum(ticks) - ticks[3] - ticks[4]) / _TICKS - sum(found.values())

@@ -8,7 +8,6 @@ import functools
 import hashlib
 import os
 import re
-import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterable, Mapping
@@ -25,7 +24,10 @@ _CONTAINERD = "github.com/containerd/containerd/v2"
 
 @dataclass(frozen=True)
 class Module:
-    """A Go module of ours: the commands to build in it, by the name of their binary."""
+    """A Go module of ours: the commands to build in it, by the name of their binary.
+
+    It lies beside this file, or is no more than a `go_mod`, and Go finds out what else it needs.
+    """
 
     name: str
     commands: Mapping[str, str] = field(hash=False)
@@ -33,6 +35,7 @@ class Module:
     # Variables set to the version that go.mod pins for `versioned`.
     versioned: str = ""
     version_variables: tuple[str, ...] = ()
+    go_mod: str = ""
 
     @property
     def folder(self) -> Path:
@@ -41,18 +44,25 @@ class Module:
 
     def version_of(self, dependency: str) -> str:
         """The version its go.mod pins."""
-        found = re.search(rf"^(?:require|\t) ?{re.escape(dependency)} (v\S+)", self._go_mod(), re.MULTILINE)
+        text = self.go_mod or (self.folder / "go.mod").read_text()
+        found = re.search(rf"^(?:require|\t) ?{re.escape(dependency)} (v\S+)", text, re.MULTILINE)
         if not found:
-            raise ClusterError(f"{self.folder}/go.mod pins no {dependency}")
+            raise ClusterError(f"go.mod of {self.name} pins no {dependency}")
         return found[1]
 
     def flags(self) -> list[str]:
         """What decides the build beside the sources."""
         variables = [f"-X {name}={self.version_of(self.versioned)}" for name in self.version_variables]
-        return ["-trimpath", "-tags", self.tags, "-ldflags", " ".join(["-s -w", *variables])]
+        # Go writes the sums of a bare go.mod's modules itself, and checks them against its checksum database.
+        mode = ["-mod=mod"] if self.go_mod else []
+        return [*mode, "-trimpath", "-tags", self.tags, "-ldflags", " ".join(["-s -w", *variables])]
 
-    def _go_mod(self) -> str:
-        return (self.folder / "go.mod").read_text()
+    def sources(self) -> dict[str, bytes]:
+        """Its files by their names."""
+        if self.go_mod:
+            return {"go.mod": self.go_mod.encode()}
+        files = sorted(self.folder.iterdir())
+        return {file.name: file.read_bytes() for file in files if file.suffix in (".go", ".mod", ".sum")}
 
 
 KUBERNETES = Module(
@@ -101,12 +111,7 @@ def path(name: str) -> Path:
 def ensure(module: Module) -> Path:
     """The folder with a module's binaries; built first when it is not in the cache."""
     folder = layout.CACHE / "tools" / f"{module.name}-{key(module)}"
-    if folder.is_dir():
-        return folder
-    with locking.exclusive(f"tool-{module.name}"):
-        if not folder.is_dir():
-            _build(module, folder)
-    return folder
+    return locking.made_once(folder, f"tool-{module.name}", functools.partial(_build, module))
 
 
 def ensure_all() -> None:
@@ -130,10 +135,9 @@ def _is_built(module: Module) -> bool:
 
 def key(module: Module) -> str:
     """The cache key of a module: a digest of its sources, flags and the Go that builds it."""
-    sources = (file for file in sorted(module.folder.iterdir()) if file.suffix in (".go", ".mod", ".sum"))
     return digest(
         [_go_version(), *module.flags(), *(f"{name}={package}" for name, package in sorted(module.commands.items()))],
-        [(file.name, file.read_bytes()) for file in sources],
+        module.sources().items(),
     )
 
 
@@ -153,25 +157,23 @@ def _go_version() -> str:
 
 
 def _build(module: Module, folder: Path) -> None:
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with progress.step(f"build of {module.name}") as step:
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{module.name}-", dir=folder.parent))
-        try:
-            _compile(module, unfinished, step)
-            unfinished.chmod(0o755)
-            unfinished.rename(folder)
-        finally:
-            shutil.rmtree(unfinished, ignore_errors=True)
+    with (
+        progress.step(f"build of {module.name}") as step,
+        tempfile.TemporaryDirectory(prefix=f".{module.name}-", dir=folder.parent) as written,
+    ):
+        if module.go_mod:
+            (Path(written) / "go.mod").write_text(module.go_mod)
+        _compile(module, Path(written) if module.go_mod else module.folder, folder, step)
         step.result = "built"
 
 
-def _compile(module: Module, output: Path, step: progress.Step) -> None:
+def _compile(module: Module, sources: Path, output: Path, step: progress.Step) -> None:
     # One command: -o names its file, whose name Go would take from the package; several: -o names their folder.
     target = f"{output}/" if len(module.commands) > 1 else str(output / next(iter(module.commands)))
     # Static binaries: they run in images made from nothing, and in any node.
     building = subprocess.Popen(
         ["go", "build", "-v", *module.flags(), "-o", target, *module.commands.values()],
-        cwd=module.folder,
+        cwd=sources,
         env={**os.environ, "CGO_ENABLED": "0"},
         stderr=subprocess.PIPE,
         text=True,
@@ -182,4 +184,4 @@ def _compile(module: Module, output: Path, step: progress.Step) -> None:
         said.append(line)
         step.doing = f"{len(said)} packages so far"
     if building.wait():
-        raise ClusterError(f"go build in {module.folder} failed:\n{''.join(said[-30:])}")
+        raise ClusterError(f"go build of {module.name} failed:\n{''.join(said[-30:])}")

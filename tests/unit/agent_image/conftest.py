@@ -61,3 +61,10 @@ def document() -> dict[str, Any]:
 def config(document: dict[str, Any]) -> AgentConfig:
     """The same, parsed."""
     return configuration.parse(json.dumps(document))
+
+
+@pytest.fixture
+def document_with_fallback(document: dict[str, Any]) -> dict[str, Any]:
+    """The same, with a second provider that hears."""
+    document["stt"]["fallbacks"] = [{"provider": "openai", "model": "whisper", "baseUrl": "http://speaches/v1"}]
+    return document

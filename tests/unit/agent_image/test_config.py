@@ -10,7 +10,7 @@ import pytest
 from voice_agent import config as configuration
 from voice_agent.config import AgentConfig, ConfigError
 
-from .conftest import ENVIRON
+from .conftest import ENVIRON, KEYS
 
 
 def change(document: dict[str, Any], path: str, value: Any) -> str:
@@ -51,7 +51,12 @@ def test_a_greeting_may_be_missing(document: dict[str, Any], greeting: str | Non
         ("metricsPort", 65536, "metricsPort"),
         ("unknown", 1, "unknown: Extra inputs are not permitted"),
         ("stt.endpointing_ms", 1, "stt.endpointing_ms: Extra inputs are not permitted"),
-        ("stt.provider", "whisper", "stt.provider: Input should be 'deepgram'"),
+        ("stt.provider", "whisper", "stt.provider: Input should be 'deepgram', 'openai' or 'plugin'"),
+        ("stt.fallbacks", [{"provider": "whisper"}], "stt.fallbacks.0.provider: Input should be"),
+        ("tts.responseFormat", "midi", "tts.responseFormat"),
+        ("tts.provider", "plugin", "tts: Value error, provider plugin and plugin belong together"),
+        ("stt.plugin", {"package": "x"}, "stt: Value error, provider plugin and plugin belong together"),
+        ("realtime", {"provider": "deepgram"}, "realtime.provider: Input should be 'openai' or 'plugin'"),
         ("llm.temperature", 3, "llm.temperature"),
         ("llm.baseUrl", "ftp://example", "llm.baseUrl: Value error, must be an http, https, ws or wss URL"),
         ("llm.baseUrl", "https://user:pass@example/v1", "must not carry credentials"),
@@ -107,11 +112,62 @@ def test_a_missing_file() -> None:
         configuration.load({**ENVIRON, "AGENT_CONFIG": "/nowhere"})
 
 
-def test_missing_variables_are_all_named() -> None:
-    environ = {**ENVIRON, "LLM_API_KEY": ""}
-    del environ["TTS_API_KEY"]
-    with pytest.raises(ConfigError, match="environment variables not set: LLM_API_KEY, TTS_API_KEY"):
+@pytest.mark.parametrize(
+    ("without", "complaint"),
+    [
+        (("LIVEKIT_URL", "LIVEKIT_API_KEY", "LLM_API_KEY"), "LIVEKIT_URL, LIVEKIT_API_KEY"),
+        (("LLM_API_KEY", "TTS_API_KEY"), "LLM_API_KEY, TTS_API_KEY"),
+    ],
+)
+def test_missing_variables_are_all_named(
+    tmp_path: Path, document: dict[str, Any], without: tuple[str, ...], complaint: str
+) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps(document))
+    environ = {**ENVIRON, "AGENT_CONFIG": str(file)} | dict.fromkeys(without[:1], "")
+    for name in without[1:]:
+        del environ[name]
+    with pytest.raises(ConfigError, match=f"^environment variables not set: {complaint}$"):
         configuration.load(environ)
+
+
+@pytest.mark.parametrize(
+    ("provider", "missing"),
+    [
+        ({"provider": "openai", "baseUrl": "http://speaches/v1"}, False),
+        ({"provider": "openai"}, True),
+        ({"provider": "deepgram", "baseUrl": "http://deepgram/v1"}, True),
+    ],
+)
+def test_an_endpoint_of_ones_own_may_need_no_key(
+    tmp_path: Path, document: dict[str, Any], provider: dict[str, Any], missing: bool
+) -> None:
+    file = tmp_path / "config.json"
+    document["stt"]["fallbacks"] = [provider]
+    file.write_text(json.dumps(document))
+    told = ""
+    try:
+        configuration.load({**ENVIRON, "AGENT_CONFIG": str(file)})
+    except ConfigError as error:
+        told = str(error)
+    assert told == ("environment variables not set: STT_FALLBACKS_0_API_KEY" if missing else "")
+
+
+def test_a_realtime_model_is_the_only_provider(tmp_path: Path, document: dict[str, Any]) -> None:
+    file = tmp_path / "config.json"
+    file.write_text(json.dumps({**document, "realtime": {"provider": "openai"}}))
+    environ = {name: value for name, value in ENVIRON.items() if name not in KEYS} | {"AGENT_CONFIG": str(file)}
+    with pytest.raises(ConfigError, match=r"^environment variables not set: REALTIME_API_KEY$"):
+        configuration.load(environ)
+    config = configuration.load({**environ, "REALTIME_API_KEY": "key"})
+    assert list(config.providers) == ["realtime"]
+    assert list(configuration.secrets_of({"REALTIME_API_KEY": "key"})) == ["REALTIME_API_KEY"]
+
+
+def test_every_secret_is_known_by_its_variable() -> None:
+    environ = {**ENVIRON, "TTS_FALLBACKS_2_API_KEY": "x", "PATH": "/bin", "OPENAI_API_KEY": "another's"}
+    known = {"LIVEKIT_API_KEY", "LIVEKIT_API_SECRET", "STT_API_KEY", "LLM_API_KEY", "TTS_API_KEY"}
+    assert set(configuration.secrets_of(environ)) == {*known, "TTS_FALLBACKS_2_API_KEY"}
 
 
 def test_equal_configurations_are_one_key(document: dict[str, Any]) -> None:

@@ -46,8 +46,9 @@ def _signals(monkeypatch: pytest.MonkeyPatch) -> Any:
     signal.signal(signal.SIGTERM, before)
 
 
-def status(server: Server) -> Any:
-    worker = SimpleNamespace(server=server, guard=SimpleNamespace(occupied=0), applied=[], not_applied={})
+def status(server: Server, *, started: bool = True) -> Any:
+    guard, sessions = SimpleNamespace(occupied=0), SimpleNamespace(cutting=False)
+    worker = SimpleNamespace(server=server, guard=guard, sessions=sessions, applied=[], not_applied={}, started=started)
     return SimpleNamespace(worker=worker, stopping=False, failure=None)
 
 
@@ -72,6 +73,20 @@ async def test_a_worker_that_fails_says_so() -> None:
         await lifecycle.run(seen, server.run, signals=())
     assert seen.failure == "the worker stopped by itself"
     assert "aclose" in server.asked
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_a_worker_that_is_not_warm_yet_ends_at_once(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    ended: list[int] = []
+    monkeypatch.setattr("voice_agent.runner.lifecycle.os._exit", ended.append)
+    seen = status(Server(), started=False)
+
+    async def start() -> None:
+        signal.raise_signal(number)
+        seen.worker.started = True
+
+    await lifecycle.run(seen, start, signals=(number,))
+    assert ended == [0]
 
 
 async def test_what_runs_beside_the_worker_may_fail() -> None:

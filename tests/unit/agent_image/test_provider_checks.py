@@ -11,7 +11,8 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from voice_agent import config as configuration
-from voice_agent.provider_checks import ProviderMonitor, llm_verdict, settles
+from voice_agent.config import LlmProvider, ProviderConfig, SttProvider, TtsProvider
+from voice_agent.provider_checks import ProviderMonitor, models_verdict, settles
 from voice_agent.provider_errors import ProviderError, ProviderErrorBoard
 
 from .conftest import KEYS
@@ -33,6 +34,9 @@ class Providers:
 
     async def speak(self, request: web.Request) -> web.StreamResponse:
         return await self._socket("tts", request, f"Token {KEYS['TTS_API_KEY']}")
+
+    async def realtime(self, request: web.Request) -> web.StreamResponse:
+        return await self._socket("realtime", request, f"Bearer {KEYS['LLM_API_KEY']}")
 
     async def _socket(self, role: str, request: web.Request, authorization: str) -> web.StreamResponse:
         self._judge(role, request, authorization)
@@ -65,6 +69,7 @@ async def providers() -> AsyncIterator[tuple[Providers, str]]:
             web.get("/v1/models", stand_in.models),
             web.get("/v1/listen", stand_in.listen),
             web.get("/v1/speak", stand_in.speak),
+            web.get("/v1/realtime", stand_in.realtime),
         ]
     )
     async with TestServer(app) as server:
@@ -120,20 +125,52 @@ async def test_a_list_of_models_does_not_excuse_a_refused_chat(
 @pytest.mark.parametrize(
     ("status", "verdict"), [(200, None), (404, None), (405, None), (401, 401), (403, 403), (429, 429), (503, 503)]
 )
-def test_llm_verdict(status: int, verdict: int | None) -> None:
-    assert llm_verdict(status) == verdict
+def test_models_verdict(status: int, verdict: int | None) -> None:
+    assert models_verdict(status) == verdict
 
 
 @pytest.mark.parametrize(
-    ("role", "code", "settled"),
+    ("provider", "code", "settled"),
     [
-        ("stt", 400, True),
-        ("tts", 401, True),
-        ("llm", 401, True),
-        ("llm", 0, True),
-        ("llm", 503, True),
-        ("llm", 404, False),
+        (SttProvider(), 400, True),
+        (TtsProvider(), 401, True),
+        (LlmProvider(), 401, True),
+        (LlmProvider(), 0, True),
+        (LlmProvider(), 503, True),
+        (LlmProvider(), 404, False),
+        (SttProvider(provider="openai"), 404, False),
+        (TtsProvider(provider="openai"), 429, True),
     ],
 )
-def test_settles(role: str, code: int, settled: bool) -> None:
-    assert settles(role, code) is settled
+def test_settles(provider: ProviderConfig, code: int, settled: bool) -> None:
+    assert settles(provider, code) is settled
+
+
+async def test_a_realtime_model_is_asked_in_its_own_protocol(
+    providers: tuple[Providers, str], document: dict[str, Any], tmp_path: Path
+) -> None:
+    document["realtime"] = {"provider": "openai", "baseUrl": providers[1]}
+    config = configuration.parse(json.dumps(document))
+    board = ProviderErrorBoard(tmp_path)
+    async with aiohttp.ClientSession() as session:
+        await ProviderMonitor(config, {"REALTIME_API_KEY": KEYS["LLM_API_KEY"]}, board).check(session, ["realtime"])
+        assert (providers[0].asked, board.current()) == (["realtime"], [])
+        await ProviderMonitor(config, {}, board).check(session, ["realtime"])
+    assert [(error.role, error.code) for error in board.current()] == [("realtime", 401)]
+
+
+async def test_each_provider_of_a_role_is_asked_in_its_own_protocol(
+    providers: tuple[Providers, str], document_with_fallback: dict[str, Any], tmp_path: Path
+) -> None:
+    stand_in, url = providers
+    stt = document_with_fallback["stt"]
+    stt["baseUrl"] = stt["fallbacks"][0]["baseUrl"] = url
+    board = ProviderErrorBoard(tmp_path)
+    config = configuration.parse(json.dumps(document_with_fallback))
+    key = {"STT_FALLBACKS_0_API_KEY": KEYS["LLM_API_KEY"]}
+    async with aiohttp.ClientSession() as session:
+        await ProviderMonitor(config, {**KEYS, **key}, board).check(session, ["stt", "stt.fallbacks[0]"])
+        assert (sorted(stand_in.asked), board.current()) == (["llm", "stt"], [])
+        await ProviderMonitor(config, KEYS, board).check(session, ["stt", "stt.fallbacks[0]"])
+    told = [(error.role, error.provider, error.code) for error in board.current()]
+    assert told == [("stt.fallbacks[0]", "openai", 401)], "it was sent no key"

@@ -1,10 +1,13 @@
 """What providers refused is kept until it is disproved."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from voice_agent.provider_errors import ProviderError, ProviderErrorBoard, explain
+from voice_agent import config as configuration
+from voice_agent.provider_errors import ProviderError, ProviderErrorBoard, document, explain
 
 
 def test_report_replace_clear(tmp_path: Path) -> None:
@@ -21,6 +24,27 @@ def test_report_replace_clear(tmp_path: Path) -> None:
     board.reset()
     assert board.current() == []
     assert list((tmp_path / "errors").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("failing", "covered"),
+    [
+        (["stt"], [True]),
+        (["stt.fallbacks[0]"], [True]),
+        (["stt", "stt.fallbacks[0]"], [False, False]),
+        (["llm"], [False]),
+        (["stt", "llm"], [True, False]),
+    ],
+)
+def test_an_error_is_covered_while_another_provider_of_the_role_answers(
+    document_with_fallback: dict[str, Any], tmp_path: Path, failing: list[str], covered: list[bool]
+) -> None:
+    config = configuration.parse(json.dumps(document_with_fallback))
+    board = ProviderErrorBoard(tmp_path)
+    for place in failing:
+        board.report(ProviderError.now(place, "somebody", 500))
+    told = document(board.current(), config)
+    assert [(error["role"], error["covered"]) for error in told] == list(zip(failing, covered, strict=True))
 
 
 def test_time_is_rfc3339() -> None:

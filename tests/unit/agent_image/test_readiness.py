@@ -10,6 +10,11 @@ from voice_agent.runner.readiness import WorkerState, reasons_not_ready
     [
         (WorkerState(True, True, False), []),
         (WorkerState(False, True, False), ["idle processes are not warm yet"]),
+        (
+            WorkerState(False, True, False, None, "the last one failed: no model"),
+            ["idle processes are not warm yet: the last one failed: no model"],
+        ),
+        (WorkerState(True, True, False, None, "one failed, and another was warm"), []),
         (WorkerState(True, False, False), ["not registered with the LiveKit server"]),
         (WorkerState(True, True, True), ["draining"]),
         (

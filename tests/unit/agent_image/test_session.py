@@ -2,17 +2,24 @@
 
 import json
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, call
 
 import pytest
 from livekit.agents import AutoSubscribe
-from livekit.plugins import openai, silero
+from livekit.plugins import openai
 
 from voice_agent import config as configuration
 from voice_agent.config import AgentConfig
-from voice_agent.failures import status_code
-from voice_agent.providers import Plugins, build, vad_silence
-from voice_agent.session import build_session, endpointing_delay, room_options, subscription, turn_handling
+from voice_agent.providers import Plugins, build
+from voice_agent.session import (
+    build_session,
+    endpointing_delay,
+    greet,
+    realtime_turns,
+    room_options,
+    subscription,
+    turn_handling,
+)
 
 from .conftest import KEYS
 
@@ -37,63 +44,35 @@ def test_the_reference_turn_handling(config: AgentConfig) -> None:
 
 
 @pytest.mark.parametrize(
-    ("detection", "endpointing_ms", "delay_ms", "seconds", "vad"),
+    ("detection", "endpointing_ms", "delay_ms", "seconds"),
     [
-        ("stt", 500, 500, 0.0, 0.4),
-        ("stt", 300, 500, 0.2, 0.2),
-        ("stt", 1000, 500, 0.0, 0.55),
-        ("stt", 0, 500, 0.5, 0.2),
-        ("vad", 500, 500, 0.5, 0.55),
+        ("stt", 500, 500, 0.0),
+        ("stt", 300, 500, 0.2),
+        ("stt", 1000, 500, 0.0),
+        ("stt", 0, 500, 0.5),
+        ("vad", 500, 500, 0.5),
     ],
 )
 def test_silence_is_waited_for_once(
-    document: dict[str, Any], detection: str, endpointing_ms: int, delay_ms: int, seconds: float, vad: float
+    document: dict[str, Any], detection: str, endpointing_ms: int, delay_ms: int, seconds: float
 ) -> None:
     document["turnHandling"]["detection"] = detection
     document["stt"]["endpointingMs"] = endpointing_ms
-    config = configuration.parse(json.dumps(document))
-    assert endpointing_delay(delay_ms, config) == seconds
-    assert vad_silence(config) == vad
+    assert endpointing_delay(delay_ms, configuration.parse(json.dumps(document))) == seconds
 
 
-@pytest.mark.parametrize("detection", ["stt", "vad"])
-@pytest.mark.parametrize("silence_ms", [100, 1500])
-def test_a_configured_silence_is_kept(document: dict[str, Any], detection: str, silence_ms: int) -> None:
-    document["turnHandling"]["detection"] = detection
-    document["vad"]["minSilenceDurationMs"] = silence_ms
-    assert vad_silence(configuration.parse(json.dumps(document))) == silence_ms / 1000
+def test_voice_activity_ends_the_turns_of_a_speech_to_text_that_cannot(document: dict[str, Any]) -> None:
+    document["stt"] = {"provider": "openai", "model": "whisper"}
+    turns = turn_handling(configuration.parse(json.dumps(document)))
+    assert (turns["turn_detection"], turns["endpointing"]) == ("vad", {"min_delay": 0.5, "max_delay": 3.0})
 
 
-@pytest.mark.parametrize(
-    ("vad", "options"),
-    [
-        ({}, {"min_speech_duration": 0.05, "min_silence_duration": 0.4, "activation_threshold": 0.5}),
-        (
-            {"minSpeechDurationMs": 120, "minSilenceDurationMs": 800, "activationThreshold": 0.7},
-            {"min_speech_duration": 0.12, "min_silence_duration": 0.8, "activation_threshold": 0.7},
-        ),
-    ],
-)
-def test_the_detector_a_process_is_warmed_with_follows_the_configuration(
-    monkeypatch: pytest.MonkeyPatch, document: dict[str, Any], vad: dict[str, Any], options: dict[str, float]
+async def test_providers_with_fallbacks_are_asked_again_as_a_lone_one_is(
+    plugins: Plugins, config: AgentConfig, document_with_fallback: dict[str, Any]
 ) -> None:
-    for name, key in KEYS.items():
-        monkeypatch.setenv(name, key)
-    document["vad"] = vad
-    load = Mock(return_value=None)
-    monkeypatch.setattr(silero.VAD, "load", load)
-    build.__wrapped__(configuration.parse(json.dumps(document)))
-    load.assert_called_once_with(**options)
-
-
-def test_plugins_follow_the_configuration(monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> None:
-    for name, key in KEYS.items():
-        monkeypatch.setenv(name, key)
-    document["stt"]["model"] = "nova-2"
-    plugins = build(configuration.parse(json.dumps(document)))
-    assert (plugins.stt.model, plugins.llm.model, plugins.tts.model) == ("nova-2", "gpt-4o-mini", "aura-2-andromeda-en")
-    assert plugins.tts.sample_rate == 24000
-    assert build(configuration.parse(json.dumps(document))) is plugins
+    options = build_session(configuration.parse(json.dumps(document_with_fallback)), plugins).conn_options
+    assert (options.stt_conn_options.max_retry, options.stt_conn_options.timeout) == (3, 5)
+    assert options.llm_conn_options == build_session(config, plugins).conn_options.stt_conn_options
 
 
 @pytest.mark.parametrize(
@@ -121,6 +100,21 @@ async def test_turn_handling_reaches_the_session(
     assert seen() != there
     document["turnHandling"][field] = value
     assert seen() == there
+
+
+@pytest.mark.parametrize(("detector", "turns"), [(None, "realtime_llm"), (Mock(), "vad")])
+def test_a_realtime_model_says_whose_turn_it_is_if_it_can(detector: Any, turns: str) -> None:
+    found = Plugins(vad=detector, stt=None, llm=Mock(), tts=None, by_place={})
+    assert realtime_turns(found)["turn_detection"] == turns
+
+
+@pytest.mark.parametrize("aloud", [True, False])
+def test_a_greeting_is_said_or_asked_for(aloud: bool) -> None:
+    session = Mock()
+    greet(session, "Hello?", aloud=aloud)
+    said = session.say.mock_calls, session.generate_reply.mock_calls
+    asked = call(instructions="Say exactly these words and nothing else: Hello?")
+    assert said == (([call("Hello?")], []) if aloud else ([], [asked]))
 
 
 async def test_the_detector_reaches_the_session(plugins: Plugins, config: AgentConfig) -> None:
@@ -152,11 +146,3 @@ def test_text_passes_whatever_tracks_the_agent_receives(
     assert options.get_text_input_options() is not None
     assert options.get_text_output_options() is not None
     assert options.get_video_input_options() is None
-
-
-@pytest.mark.parametrize(("attributes", "code"), [({"status_code": 401}, 401), ({"status_code": -1}, 0), ({}, 0)])
-def test_status_codes(attributes: dict[str, int], code: int) -> None:
-    error = RuntimeError()
-    for name, value in attributes.items():
-        setattr(error, name, value)
-    assert status_code(error) == code

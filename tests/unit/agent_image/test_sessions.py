@@ -1,4 +1,4 @@
-"""Which sessions count as failed."""
+"""Which sessions count as failed, and what is told of those that ended."""
 
 import asyncio
 import os
@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from livekit import rtc
 
-from voice_agent.runner.sessions import FOLDER_VARIABLE, ReportingEntrypoint, Sessions, report_failure
+from voice_agent.runner.memory import Memory
+from voice_agent.runner.sessions import FOLDER_VARIABLE, MOST_ENDED, ReportingEntrypoint, Sessions, report_failure
 
 
 @pytest.fixture
@@ -21,10 +22,11 @@ def sessions(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Sessions:
     return counted
 
 
-def ended(job_id: str | None, status: str = "SUCCESS") -> Any:
+def ended(job_id: str | None, status: str = "SUCCESS", **process: Any) -> Any:
     """A process of the library's after its end."""
-    job = None if job_id is None else SimpleNamespace(job=SimpleNamespace(id=job_id))
-    return SimpleNamespace(running_job=job, status=SimpleNamespace(name=status))
+    job = SimpleNamespace(id=job_id, dispatch_id=f"AD_{job_id}", room=SimpleNamespace(name="support-42"))
+    running = None if job_id is None else SimpleNamespace(job=job)
+    return SimpleNamespace(running_job=running, status=SimpleNamespace(name=status), **process)
 
 
 async def run(job_id: str, error: BaseException | None) -> None:
@@ -58,16 +60,91 @@ async def test_an_entrypoint_that_raises_has_failed(sessions: Sessions, tmp_path
 )
 def test_a_session_fails_once(sessions: Sessions, executor: Any, reported: bool, failed: int) -> None:
     if reported:
-        report_failure("AJ_1")
+        report_failure("AJ_1", "no such tool")
+        report_failure("AJ_1", "and so nothing else went well")
     sessions.on_closed(executor)
     assert sessions.failed == failed
 
 
+@pytest.mark.parametrize(
+    ("process", "error"),
+    [
+        ({"status": "SUCCESS", "exitcode": 0}, None),
+        ({"status": "FAILED", "exitcode": 3, "killed": False}, "the job's process ended with exit code 3"),
+        ({"status": "FAILED", "exitcode": -11, "killed": False}, "the job's process ended with signal 11"),
+        (
+            {"status": "FAILED", "exitcode": -9, "killed": False},
+            "the job's process was killed (SIGKILL), by the kernel for lack of memory or by somebody",
+        ),
+        # By the library itself, which then has said why.
+        ({"status": "FAILED", "exitcode": -9, "killed": True}, "the job's process ended with signal 9"),
+        ({"status": "FAILED"}, "the job ended by a failure"),  # a thread
+    ],
+)
+def test_how_a_job_ended_is_told(sessions: Sessions, process: dict[str, Any], error: str | None) -> None:
+    sessions.on_closed(ended("AJ_1", **process))
+    (told,) = sessions.ended
+    assert told.pop("endedAt").endswith("Z")
+    assert told == {
+        "cut": False,
+        "seconds": None,
+        "id": "AJ_1",
+        "dispatchId": "AD_AJ_1",
+        "room": "support-42",
+        "failed": error is not None,
+        "error": error,
+    }
+
+
+async def test_an_entrypoint_that_raises_is_told_with_the_end_of_its_traceback(sessions: Sessions) -> None:
+    with pytest.raises(LookupError):
+        await run("AJ_1", LookupError("no such tool\nin any list"))
+    sessions.on_closed(ended("AJ_1"))
+    assert sessions.ended[0]["error"] == "LookupError: no such tool in any list"
+
+
+@pytest.mark.parametrize(("limit", "most"), [("134217728", "the container's limit of 128Mi"), ("max", "the node has")])
+def test_a_job_that_was_killed_for_lack_of_memory_is_told_with_the_limit(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, limit: str, most: str
+) -> None:
+    (tmp_path / "memory.events").write_text("oom_kill 0\n")
+    (tmp_path / "memory.max").write_text(limit)
+    sessions = Sessions()
+    sessions._memory = Memory(tmp_path)
+    (tmp_path / "memory.events").write_text("oom_kill 1\n")
+    for _ in range(2):
+        sessions.on_closed(ended("AJ_1", "FAILED", exitcode=-9, killed=False))
+    short, other = sessions.ended
+    assert (
+        short["error"]
+        == f"OOMKilled: the job's process needed more memory than {most}; raise spec.resources.limits.memory"
+    )
+    assert "or by somebody" in other["error"], "one kill was counted"
+
+
+def test_how_long_a_job_lasted_is_told(sessions: Sessions, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.monotonic", lambda: 100.0)
+    sessions.on_launched(ended("AJ_1"))
+    monkeypatch.setattr("time.monotonic", lambda: 162.7)
+    for _ in range(2):
+        sessions.on_closed(ended("AJ_1"))
+    assert [told["seconds"] for told in sessions.ended] == [62, None], "the second was not seen to begin"
+
+
+def test_only_the_last_ones_are_told(sessions: Sessions) -> None:
+    for number in range(MOST_ENDED + 1):
+        report_failure(f"AJ_{number}", "x" * 1000)
+        sessions.on_closed(ended(f"AJ_{number}"))
+    assert sessions.failed == len(sessions.ended) + 1 == MOST_ENDED + 1
+    assert sessions.ended[0]["id"] == "AJ_1"
+    assert len(sessions.ended[0]["error"]) == 300
+
+
 def test_a_report_that_nobody_asked_for_is_none(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.delenv(FOLDER_VARIABLE, raising=False)
-    report_failure("AJ_1")
+    report_failure("AJ_1", "why")
     monkeypatch.setenv(FOLDER_VARIABLE, str(tmp_path / "gone"))
-    report_failure("AJ_1")
+    report_failure("AJ_1", "why")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -128,5 +205,40 @@ async def test_a_state_that_nobody_asked_for_reaches_the_room_all_the_same(
 
 
 def test_a_jobs_id_is_no_path(sessions: Sessions, tmp_path: Path) -> None:
-    report_failure("../AJ_1")
+    report_failure("../AJ_1", "why")
     assert [path.name for path in tmp_path.iterdir()] == [".._AJ_1"]
+
+
+@pytest.mark.parametrize(
+    ("reasons", "error"),
+    [
+        ([rtc.DisconnectReason.CLIENT_INITIATED], None),
+        ([rtc.DisconnectReason.ROOM_DELETED], None),
+        ([rtc.DisconnectReason.SERVER_SHUTDOWN], "its connection to the server broke (SERVER_SHUTDOWN)"),
+        ([rtc.DisconnectReason.UNKNOWN_REASON], "its connection to the server broke (UNKNOWN_REASON)"),
+        ([], None),  # an older library says no reason
+        ([9999], None),
+    ],
+)
+async def test_a_session_whose_connection_broke_needs_another_and_is_no_failure_of_the_agent(
+    sessions: Sessions, reasons: list[Any], error: str | None
+) -> None:
+    handlers: dict[str, Any] = {}
+    room = SimpleNamespace(on=handlers.__setitem__)
+
+    async def entrypoint(_: Any) -> None:
+        handlers["disconnected"](*reasons)
+
+    await ReportingEntrypoint(entrypoint)(SimpleNamespace(job=SimpleNamespace(id="AJ_1"), room=room))
+    sessions.on_closed(ended("AJ_1"))
+    told = sessions.ended[0]
+    assert (told["failed"], told["error"], sessions.failed) == (error is not None, error, 0)
+    assert told["cut"] is (error is not None)
+
+
+def test_a_call_that_is_cut_by_the_end_of_its_worker_needs_another_agent(sessions: Sessions) -> None:
+    sessions.cutting = True
+    sessions.on_closed(ended("AJ_1"))
+    told = sessions.ended[0]
+    assert (told["failed"], told["cut"], sessions.failed) == (True, True, 0)
+    assert "its worker was stopped" in told["error"]

@@ -6,16 +6,22 @@ from typing import Any
 
 import pytest
 
-from voice_agent.__main__ import settings
-from voice_agent.config import AgentConfig
 from voice_agent.runner.settings import Settings, SettingsError, load, parse
 
 DOCUMENT = {"agentName": "a", "sessionsPerPod": 2, "idleProcesses": 0, "drainTimeoutSeconds": 60}
 
 
-@pytest.mark.parametrize(("added", "port"), [({}, None), ({"metricsPort": None}, None), ({"metricsPort": 9100}, 9100)])
-def test_only_the_port_for_metrics_may_be_left_out(added: dict[str, Any], port: int | None) -> None:
-    assert parse(json.dumps({**DOCUMENT, **added})) == Settings("a", 2, 0, 60, port)
+@pytest.mark.parametrize(
+    ("added", "port", "seconds"),
+    [
+        ({}, None, None),
+        ({"metricsPort": None, "initializeTimeoutSeconds": None}, None, None),
+        ({"metricsPort": 9100}, 9100, None),
+        ({"initializeTimeoutSeconds": 45}, None, 45),
+    ],
+)
+def test_what_may_be_left_out(added: dict[str, Any], port: int | None, seconds: int | None) -> None:
+    assert parse(json.dumps({**DOCUMENT, **added})) == Settings("a", 2, 0, 60, port, seconds)
 
 
 @pytest.mark.parametrize(
@@ -28,6 +34,7 @@ def test_only_the_port_for_metrics_may_be_left_out(added: dict[str, Any], port: 
         ({**DOCUMENT, "idleProcesses": "3"}, "idleProcesses: must be an integer from 0"),
         ({**DOCUMENT, "drainTimeoutSeconds": 1.5}, "drainTimeoutSeconds: must be an integer from 1"),
         ({**DOCUMENT, "metricsPort": 65536}, "metricsPort: must be an integer from 1 to 65535"),
+        ({**DOCUMENT, "initializeTimeoutSeconds": 0}, "initializeTimeoutSeconds: must be an integer from 1"),
         ({**DOCUMENT, "instructions": "x"}, "instructions: unknown"),
         ([], "must be a JSON object"),
     ],
@@ -60,7 +67,3 @@ def test_a_file_that_was_changed_since_the_pod_was_made_is_refused(tmp_path: Pat
 def test_a_missing_file() -> None:
     with pytest.raises(SettingsError, match="cannot read /nowhere: No such file or directory"):
         load({"AGENT_CONFIG": "/nowhere"})
-
-
-def test_the_stock_agent_is_told_the_same_in_its_own_file(config: AgentConfig) -> None:
-    assert settings(config) == Settings("front-desk", 2, 1, 60, 9100)

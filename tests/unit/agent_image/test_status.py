@@ -21,9 +21,11 @@ def worker(**changes: Any) -> Any:
             "worker_id": "AW_1",
             "agent_name": "front-desk",
             "deployment": "",
+            "job_type": "ROOM",
             "warm_processes": 3,
             "guard": CapacityGuard(4, list),
             "sessions": Sessions(),
+            "warmups": SimpleNamespace(problem=None),
             "applied": ["sessionsPerPod"],
             "not_applied": {"prometheus": "no such part"},
             **changes,
@@ -44,15 +46,18 @@ async def test_a_ready_worker_shows_its_zeros() -> None:
         "ok",
         {
             "ready": True,
+            "notReady": [],
             "registered": True,
             "draining": False,
             "workerId": "AW_1",
             "agentName": "front-desk",
             "deployment": "",
+            "jobType": "ROOM",
             "warmProcesses": 3,
             "activeSessions": 0,
             "capacity": 4,
             "jobs": [],
+            "endedJobs": [],
             "sessions": {"started": 0, "failed": 0},
             "providerErrors": [],
             "applied": ["sessionsPerPod"],
@@ -76,6 +81,14 @@ async def test_a_lost_registration_is_told() -> None:
     health, ready, text, document = await answers(WorkerStatus(lost))
     assert (health, ready, text) == (200, 503, "not registered with the LiveKit server")
     assert (document["ready"], document["workerId"]) == (False, None)
+    assert document["notReady"] == ["not registered with the LiveKit server"]
+
+
+async def test_why_it_is_not_warm_is_told() -> None:
+    cold = worker(warmed_up=False, registered=False, warmups=SimpleNamespace(problem="the last one failed: no model"))
+    _, _, text, document = await answers(WorkerStatus(cold))
+    assert document["notReady"] == text.splitlines()
+    assert document["notReady"][0] == "idle processes are not warm yet: the last one failed: no model"
 
 
 async def test_a_failed_worker_is_not_healthy() -> None:

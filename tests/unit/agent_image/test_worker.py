@@ -12,6 +12,7 @@ import pytest
 from livekit.agents import AgentServer, JobExecutorType
 from livekit.agents.cli import cli
 from livekit.agents.ipc.proc_pool import ProcPool
+from livekit.agents.worker import ServerType
 from livekit.rtc._ffi_client import FfiClient
 
 from voice_agent.runner.settings import Settings
@@ -74,6 +75,7 @@ def pool(*executors: Any, warm: bool = True, **changes: Any) -> Any:
             AgentServer.run,
             [
                 "self._proc_pool = ",
+                "initialize_timeout=self._initialize_process_timeout",
                 "self._proc_pool.set_target_idle_processes(",
                 'self.emit("worker_started")',
                 "self._prometheus_port",
@@ -107,6 +109,27 @@ def test_everything_is_applied_to_the_pinned_library() -> None:
 def test_without_a_port_for_metrics_there_is_nothing_to_apply() -> None:
     worker = supervised(settings=Settings("name", 4, 3, 60))
     assert set(worker.applied) == EVERYTHING - {"prometheus"}
+
+
+@pytest.mark.parametrize(("asked", "given"), [(None, 12.0), (45, 45.0)])
+def test_processes_have_the_time_to_initialize_that_is_asked_for_or_that_the_code_says(
+    asked: int | None, given: float
+) -> None:
+    worker = supervised(lambda: AgentServer(initialize_process_timeout=12.0), Settings("name", 4, 3, 60, None, asked))
+    assert worker.server._initialize_process_timeout == given
+    assert ("initializeTimeout" in worker.applied) is (asked is not None)
+
+
+class ForgetsShutdown(AgentServer):
+    """As before livekit-agents 1.6, whose options have a default of their own."""
+
+    def update_options(self, **options: Any) -> None:
+        super().update_options(**{"shutdown_process_timeout": 10.0, **options})
+
+
+def test_what_the_code_says_of_shutting_down_is_kept() -> None:
+    worker = supervised(lambda: ForgetsShutdown(shutdown_process_timeout=33.0))
+    assert worker.server._shutdown_process_timeout == 33.0
 
 
 class WithoutOptions(AgentServer):
@@ -353,3 +376,11 @@ def test_calls_that_are_threads_share_one_rtc_client(made: list[str]) -> None:
 def test_a_worker_whose_calls_are_processes_makes_no_rtc_client(made: list[str]) -> None:
     assert "oneRtcClient" not in supervised().applied
     assert made == []
+
+
+@pytest.mark.parametrize("kind", list(ServerType))
+def test_what_its_jobs_are_for_is_told(kind: ServerType) -> None:
+    server = AgentServer()
+    server.rtc_session(entrypoint, type=kind)
+    assert SupervisedWorker(server, SETTINGS).job_type == kind.name
+    assert SupervisedWorker(SimpleNamespace(), SETTINGS).job_type == "ROOM"

@@ -28,7 +28,9 @@ def test_requests_are_counted_by_kind() -> None:
 def test_programs_are_told_apart_and_the_rest_is_everything_else(tmp_path: Path) -> None:
     def process(pid: int, name: str, user: int, system: int, of_children: int = 0) -> None:
         (tmp_path / str(pid)).mkdir()
-        (tmp_path / str(pid) / "stat").write_text(f"{pid} ({name}) S {'0 ' * 10}{user} {system} {of_children} 0 20\n")
+        (tmp_path / str(pid) / "stat").write_text(
+            f"{pid} ({name}) S {'0 ' * 10}{user} {system} {of_children} 0 20 0 1 0 5\n"
+        )
 
     process(11, "etcd", 100, 50)
     process(12, "a (b) c", 700, 0)

@@ -10,25 +10,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
-from livekit_operator.api.agent import (
-    AgentSpec,
-    LanguageModel,
-    SpeechToText,
-    TextToSpeech,
-    TurnHandling,
-    VoiceActivityDetection,
-)
+from livekit_operator import constants
+from livekit_operator.api.agent import AgentSpec, TurnHandling, VoiceActivityDetection
 from livekit_operator.api.base import ApiModel
+from livekit_operator.api.providers import (
+    LanguageModelProvider,
+    SpeechToTextProvider,
+    TextToSpeechProvider,
+    key_variable,
+    option_variable,
+)
 from livekit_operator.api.voiceagentpool import VoiceAgentPoolSpec
 from livekit_operator.clients.worker import parse_status
 from livekit_operator.constants import BASE_URL_PATTERN
 from livekit_operator.outside import MOST_COUNT
 from livekit_operator.pools.manifests import versions
-from tests.unit.operator import models
+from tests.fakes import models
 from voice_agent import config
-from voice_agent.provider_errors import ROLES, ProviderError
+from voice_agent.config import ROLES
+from voice_agent.provider_errors import ProviderError, document
 from voice_agent.runner import settings
 from voice_agent.runner.capacity import CapacityGuard
+from voice_agent.runner.sessions import Sessions
 from voice_agent.runner.status import WorkerStatus
 
 SECONDS = st.integers(*(int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2000, 2199)))
@@ -67,10 +70,18 @@ def sections(of: type[ApiModel], **known: st.SearchStrategy[Any]) -> st.SearchSt
 
 
 def providers(of: type[ApiModel], **known: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return what a provider may be."""
+    """Return what the providers of a role may be."""
     key = {"apiKeySecretRef": {"name": "providers", "key": "it"}}
-    strange = {"api_key_secret_ref": st.just(key["apiKeySecretRef"]), "base_url": urls(), "model": TEXT}
-    return sections(of, **strange, **known).map(lambda section: {**section, **key})
+    strange: dict[str, st.SearchStrategy[Any]] = {
+        "api_key_secret_ref": st.just(key["apiKeySecretRef"]),
+        "base_url": urls(),
+        "model": TEXT,
+        "plugin": st.none(),
+    }
+    one = sections(of, **strange, **known).map(lambda section: {**section, **key})
+    one = one.map(lambda found: plugged(found) if found.get("provider") == "plugin" else found)
+    fallbacks = st.none() | st.lists(one, min_size=1, max_size=3)
+    return st.tuples(one, fallbacks).map(lambda found: {**found[0], "fallbacks": found[1]})
 
 
 def in_order(turns: dict[str, Any]) -> bool:
@@ -79,13 +90,22 @@ def in_order(turns: dict[str, Any]) -> bool:
     return whole.min_endpointing_delay_ms <= whole.max_endpointing_delay_ms
 
 
+def plugged(provider: dict[str, Any]) -> dict[str, Any]:
+    """Return a provider that is none, with something of its own."""
+    plugin = {"package": "livekit.plugins.x", "class": "Y", "options": {"a": [1, {"b": None}]}}
+    secret = {"name": "token", "secretKeyRef": {"name": "providers", "key": "it"}}
+    wrong = ("model", "baseUrl", "voice", "fallbacks")
+    rest = {name: value for name, value in provider.items() if name not in wrong}
+    return {**rest, "provider": "plugin", "plugin": {**plugin, "secretOptions": [secret]}}
+
+
 THRESHOLDS = st.floats(0, 1, exclude_min=True, exclude_max=True)
 AGENTS = st.fixed_dictionaries(
     {
         "instructions": TEXT,
-        "stt": providers(SpeechToText, language=st.from_regex(r"\A[a-z]{2}(-[A-Z]{2})?\Z")),
-        "llm": providers(LanguageModel, temperature=st.floats(0, 2)),
-        "tts": providers(TextToSpeech),
+        "stt": providers(SpeechToTextProvider, language=st.from_regex(r"\A[a-z]{2}(-[A-Z]{2})?\Z")),
+        "llm": providers(LanguageModelProvider, temperature=st.floats(0, 2)),
+        "tts": providers(TextToSpeechProvider, voice=TEXT, response_format=st.sampled_from(["pcm", "wav", "mp3"])),
     },
     optional={
         "greeting": TEXT,
@@ -99,7 +119,10 @@ _ALWAYS = ("sessions_per_pod", "idle_processes", "drain_timeout_seconds")
 WORKERS = st.fixed_dictionaries(
     {str(_SPEC[name].alias): integers(_SPEC[name]) for name in _ALWAYS},
     # Not those that the runner's own endpoints have.
-    optional={"metricsPort": st.integers(1024, 65535).filter(lambda port: port not in (8081, 8082))},
+    optional={
+        "metricsPort": st.integers(1024, 65535).filter(lambda port: port not in (8081, 8082)),
+        "initializeTimeoutSeconds": st.integers(1, 3600),
+    },
 )
 
 
@@ -115,12 +138,21 @@ def written(agent: dict[str, Any], worker: dict[str, Any], defaults: dict[str, s
 def test_the_stock_agent_does_what_the_spec_says(agent: dict[str, Any], worker: dict[str, Any], default: str) -> None:
     read = config.parse(written(agent, worker, {"deepgram": default}))
     spec = AgentSpec.model_validate(agent)
-    for role in ROLES:
-        part, asked = getattr(read, role), getattr(spec, role)
+    assert list(read.providers) == list(spec.providers)
+    for place, part in read.providers.items():
+        asked: Any = spec.providers[place]
         fallback = default if asked.provider == "deepgram" else None
         assert part.base_url == ((asked.base_url or fallback or "").rstrip("/") or None)
-        told = asked.model_dump(exclude={"api_key_secret_ref", "base_url"})
+        told = asked.model_dump(exclude={"api_key_secret_ref", "base_url", "fallbacks", "plugin"}, exclude_none=True)
+        if asked.plugin:
+            assert part.plugin is not None
+            assert json.loads(part.plugin.options) == asked.plugin.options
+            assert (part.plugin.package, part.plugin.class_name) == (asked.plugin.package, asked.plugin.class_name)
+            assert part.plugin.secret_options == tuple(option.name for option in asked.plugin.secret_options)
+            assert config.option_variable(place, 0) == option_variable(place, 0)
         assert part.model_dump(include=set(told)) == told
+        assert config.key_variable(place) == key_variable(place)
+        assert list(config.secrets_of({key_variable(place): "x"})) == [key_variable(place)]
     assert read.turn_handling.model_dump() == (spec.turn_handling or TurnHandling()).model_dump()
     assert read.vad.model_dump() == (spec.vad or VoiceActivityDetection()).model_dump()
     assert (read.instructions, read.greeting) == (spec.instructions, spec.greeting)
@@ -128,6 +160,7 @@ def test_the_stock_agent_does_what_the_spec_says(agent: dict[str, Any], worker: 
     assert (read.sessions_per_pod, read.idle_processes) == (worker["sessionsPerPod"], worker["idleProcesses"])
     assert read.drain_timeout_seconds == max(1, worker["drainTimeoutSeconds"])
     assert read.metrics_port == worker.get("metricsPort")
+    assert read.initialize_timeout_seconds == worker.get("initializeTimeoutSeconds", 20)
 
 
 @given(worker=WORKERS)
@@ -139,6 +172,7 @@ def test_the_runner_of_an_own_image_does_what_the_spec_says(worker: dict[str, An
         "idle_processes": worker["idleProcesses"],
         "drain_timeout_seconds": max(1, worker["drainTimeoutSeconds"]),
         "metrics_port": worker.get("metricsPort"),
+        "initialize_timeout_seconds": worker.get("initializeTimeoutSeconds"),
     }
 
 
@@ -147,46 +181,71 @@ JOBS = st.dictionaries(TEXT, st.tuples(TEXT, TEXT, ACTIVITIES), max_size=5)
 ERRORS = st.lists(st.builds(ProviderError.now, st.sampled_from(ROLES), TEXT, st.integers(0, 599)), max_size=3)
 
 
+def closed(job: str, room: str, error: str | None) -> Any:
+    """Return a process of livekit-agents after its end."""
+    about = SimpleNamespace(id=job, dispatch_id="AD_1", room=SimpleNamespace(name=room))
+    status = SimpleNamespace(name="SUCCESS" if error is None else "FAILED")
+    return SimpleNamespace(running_job=SimpleNamespace(job=about), status=status, exitcode=len(error or ""))
+
+
+def test_the_operator_knows_by_the_runners_last_words_that_it_lets_no_worker_run() -> None:
+    assert constants.RUNNER_REFUSES == settings.REFUSES
+
+
 @given(
     jobs=JOBS,
     errors=ERRORS,
-    flags=st.tuples(*[st.booleans()] * 3),
+    flags=st.tuples(*[st.booleans()] * 4),
     counts=st.tuples(*[st.integers(0, MOST_COUNT)] * 3),
     capacity=st.integers(1, 1000),
-    names=st.tuples(TEXT, st.just("") | TEXT),
+    names=st.tuples(TEXT, st.just("") | TEXT, st.just("") | TEXT),
     not_applied=st.dictionaries(TEXT, TEXT, max_size=3),
+    ended=st.lists(st.tuples(TEXT, TEXT, st.none() | TEXT), max_size=5),
 )
 def test_the_operator_reads_whatever_a_runner_says(
     jobs: dict[str, Any],
     errors: list[ProviderError],
-    flags: tuple[bool, bool, bool],
+    flags: tuple[bool, bool, bool, bool],
     counts: tuple[int, int, int],
     capacity: int,
-    names: tuple[str, str],
+    names: tuple[str, str, str],
     not_applied: dict[str, str],
+    ended: list[tuple[str, str, str | None]],
 ) -> None:
-    registered, draining, stopping = flags
+    registered, draining, stopping, publishers = flags
     started, failed, warm = counts
+    name, deployment, cold = names
     running = [
         SimpleNamespace(id=job, dispatch_id=dispatch, room=SimpleNamespace(name=room))
         for job, (dispatch, room, _) in jobs.items()
     ]
+    sessions = Sessions()
+    for job, room, error in ended:
+        sessions.on_launched(closed(job, room, error))
+        sessions.on_closed(closed(job, room, error))
+    sessions.started = started
+    sessions.failed = failed
+    setattr(sessions, "activity", lambda job: jobs[job][2])  # noqa: B010  a method of the runner's
     worker: Any = SimpleNamespace(
-        warmed_up=True,
+        warmed_up=not cold,
+        warmups=SimpleNamespace(problem=cold),
         registered=registered,
         draining=draining,
         worker_id="AW_1",
-        agent_name=names[0],
-        deployment=names[1],
+        agent_name=name,
+        deployment=deployment,
+        job_type="PUBLISHER" if publishers else "ROOM",
         warm_processes=warm,
         guard=CapacityGuard(capacity, lambda: running),
-        sessions=SimpleNamespace(started=started, failed=failed, activity=lambda job: jobs[job][2]),
+        sessions=sessions,
         applied=[],
         not_applied=not_applied,
     )
-    status = WorkerStatus(worker, lambda: [dataclasses.asdict(error) for error in errors], stopping=stopping)
+    whole = config.parse('{"agentName": "a", "instructions": "b"}')
+    status = WorkerStatus(worker, lambda: document(errors, whole), stopping=stopping)
     read = parse_status(json.loads(json.dumps(status.document())))
-    assert (read.registered, read.draining) == (registered, draining or stopping)
+    assert (read.registered, read.draining, read.publishers) == (registered, draining or stopping, publishers)
+    assert bool(read.not_ready) is bool(cold or draining or stopping or not registered)
     assert (read.sessions, read.capacity) == (len(jobs), capacity)
     assert (read.started, read.failed) == (started, failed)
     assert read.jobs is not None
@@ -198,3 +257,6 @@ def test_the_operator_reads_whatever_a_runner_says(
     assert all(job.started is not None and now - job.started < timedelta(minutes=1) for job in read.jobs)
     assert [(error.role, error.code) for error in read.provider_errors] == [(e.role, e.code) for e in errors]
     assert len(read.not_applied) == len(not_applied)
+    assert [(job.id, job.room, job.failed, job.cut, job.seconds) for job in read.ended] == [
+        (job, room, error is not None, False, 0) for job, room, error in ended
+    ]

@@ -5,6 +5,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from tests.harness.groups import longest_first
+
 STORIES = """\
 import os
 import pytest
@@ -33,3 +37,15 @@ def test_each_group_has_a_process(tmp_path: Path) -> None:
     lines = told.read_text().splitlines()
     assert len(lines) == 6
     assert len(set(lines)) == 2, f"group and process: {lines}"
+
+
+@pytest.mark.parametrize(
+    ("wholes", "taken", "order"),
+    [
+        pytest.param("abcd", [0.0, 0.0, 0.0, 0.0], [0, 1, 2, 3], id="nothing is known"),
+        pytest.param("abcd", [1.0, 9.0, 3.0, 4.0], [1, 3, 2, 0], id="each by itself"),
+        pytest.param("gbgd", [3.0, 4.0, 3.0, 9.0], [3, 0, 2, 1], id="a group as a whole"),
+    ],
+)
+def test_the_longest_begin_first(wholes: str, taken: list[float], order: list[int]) -> None:
+    assert longest_first(wholes, taken) == order

@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator
 import pytest
 from hypothesis import settings
 
+from tests.fakes.verbs import guard_observing
 from tests.fakes.world import World
+
+
+@pytest.fixture(autouse=True)
+def _observing_writes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a pass fail that writes while it observes, in every scenario."""
+    guard_observing(monkeypatch)
 
 
 @pytest.fixture

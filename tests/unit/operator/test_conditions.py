@@ -1,5 +1,6 @@
 """Conditions keep their transition time while they hold, and people hear only of what matters."""
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -106,3 +107,42 @@ def test_people_hear_of_problems_and_of_recovery(
 ) -> None:
     expected = Transition(told, observed.reason, observed.message) if told else None
     assert transition(old, [observed]) == expected
+
+
+LIMITS = (
+    "The API server refused: pods is forbidden: [minimum cpu usage per Container is 100m, but request is 50m, minimum "
+    "memory usage per Container is 64Mi, but request is 32Mi]. Refused: container agent."
+)
+
+
+@pytest.mark.parametrize(
+    ("former", "message", "news"),
+    [
+        pytest.param(
+            LIMITS,
+            "The API server refused: pods is forbidden: [minimum memory usage per Container is 64Mi, but request is "
+            "32Mi, minimum cpu usage per Container is 100m, but request is 50m]. Refused: container agent.",
+            False,
+            id="a LimitRange",
+        ),
+        pytest.param(
+            "Unable to attach or mount volumes: unmounted volumes=[b a], failed to process volumes=[]: timed out",
+            "Unable to attach or mount volumes: unmounted volumes=[a b], failed to process volumes=[]: timed out",
+            False,
+            id="the kubelet",
+        ),
+        pytest.param("Missing: a; b; c", "Missing: c; b; a", True, id="the first has words of its own"),
+        pytest.param("Not allowed: [a, b]", "Not allowed: [b, a]", False, id="a list"),
+        pytest.param("Not allowed: [a, b]", "Not allowed: [b, c]", True, id="another list"),
+        pytest.param("Not allowed: [a, a, b]", "Not allowed: [a, b, b]", True, id="as long as the former"),
+        pytest.param("1 of 2 pods are warm.", "2 of 1 pods are warm.", True, id="numbers"),
+        pytest.param("Revision a failed. b runs.", "Revision b failed. a runs.", True, id="names"),
+    ],
+)
+def test_the_same_list_in_another_order_is_no_news(former: str, message: str, news: bool) -> None:
+    old = [{**before("False", "KubernetesRefused")[0], "message": former}]
+    refused = Problem(reasons.KUBERNETES_REFUSED, message)
+    [merged] = merge(old, [Observed.not_ready(refused)], generation=1, now=NOW)
+    assert merged["message"] == (message if news else former)
+    [other] = merge(old, [Observed.not_ready(replace(refused, reason=reasons.NOT_ALLOWED))], generation=1, now=NOW)
+    assert other["message"] == message

@@ -153,7 +153,7 @@ STARTING: dict[str, Any] = {
         pytest.param(
             "MeetingRoom",
             {"agents": [{"pool": "front-desk", "agentName": "a", "state": "Unavailable"}]},
-            "one is unavailable",
+            "one is Unavailable",
             id="unavailable",
         ),
     ],

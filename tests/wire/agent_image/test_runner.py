@@ -61,6 +61,8 @@ class Agent:
     process: asyncio.subprocess.Process
     port: int
     session: aiohttp.ClientSession
+    patience: float = 40
+    """How long a status is waited for (seconds)."""
 
     async def status(self) -> dict[str, Any]:
         async with self.session.get(f"http://127.0.0.1:{self.port}/status") as response:
@@ -71,8 +73,9 @@ class Agent:
         async with self.session.get(f"http://127.0.0.1:{self.port}/readyz") as response:
             return response.status, await response.text()
 
-    async def until(self, condition: Callable[[dict[str, Any]], bool], seconds: float = 40) -> dict[str, Any]:
+    async def until(self, condition: Callable[[dict[str, Any]], bool], seconds: float | None = None) -> dict[str, Any]:
         """Return the first status that fulfils a condition."""
+        seconds = self.patience if seconds is None else seconds
         document: dict[str, Any] = {}
         try:
             async with asyncio.timeout(seconds):
@@ -101,37 +104,66 @@ def free_port() -> int:
 
 @asynccontextmanager
 async def running(
-    folder: Path, livekit: Dispatcher, command: tuple[str, ...] = START, executor: str = "PROCESS", **settings: Any
+    folder: Path,
+    livekit: Dispatcher,
+    command: tuple[str, ...] = START,
+    executor: str = "PROCESS",
+    python: str = sys.executable,
+    **settings: Any,
 ) -> AsyncIterator[Agent]:
-    """Start an agent as the operator does: the runner in front of PYTHONPATH, its settings in a file."""
+    """Start an agent as the operator does: the runner in front of PYTHONPATH, its settings in a file.
+
+    Its programs are those of the environment that an interpreter, `python`, is of.
+    """
+    variables = {
+        "PATH": f"{Path(python).parent}:{os.environ['PATH']}",
+        "VIRTUAL_ENV": str(Path(python).parents[1]),
+        "PYTHONPATH": str(folder / "runner"),
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "EXECUTOR": executor,
+        "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "0",
+        "OPENBLAS_NUM_THREADS": "1",
+    }
+    output = asyncio.subprocess.DEVNULL if "-s" not in sys.argv else None
+    async with started(folder, livekit, command, variables, {**SETTINGS, **settings}, output=output) as agent:
+        yield agent
+
+
+@asynccontextmanager
+async def started(
+    folder: Path,
+    livekit: Dispatcher,
+    command: tuple[str, ...],
+    variables: dict[str, str],
+    settings: dict[str, Any],
+    *,
+    output: int | None = None,
+    patience: float = Agent.patience,
+) -> AsyncIterator[Agent]:
+    """Start a program with the runner and its settings in a folder; `variables` say how it loads the runner."""
     install(folder / "runner")
-    (folder / "config.json").write_text(json.dumps({**SETTINGS, **settings}))
+    (folder / "config.json").write_text(json.dumps(settings))
     port = free_port()
     process = await asyncio.create_subprocess_exec(
-        sys.executable,
-        *command[1:],
+        *command,
         cwd=folder,
-        stdout=asyncio.subprocess.DEVNULL if "-s" not in sys.argv else None,
+        stdout=output,
         env={
             "PATH": os.environ["PATH"],
             "HOME": str(folder),
             "TMPDIR": str(folder),
-            "PYTHONPATH": str(folder / "runner"),
-            "PYTHONDONTWRITEBYTECODE": "1",
             "AGENT_CONFIG": str(folder / "config.json"),
             "STATUS_PORT": str(port),
-            "EXECUTOR": executor,
             "LIVEKIT_URL": livekit.url,
             "LIVEKIT_API_KEY": "key",
             "LIVEKIT_API_SECRET": "secret-of-at-least-32-characters-",
             "LIVEKIT_AGENT_DEPLOYMENT": "canary-0123456789",
-            "LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE": "0",
-            "OPENBLAS_NUM_THREADS": "1",
+            **variables,
         },
     )
     async with aiohttp.ClientSession() as session:
         try:
-            yield Agent(process, port, session)
+            yield Agent(process, port, session, patience)
         finally:
             if process.returncode is None:
                 process.kill()

@@ -96,7 +96,7 @@ def _convert(node: Any, definitions: dict[str, Schema]) -> Any:
     if "$ref" in node:
         target = definitions[node["$ref"].rsplit("/", 1)[-1]]
         return _convert({**target, **{k: v for k, v in node.items() if k != "$ref"}}, definitions)
-    if "x-kubernetes-int-or-string" in node:
+    if "type" in node and node["type"] is None:  # a number or a text
         return {k: v for k, v in node.items() if v is not None and k not in _DROPPED}
     if "anyOf" in node:
         # Optional[X]: absent is how this API says "nothing"; null is not part of it.

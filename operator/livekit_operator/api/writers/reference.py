@@ -50,7 +50,7 @@ def _type(node: dict[str, Any]) -> str:
     if "additionalProperties" in node:
         return "map"
     limits = [f"{sign}{node[key]}" for key, sign in (("minimum", "≥ "), ("maximum", "≤ ")) if key in node]
-    return " ".join([str(node.get("type", "quantity")), *limits])
+    return " ".join([str(node["type"]), *limits]) if "type" in node else "quantity"
 
 
 def _default(node: dict[str, Any]) -> str:

@@ -24,9 +24,15 @@ UNSERVED_REASONS = frozenset(
 )
 # What concerns only those who wait: a pool that is full or has yet to start is no fault, and others do not notice.
 PERSONAL_REASONS = frozenset(
-    {reasons.NO_WORKER_REGISTERED, reasons.ALL_WORKERS_FULL, reasons.DISPATCH_PENDING, reasons.AGENT_NOT_CONNECTED}
+    {
+        reasons.NO_WORKER_REGISTERED,
+        reasons.ALL_WORKERS_FULL,
+        reasons.DISPATCH_PENDING,
+        reasons.AGENT_NOT_CONNECTED,
+        reasons.AGENT_FAILING,
+    }
 )
-# What to look at where signalling works and media does not.
+# What to check where signalling works and media does not.
 CONNECT_HINT = (
     "check that its pods reach the address that the server advertises (`status.servers` and spec.media.nodeIp of the "
     "LiveKitServer) on the ports of `status.ports`: a firewall, a NetworkPolicy, or an address for others may be "
@@ -60,7 +66,7 @@ class AgentFacts:
     crash: str | None = None
     """How a worker ended that does not start again: its pod and its last output."""
     provider_problem: str | None = None
-    """Which provider refuses the agents (`REFUSED_CODES`), and the field to look at."""
+    """Which provider refuses the agents (`REFUSED_CODES`), and the field to check."""
     target_load: float = 1.0
     """The load at which the server offers a worker no more jobs; none gets any at 1 or more."""
     loads: tuple[float, ...] = ()
@@ -69,6 +75,8 @@ class AgentFacts:
     """Whether maxReplicas keeps more pods from coming."""
     fixed: int | None = None
     """The number of pods where nothing scales them."""
+    held_back: str | None = None
+    """Why pods that are wanted are not made: what refuses them, and what to do."""
     heard: bool = True
     """Whether any ready pod answers the operator, or there is none."""
     stuck: str | None = None
@@ -105,6 +113,12 @@ def _worker_crashed(facts: AgentFacts) -> str | None:
 def _name_mismatch(facts: AgentFacts) -> str | None:
     if not facts.names or facts.wanted_name in facts.names:
         return None
+    if not any(facts.names):
+        return (
+            f"Dispatches ask for the agent {facts.wanted_name!r}, and the workers registered without a name: have your "
+            "code register by it (`agent_name=`), or the runner where it is made with livekit-agents for Python: set "
+            "spec.agent.runner to Injected."
+        )
     return (
         f"Dispatches ask for the agent {facts.wanted_name!r}, and the workers registered as {_listed(facts.names)}: "
         "leave the name out of the code (`agent_name=`), or say the same in spec.agentName."
@@ -135,6 +149,8 @@ def _target_load_too_low(facts: AgentFacts) -> str | None:
 def _no_worker_registered(facts: AgentFacts) -> str | None:
     if facts.registered:
         return None
+    if not facts.pods and facts.held_back:
+        return f"No pod is there, and none comes: {facts.held_back}"
     if facts.pods:
         if not facts.ready_pods:
             waits = facts.stuck or "See `kubectl describe pod` if that lasts."
@@ -165,6 +181,8 @@ def _agent_not_connected(facts: AgentFacts) -> str | None:
 def _all_workers_full(facts: AgentFacts) -> str | None:
     if facts.free_sessions or not facts.registered:
         return None
+    if facts.held_back:
+        return f"Every agent is taken until a call ends, and no other pod comes: {facts.held_back}"
     if not facts.waiting and facts.fixed is None and not facts.at_limit:
         return None  # another pod comes when somebody needs it
     if facts.at_limit:

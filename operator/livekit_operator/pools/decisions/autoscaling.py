@@ -55,7 +55,7 @@ class Desired:
 def desired_replicas(
     spec: VoiceAgentPoolSpec, demand: Demand, now: datetime, recent: Sequence[tuple[datetime, int]] = ()
 ) -> Desired:
-    """Return the number of pods wanted now; `recent` is what was `wanted` at former looks, and when.
+    """Return the number of pods wanted now; `recent` is what was `wanted` in former passes, and when.
 
     Without autoscaling, and where others scale (mode External): the number that was asked for, 1 when none was.
     Raises ValueError for a schedule with an unknown time zone.

@@ -20,15 +20,10 @@ Easiest to get wrong:
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from hashlib import sha256
-from typing import Literal
 
 from livekit_operator import reasons
-from livekit_operator.api.voiceagentpool import CanaryAnalysis
 from livekit_operator.api.voiceagentpool import Rollout as RolloutSpec
 from livekit_operator.errors import Problem
-
-Verdict = Literal["Promote", "Fail", "Wait"]
 
 
 @dataclass(frozen=True)
@@ -88,23 +83,6 @@ def failed_to_progress(
     if version.proven is not None or ready or first_pod is None:
         return False
     return now - first_pod >= timedelta(seconds=deadline_seconds)
-
-
-def judge_canary(analysis: CanaryAnalysis | None, *, sessions: int, failed: int) -> Verdict:
-    """Return what becomes of a canary that began so many sessions, of which so many failed.
-
-    It fails as soon as it can no longer become good enough; without an analysis people decide.
-    """
-    if analysis is None:
-        return "Wait"
-    if failed * 100 > analysis.max_failed_percent * max(sessions, analysis.min_sessions):
-        return "Fail"
-    return "Promote" if sessions >= analysis.min_sessions else "Wait"
-
-
-def pick_deployment(weight: int, seed: str) -> bool:
-    """Return whether a call goes to the canary, which gets `weight` percent: the same answer for the same seed."""
-    return int.from_bytes(sha256(seed.encode()).digest()[:8]) % 100 < weight
 
 
 def prune(known: Sequence[Version], keep: set[str], limit: int) -> list[str]:

@@ -29,6 +29,7 @@ from datetime import datetime
 
 from livekit_operator.constants import TRACK_CANARY, TRACK_STABLE
 from livekit_operator.percentages import resolve
+from livekit_operator.reconciling.decisions.brakes import Held, PodHistory
 
 STABLE, CANARY = TRACK_STABLE, TRACK_CANARY
 # Pods created in one pass, so that a wrong number cannot flood the cluster before somebody sees it.
@@ -95,9 +96,21 @@ class Plan:
 
     create: tuple[str, ...] = ()
     delete: tuple[str, ...] = ()
+    held: Held | None = None
+    """What keeps more pods from being created now."""
 
 
-def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int | str) -> Plan:
+@dataclass(frozen=True)
+class Brake:
+    """What the brake of a pool's pods knows at a moment."""
+
+    history: PodHistory
+    now: datetime
+
+
+def plan(
+    pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int | str, brake: Brake | None = None
+) -> Plan:
     """Return what to do now to reach the targets, at most one a track, without cutting a call.
 
     `max_surge` is a number of pods or a percentage (`"25%"`) of a target's desired ones, at least one.
@@ -121,7 +134,14 @@ def plan(pods: Sequence[PodView], targets: Sequence[Target], *, max_surge: int |
         else:
             deleted = _dismiss(ours, [pod for pod in staying if pod.track == STABLE != track], wanted.get(STABLE))
         delete += [pod.name for pod in deleted]
-    return Plan(create=tuple(create[:MAX_CREATED]), delete=tuple(delete))
+    asked = allowed = min(len(create), MAX_CREATED)
+    held = None
+    if brake is not None:
+        desired = sum(target.desired for target in targets)
+        allowed, held = brake.history.allow(asked, wanted=desired, now=brake.now)
+    # Pods that ended are kept for people to read their logs until one may take their place.
+    kept = {pod.name for pod in pods if pod.finished} if asked and not allowed else set()
+    return Plan(tuple(create[:allowed]), tuple(name for name in delete if name not in kept), held)
 
 
 def _approach(pods: Sequence[PodView], target: Target, max_surge: int | str) -> tuple[int, list[PodView]]:

@@ -3,6 +3,7 @@
 from typing import Any
 
 from livekit_operator.api.common import SecretKeyRef
+from livekit_operator.api.providers import secrets_of
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import DRAIN_MARGIN_SECONDS, KEY_API_KEY, KEY_API_SECRET, LABEL_BUSY
 from livekit_operator.manifests.metadata import (
@@ -35,11 +36,9 @@ def pod_selector(pool: VoiceAgentPool) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector(pool, COMPONENT_AGENT).items()))
 
 
-def provider_secrets(pool: VoiceAgentPool) -> dict[str, SecretKeyRef]:
-    """Return role -> the Secret key that holds the provider's API key."""
-    agent = pool.spec.agent
-    parts = {"stt": agent.stt, "llm": agent.llm, "tts": agent.tts}
-    return {role: part.api_key_secret_ref for role, part in parts.items() if part}
+def provider_secrets(pool: VoiceAgentPool) -> list[tuple[str, str, SecretKeyRef]]:
+    """Return field below `spec.agent`, variable and Secret key of each secret of the stock agent's providers."""
+    return [secret for place, part in pool.spec.agent.providers.items() for secret in secrets_of(place, part)]
 
 
 def secret_variables(pool: VoiceAgentPool) -> dict[str, SecretKeyRef]:
@@ -47,6 +46,11 @@ def secret_variables(pool: VoiceAgentPool) -> dict[str, SecretKeyRef]:
     sources = {variable.name: variable.value_from or {} for variable in pool.spec.agent.env}
     found = {name: _secret_key(source.get("secretKeyRef")) for name, source in sources.items()}
     return {name: reference for name, reference in found.items() if reference}
+
+
+def secret_sources(pool: VoiceAgentPool) -> list[str]:
+    """Return the names of the Secrets all of whose keys `spec.agent.envFrom` makes variables of."""
+    return sorted({source.secret_ref.name for source in pool.spec.agent.env_from or () if source.secret_ref})
 
 
 def _secret_key(part: Any) -> SecretKeyRef | None:

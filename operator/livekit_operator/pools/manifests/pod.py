@@ -1,7 +1,8 @@
 """Pods of a VoiceAgentPool: one worker each, of the stock agent or of an image of the user's own.
 
 stock agent           its image answers for itself on the status port
-own image, Injected   an init container of the stock image puts the runner into a folder that Python finds first
+own image, Injected   an init container of the stock image puts the runner into a folder that Python finds first, and
+                      Node.js is told to load
 own image, None       only the worker's own port is asked
 """
 
@@ -38,7 +39,9 @@ from livekit_operator.manifests.metadata import (
 )
 from livekit_operator.manifests.pod_template import apply_template
 from livekit_operator.manifests.security import unprivileged_container, unprivileged_pod
+from livekit_operator.pools.manifests.additions import container_rights, user_of, with_additions
 from livekit_operator.pools.manifests.children import agent_name, child_name, grace_seconds, provider_secrets
+from livekit_operator.pools.manifests.leaving import build_leaving_hook
 from livekit_operator.pools.manifests.versions import (
     CONFIG_FILE,
     PoolVersion,
@@ -51,6 +54,13 @@ CONTAINER = "agent"
 RUNNER_CONTAINER = "runner"
 _CONFIG_FOLDER = "/etc/voice-agent"
 _RUNNER_FOLDER = "/opt/livekit-runner"
+# What has a runtime load the runner: variable -> value, and what stands between that and the user's own. Every Node.js
+# takes --require, while one that does not know --import would not start.
+_LOADERS = {
+    "PYTHONPATH": (_RUNNER_FOLDER, ":"),
+    "NODE_OPTIONS": (f"--require {_RUNNER_FOLDER}/node/preload.cjs", " "),
+}
+_RUNTIMES = {"PYTHONPATH": "Python", "NODE_OPTIONS": "Node"}
 # Which of the agent's resources the container that copies the runner requests: it ends before the agent starts, so it
 # costs nothing extra, and fits a LimitRange of the namespace if the agent does.
 _RUNNER_RESOURCES = ("cpu", "memory", "ephemeral-storage")
@@ -59,6 +69,8 @@ _STOCK_START_SECONDS = 60
 _OWN_START_SECONDS = 300
 # A node that does not answer has lost its agents: they are replaced sooner than after Kubernetes' five minutes.
 _LOST_NODE_SECONDS = 30
+# What a worker reads and the operator does not always set: empty, they say nothing (livekit-agents worker.py).
+_UNSAID = ("LIVEKIT_AGENT_DEPLOYMENT", "LIVEKIT_AGENT_NAME", "LIVEKIT_WORKER_TOKEN")
 _CLUSTER_HOSTS = ("localhost", "127.0.0.1", ".svc", ".cluster.local")
 
 
@@ -92,11 +104,16 @@ def build_pod(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: Po
     then = with_template(pool, version.template)
     metadata: dict[str, Any] = {
         "labels": {**labels(pool, COMPONENT_AGENT), LABEL_REVISION: version.revision, LABEL_TRACK: track},
-        "annotations": {ANNOTATION_INPUTS: inputs_digest(pool, inputs), ANNOTATION_KEYS: inputs.shown_key},
+        "annotations": {
+            ANNOTATION_INPUTS: inputs_digest(pool, inputs),
+            ANNOTATION_KEYS: inputs.shown_key,
+            **{name: value for name, value in idle_annotations(then).items() if value},
+        },
     }
+    made = _pod_spec(then, version, _environment(then, version, track, inputs), omit_ids=inputs.omit_ids)
     metadata, spec = apply_template(
         metadata,
-        _pod_spec(then, version, _environment(then, version, track, inputs), omit_ids=inputs.omit_ids),
+        with_additions(made, then.spec.pod_template),
         then.spec.pod_template,
         container=CONTAINER,
         selector=selector(pool, COMPONENT_AGENT),
@@ -115,15 +132,29 @@ def is_pod_name(pool: VoiceAgentPool, pod: Manifest) -> bool:
     return bool(revision) and re.fullmatch(re.escape(begins) + "[0-9a-f]{6}", metadata["name"]) is not None
 
 
-def busy_patch(busy: bool) -> dict[str, Any]:
-    """Return the merge patch that protects a pod with calls from evictions and from autoscalers of nodes."""
+def idle_annotations(pool: VoiceAgentPool) -> dict[str, str | None]:
+    """Return what autoscalers of nodes find on a pod without calls: the user's own words, or that it may go.
+
+    Cluster Autoscaler keeps a node for ever for a pod whose controller it does not know, unless it says that
+    (cluster-autoscaler FAQ, "What types of pods can prevent CA from removing a node?").
+    """
+    own = pool.spec.pod_template.annotations
+    return {
+        ANNOTATION_SAFE_TO_EVICT: own.get(ANNOTATION_SAFE_TO_EVICT, "true"),
+        ANNOTATION_DO_NOT_DISRUPT: own.get(ANNOTATION_DO_NOT_DISRUPT),
+    }
+
+
+def busy_patch(then: VoiceAgentPool, *, busy: bool) -> dict[str, Any]:
+    """Return the merge patch that protects a pod with calls from evictions and from autoscalers of nodes.
+
+    `then` is the pool as it was when the pod's version was new.
+    """
+    protected = {ANNOTATION_SAFE_TO_EVICT: "false", ANNOTATION_DO_NOT_DISRUPT: "true"}
     return {
         "metadata": {
             "labels": {LABEL_BUSY: "true" if busy else None},
-            "annotations": {
-                ANNOTATION_SAFE_TO_EVICT: "false" if busy else None,
-                ANNOTATION_DO_NOT_DISRUPT: "true" if busy else None,
-            },
+            "annotations": protected if busy else idle_annotations(then),
         }
     }
 
@@ -143,7 +174,8 @@ def cpu_count(resources: Resources) -> int:
 def _pod_spec(
     pool: VoiceAgentPool, version: PoolVersion, environment: list[dict[str, Any]], *, omit_ids: bool
 ) -> dict[str, Any]:
-    user = pool.spec.agent.run_as_user or pool.spec.pod_template.run_as_user
+    rights = pool.spec.agent.security_context
+    user = pool.spec.agent.run_as_user or (rights and rights.run_as_user) or user_of(pool.spec.pod_template)
     lost = {"operator": "Exists", "effect": "NoExecute", "tolerationSeconds": _LOST_NODE_SECONDS}
     config = {"name": version_map_name(pool, version.revision), "items": [{"key": CONFIG_FILE, "path": CONFIG_FILE}]}
     spec = {
@@ -165,7 +197,7 @@ def _pod_spec(
 
 
 def _runner_container(pool: VoiceAgentPool, version: PoolVersion) -> dict[str, Any]:
-    """Return the container that puts the runner where the agent's Python finds it."""
+    """Return the container that puts the runner where the agent's Python or Node.js finds it."""
     asked = pool.spec.resources.model_dump(exclude_defaults=True)
     resources = {
         kind: kept
@@ -176,6 +208,7 @@ def _runner_container(pool: VoiceAgentPool, version: PoolVersion) -> dict[str, A
         "name": RUNNER_CONTAINER,
         "image": version.template["stockImage"],
         "imagePullPolicy": "IfNotPresent",
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "command": ["python", "-m", "voice_agent.runner.install", _RUNNER_FOLDER],
         "resources": resources,
         "securityContext": unprivileged_container(),
@@ -184,7 +217,7 @@ def _runner_container(pool: VoiceAgentPool, version: PoolVersion) -> dict[str, A
 
 
 def _container(pool: VoiceAgentPool, version: PoolVersion, environment: list[dict[str, Any]]) -> dict[str, Any]:
-    agent = pool.spec.agent
+    agent, sources = pool.spec.agent, pool.spec.agent.env_from
     own = {"command": list(agent.command or ()), "args": list(agent.args or ())}
     user = {"runAsUser": agent.run_as_user, "runAsGroup": agent.run_as_user} if agent.run_as_user else {}
     mounts = [
@@ -196,15 +229,25 @@ def _container(pool: VoiceAgentPool, version: PoolVersion, environment: list[dic
     return {
         "name": CONTAINER,
         "image": version.image,
-        "imagePullPolicy": "IfNotPresent",
+        "imagePullPolicy": agent.image_pull_policy or "IfNotPresent",
+        # The end of its log, where it fails and says nothing there.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         **{field: words for field, words in own.items() if words},
         "env": environment,
+        **({"envFrom": [source.model_dump(by_alias=True, exclude_none=True) for source in sources]} if sources else {}),
         "ports": _ports(pool),
         **_probes(pool),
+        **_lifecycle(pool),
         "resources": pool.spec.resources.model_dump(exclude_defaults=True),
-        "securityContext": {**unprivileged_container(), **user},
+        "securityContext": container_rights({**unprivileged_container(), **user}, agent.security_context),
         "volumeMounts": mounts,
     }
+
+
+def start_seconds(pool: VoiceAgentPool) -> int:
+    """Return how long a container may take until it answers on its port."""
+    least = _STOCK_START_SECONDS if pool.spec.agent.stock else _OWN_START_SECONDS
+    return pool.spec.startup_timeout_seconds or least
 
 
 def _has_status(pool: VoiceAgentPool) -> bool:
@@ -225,7 +268,7 @@ def _probes(pool: VoiceAgentPool) -> dict[str, Any]:
     truth (livekit-agents worker.py).
     """
     port, alive, ready = ("status", "/healthz", "/readyz") if _has_status(pool) else ("worker", "/", "/")
-    seconds = _STOCK_START_SECONDS if pool.spec.agent.stock else _OWN_START_SECONDS
+    seconds = start_seconds(pool)
     lives, serves = {"httpGet": {"port": port, "path": alive}}, {"httpGet": {"port": port, "path": ready}}
     return {
         "startupProbe": {**lives, "periodSeconds": 1, "timeoutSeconds": 2, "failureThreshold": seconds},
@@ -235,8 +278,18 @@ def _probes(pool: VoiceAgentPool) -> dict[str, Any]:
     }
 
 
+def _lifecycle(pool: VoiceAgentPool) -> dict[str, Any]:
+    """Return how the container is told that its pod is leaving; the stock agent is its first process."""
+    if pool.spec.agent.stock:
+        return {}
+    return {"lifecycle": build_leaving_hook(AGENT_STATUS_PORT if _has_status(pool) else WORKER_PORT)}
+
+
 def _environment(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs: PodInputs) -> list[dict[str, Any]]:
-    """Return the container's variables: ours, then the user's, which name none of ours."""
+    """Return the container's variables: ours, then the user's, which name none of ours but the home of their image.
+
+    They count before those of `envFrom`, whose names nobody has checked.
+    """
     plain = {
         "AGENT_CONFIG": f"{_CONFIG_FOLDER}/{CONFIG_FILE}",
         # The file comes from a ConfigMap, which others than the operator may be allowed to write.
@@ -250,17 +303,20 @@ def _environment(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs:
     }
     if deployment := deployment_of(track, version.revision):
         plain["LIVEKIT_AGENT_DEPLOYMENT"] = deployment
+    if pool.spec.agent.env_from:
+        plain = {**dict.fromkeys(_UNSAID, ""), **plain, "no_proxy": plain["NO_PROXY"]}
     given = {variable.name: variable for variable in pool.spec.agent.env}
+    if "HOME" in given:
+        del plain["HOME"]
     if pool.spec.agent.injected:
-        path = given.pop("PYTHONPATH", None)
-        plain["PYTHONPATH"] = f"{_RUNNER_FOLDER}:{path.value}" if path and path.value else _RUNNER_FOLDER
+        for name, (ours, between) in _LOADERS.items():
+            if pool.spec.agent.runtime in (None, _RUNTIMES[name]):
+                users_own = given.pop(name, None)
+                plain[name] = f"{ours}{between}{users_own.value}" if users_own and users_own.value else ours
     secrets = [
         secret_variable("LIVEKIT_API_KEY", child_name(pool), KEY_API_KEY),
         secret_variable("LIVEKIT_API_SECRET", child_name(pool), KEY_API_SECRET),
-        *(
-            secret_variable(f"{role.upper()}_API_KEY", ref.name, ref.key)
-            for role, ref in provider_secrets(pool).items()
-        ),
+        *(secret_variable(variable, ref.name, ref.key) for _, variable, ref in provider_secrets(pool)),
     ]
     users = [variable.model_dump(by_alias=True, exclude_none=True) for variable in given.values()]
     return [*({"name": name, "value": value} for name, value in plain.items()), *secrets, *users]

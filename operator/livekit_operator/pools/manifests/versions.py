@@ -21,7 +21,8 @@ from hashlib import sha256
 from typing import Any
 
 from livekit_operator import reasons
-from livekit_operator.api.agent import AgentSpec, Provider, TurnHandling
+from livekit_operator.api.agent import AgentSpec, TurnHandling
+from livekit_operator.api.providers import Plugin, Provider, each
 from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
 from livekit_operator.constants import (
     ANNOTATION_FAILED,
@@ -42,11 +43,15 @@ CONFIG_FILE = "config.json"
 TEMPLATE_FILE = "template.json"
 # The API server takes 1 MiB of data in a ConfigMap (pkg/apis/core/validation ValidateConfigMap).
 _MAX_BYTES = 1024 * 1024
+# Fields of a provider that its configuration always has.
+_NULL = ("baseUrl", "temperature")
 # The parts of a spec that decide what a pod is, as the user writes them.
 _PARTS = (
     "agent",
     "sessionsPerPod",
     "idleProcesses",
+    "startupTimeoutSeconds",
+    "initializeTimeoutSeconds",
     "drainTimeoutSeconds",
     "terminationGracePeriodSeconds",
     "metricsPort",
@@ -103,7 +108,7 @@ def build_template(pool: VoiceAgentPool, agent_image: str, base_urls: Mapping[st
     template: Template = {"agentName": agent_name(pool), "spec": spec}
     if agent.injected or agent.image is None:
         template["stockImage"] = agent_image
-    used = {part.provider for part in (agent.stt, agent.llm, agent.tts) if part and part.base_url is None}
+    used = {part.provider for part in agent.providers.values() if part.base_url is None}
     urls = {provider: base_urls[provider] for provider in sorted(used & base_urls.keys())}
     return {**template, "providerBaseUrls": urls} if urls else template
 
@@ -216,6 +221,8 @@ def build_agent_config(template: Template) -> dict[str, Any]:
     }
     if "metricsPort" in spec:  # an older stock image knows no such field
         config["metricsPort"] = spec["metricsPort"]
+    if "initializeTimeoutSeconds" in spec:  # nor this one
+        config["initializeTimeoutSeconds"] = spec["initializeTimeoutSeconds"]
     if not agent.stock:
         return config
     # Nor does it know these.
@@ -224,10 +231,11 @@ def build_agent_config(template: Template) -> dict[str, Any]:
     if agent.audio_only is not None:
         config["audioOnly"] = agent.audio_only
     base_urls = template.get("providerBaseUrls", {})
+    config = {**config, "instructions": agent.instructions, "greeting": agent.greeting}
+    if agent.realtime is not None:
+        return {**config, "realtime": _provider(agent.realtime, base_urls)}
     return {
         **config,
-        "instructions": agent.instructions,
-        "greeting": agent.greeting,
         "stt": _provider(agent.stt, base_urls),
         "llm": _provider(agent.llm, base_urls),
         "tts": _provider(agent.tts, base_urls),
@@ -251,8 +259,21 @@ def deployment_of(track: str, revision: str) -> str:
 def _provider(part: Provider | None, base_urls: Mapping[str, str]) -> dict[str, Any]:
     if part is None:
         return {}
-    values: dict[str, Any] = part.model_dump(by_alias=True, exclude={"api_key_secret_ref"})
-    return {**values, "baseUrl": values["baseUrl"] or base_urls.get(values["provider"])}
+    said = part.model_dump(by_alias=True, exclude={"api_key_secret_ref", "fallbacks", "plugin"})
+    # An older stock image knows these alone; they are null where nothing is said.
+    values = {name: value for name, value in said.items() if value is not None or name in _NULL}
+    values["baseUrl"] = values["baseUrl"] or base_urls.get(values["provider"])
+    if part.plugin:
+        values["plugin"] = _plugin(part.plugin)
+    fallbacks = [_provider(fallback, base_urls) for _, fallback in list(each("", part))[1:]]
+    return {**values, "fallbacks": fallbacks} if fallbacks else values
+
+
+def _plugin(plugin: Plugin) -> dict[str, Any]:
+    """Return what the agent makes the plugin of; of its secrets only the names, in the order of their variables."""
+    values: dict[str, Any] = plugin.model_dump(by_alias=True, exclude={"secret_options"}, exclude_none=True)
+    names = [option.name for option in plugin.secret_options or ()]
+    return {**values, "secretOptions": names} if names else values
 
 
 def _said(part: Any) -> Any:

@@ -17,7 +17,7 @@ from livekit_operator.constants import (
     ANNOTATION_REVOKES,
     ANNOTATION_TOKEN_INPUTS,
 )
-from livekit_operator.manifests.metadata import COMPONENT_ROOM, Manifest, digest, opaque_secret, read_json
+from livekit_operator.manifests.metadata import COMPONENT_ROOM, Manifest, digest, labels, opaque_secret, read_json
 from livekit_operator.moments import parse_timestamp, timestamp
 from livekit_operator.rooms.decisions.entries import Entry, dumped
 from livekit_operator.rooms.decisions.settings import room_name
@@ -39,12 +39,10 @@ def claims(room: MeetingRoom, entry: Entry, api_key: str, *, now: datetime) -> d
 
     Source: https://docs.livekit.io/home/get-started/authentication/ and livekit/protocol auth/grants.go
     """
-    begins = _begins(entry)
-    moment = now - CLOCK_SKEW if begins is None else max(now - CLOCK_SKEW, begins)
     return {
         "iss": api_key,
         "sub": entry.identity,
-        "nbf": int(moment.timestamp()),
+        "nbf": int(_valid_from(entry, now).timestamp()),
         "exp": int(_end_of_life(entry, now).timestamp()),
         **_content(room, entry),
     }
@@ -87,6 +85,12 @@ def _begins(entry: Entry) -> datetime | None:
     return parse_timestamp(entry.options.not_before) if entry.options.not_before else None
 
 
+def _valid_from(entry: Entry, now: datetime) -> datetime:
+    """Return since when a token made now is valid."""
+    begins = _begins(entry)
+    return now - CLOCK_SKEW if begins is None else max(now - CLOCK_SKEW, begins)
+
+
 def _end_of_life(entry: Entry, now: datetime) -> datetime:
     """Return when a token made now expires."""
     begins = _begins(entry)
@@ -106,7 +110,11 @@ def renewal_time(room: MeetingRoom, entry: Entry, expires: datetime) -> datetime
 
 
 def token_is_due(secret: Manifest | None, room: MeetingRoom, entry: Entry, keys: ServerKeys, now: datetime) -> bool:
-    """Return whether a token must be minted: none there, changed by hand, other inputs, or near its end."""
+    """Return whether a token must be minted.
+
+    None is there, it was changed by hand, it has other inputs, it is near its end, or the clock was ahead when it was
+    made: then it begins only when the clock says that again.
+    """
     if secret is None:
         return True
     annotations = secret["metadata"].get("annotations") or {}
@@ -119,19 +127,25 @@ def token_is_due(secret: Manifest | None, room: MeetingRoom, entry: Entry, keys:
         return True
     try:
         due = renewal_time(room, entry, parse_timestamp(told))
-    except (ValueError, OverflowError):
+        ahead = _claims_in(text)["nbf"] - _valid_from(entry, now).timestamp()
+    except (KeyError, TypeError, ValueError, OverflowError, RecursionError, jwt.InvalidTokenError):
         return True
-    return due is not None and now >= due
+    return ahead > CLOCK_SKEW.total_seconds() or (due is not None and now >= due)
 
 
 def _token_in(secret: Manifest, entry: Entry) -> str:
     return base64.b64decode(secret["data"][entry.keys["token"]]).decode()
 
 
+def _claims_in(token: str) -> dict[str, Any]:
+    found: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
+    return found
+
+
 def identity_in(secret: Manifest, entry: Entry) -> str | None:
     """Return the identity of the token in a Secret, None when the entry's key has no token."""
     try:
-        claims = jwt.decode(_token_in(secret, entry), options={"verify_signature": False})
+        claims = _claims_in(_token_in(secret, entry))
     except (KeyError, TypeError, ValueError, RecursionError, jwt.InvalidTokenError):
         return None
     return str(claims.get("sub"))
@@ -180,19 +194,32 @@ def _secret(room: MeetingRoom, entry: Entry, keys: ServerKeys, text: str, expire
     return manifest
 
 
-def left_over(known: Manifest, desired: Manifest) -> Manifest:
-    """Return the merge patch that removes from a token Secret what is no longer wanted in it; may be empty."""
-    metadata, wanted = known["metadata"], desired["metadata"]
+def left_over(room: MeetingRoom, entry: Entry, known: Manifest) -> Manifest:
+    """Return the merge patch that removes from a token Secret what its entry no longer wants in it; may be empty."""
+    metadata, wanted = known["metadata"], _names_wanted(room, entry)
     annotations = metadata.get("annotations") or {}
-    labels, given = _names_given(annotations)
-    ours = {"labels": labels, "annotations": {*given, ANNOTATION_GIVEN, ANNOTATION_REVOKES}}
+    given_labels, given = _names_given(annotations)
+    ours = {"labels": given_labels, "annotations": {*given, ANNOTATION_GIVEN, ANNOTATION_REVOKES}}
     stale = {
-        part: dict.fromkeys(sorted(names & (metadata.get(part) or {}).keys() - wanted[part].keys()))
+        part: dict.fromkeys(sorted(names & (metadata.get(part) or {}).keys() - wanted[part]))
         for part, names in ours.items()
     }
-    data = dict.fromkeys(sorted((known.get("data") or {}).keys() - desired["data"].keys()))
+    data = dict.fromkeys(sorted((known.get("data") or {}).keys() - set(entry.keys.values())))
     patch: Manifest = {"metadata": {part: names for part, names in stale.items() if names}, "data": data}
     return {part: names for part, names in patch.items() if names}
+
+
+def _names_wanted(room: MeetingRoom, entry: Entry) -> dict[str, set[str]]:
+    """Return the names of labels and annotations that an entry's Secret is to have."""
+    given, annotations = entry.options.secret, {ANNOTATION_EXPIRES_AT, ANNOTATION_TOKEN_INPUTS}
+    if entry.options.revoke:
+        annotations.add(ANNOTATION_REVOKES)
+    if not given or not (given.labels or given.annotations):
+        return {"labels": {*labels(room, COMPONENT_ROOM)}, "annotations": annotations}
+    return {
+        "labels": {*given.labels, *labels(room, COMPONENT_ROOM)},
+        "annotations": {*given.annotations, *annotations, ANNOTATION_GIVEN},
+    }
 
 
 def _names_given(annotations: Mapping[str, str]) -> tuple[set[str], set[str]]:
@@ -200,8 +227,8 @@ def _names_given(annotations: Mapping[str, str]) -> tuple[set[str], set[str]]:
     if not (text := annotations.get(ANNOTATION_GIVEN)):
         return set(), set()
     try:
-        labels, given = read_json(text)
-        return {str(name) for name in labels}, {str(name) for name in given}
+        given_labels, given = read_json(text)
+        return {str(name) for name in given_labels}, {str(name) for name in given}
     except (TypeError, ValueError):
         return set(), set()  # changed by hand
 

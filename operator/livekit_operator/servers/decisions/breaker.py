@@ -13,7 +13,7 @@ FIRST_PAUSE = timedelta(seconds=5)
 LONGEST_PAUSE = timedelta(seconds=60)
 # An answer that is this late counts as none: it has occupied a worker for as long.
 SLOW_SECONDS = 5.0
-# How soon to look again while another one asks.
+# How soon to try again while another one asks.
 _PROBE_SECONDS = 5.0
 
 

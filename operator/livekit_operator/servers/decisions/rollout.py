@@ -12,12 +12,15 @@ new one waits, ready (Standby), until the rooms of the old one are empty or its 
 one that cannot be scheduled because the old one holds its ports waits likewise.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from types import MappingProxyType
 
 # A server whose time is over disconnects whoever is left and ends.
 FORCED_GRACE_SECONDS = 10
+# How long a cloud may take to give a Service an address.
+ADDRESS_PATIENCE = timedelta(seconds=60)
 
 
 @dataclass(frozen=True)
@@ -43,7 +46,7 @@ class ServerPod:
     shared: bool = True
     """Whether it finds others' rooms by Redis."""
     deserted: bool = False
-    """Whether it is draining and has had no participant for a while: a single look may miss a new caller."""
+    """Whether it is draining and has had no participant for a while: a single answer may miss a new caller."""
     hurried: bool = False
     """Whether it is terminating with a short grace period."""
     rooms: int | None = None
@@ -69,8 +72,8 @@ class Leave:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """What to do now. `waits_for` names servers whose rooms must become empty before anything else happens."""
+class Steps:
+    """What comes next of a rollout. `waits_for` names servers whose rooms must become empty before anything else."""
 
     start: tuple[int, ...] = ()
     serve: tuple[str, ...] = ()
@@ -83,8 +86,21 @@ class Plan:
     """Servers to terminate for a new one that needs their place, once the new one is known to be able to use it."""
 
 
-def plan(pods: Sequence[ServerPod], *, replicas: int, shared: bool, drain_timeout: timedelta, now: datetime) -> Plan:
-    """Return what to do now to reach `replicas` current servers without disconnecting anybody."""
+def next_steps(
+    pods: Sequence[ServerPod],
+    *,
+    replicas: int,
+    shared: bool,
+    drain_timeout: timedelta,
+    now: datetime,
+    hung: Collection[str] = (),
+    unaddressed: Mapping[int, datetime] = MappingProxyType({}),
+) -> Steps:
+    """Return what comes next on the way to `replicas` current servers without disconnecting anybody.
+
+    `hung` ones run without anybody on them and will not become ready. `unaddressed` is slot -> since when its Service
+    waits for the address of a load balancer.
+    """
     finished = [Leave(pod.name) for pod in pods if pod.finished and not pod.leaving]
     # Agents alone would keep a draining server until its time is over: it may end with its last caller.
     finished += [
@@ -107,13 +123,20 @@ def plan(pods: Sequence[ServerPod], *, replicas: int, shared: bool, drain_timeou
     shared = shared and all(pod.shared for pod in staying if pod.serving)
     serve, withdraw, leave, waits_for, deadline = _share(situation) if shared else _hand_over(situation)
     going = {item.name for item in leave}
-    return Plan(
+    every = [*finished, *(Leave(pod.name) for pod in useless), *leave]
+    every = [item for item in every if item.name not in hung] + [Leave(name, FORCED_GRACE_SECONDS) for name in hung]
+    way = Way(waits_for=tuple(waits_for), deadline=deadline)
+    since = unaddressed.get(min((slot for slot in start if slot in unaddressed), default=-1))
+    if since is not None and now - since >= ADDRESS_PATIENCE and not every and not waits_for:
+        way = give_way(pods, since=since, drain_timeout=drain_timeout, now=now)
+    return Steps(
         start=start,
         serve=tuple(name for name in serve if name not in going),
         withdraw=tuple(withdraw),
-        leave=(*finished, *(Leave(pod.name) for pod in useless), *leave),
-        waits_for=tuple(waits_for),
-        deadline=deadline,
+        leave=tuple(every),
+        waits_for=way.waits_for,
+        deadline=way.deadline,
+        yields=way.yields,
     )
 
 
@@ -186,25 +209,32 @@ def _wait(pod: ServerPod, situation: _Situation) -> tuple[list[Leave], list[str]
     return [], [pod.name], deadline
 
 
-def give_way(
-    decided: Plan, pods: Sequence[ServerPod], *, since: datetime, drain_timeout: timedelta, now: datetime
-) -> Plan:
-    """Return the plan for a new server that has had no address `since` then, which an older one may have.
+@dataclass(frozen=True)
+class Way:
+    """How an older server makes room for a new one: at once, or when its rooms are empty."""
+
+    yields: tuple[Leave, ...] = ()
+    waits_for: tuple[str, ...] = ()
+    deadline: datetime | None = None
+
+
+def give_way(pods: Sequence[ServerPod], *, since: datetime, drain_timeout: timedelta, now: datetime) -> Way:
+    """Return which server makes room for a new one that has had no address `since` then, which an older one may have.
 
     A load balancer with one address gives it to one Service: the older server terminates when it is empty, or when its
     time is over, and the new one takes its slot. If another one serves meanwhile, it may drain at once.
     """
     staying = [pod for pod in pods if not pod.finished and not pod.leaving]
     older = [pod for pod in staying if not pod.current]
-    if not older or any(pod.leaving for pod in pods) or decided.leave or decided.waits_for:
-        return decided
+    if not older or any(pod.leaving for pod in pods):
+        return Way()
     victim = _emptiest(older)[0]
     deadline = since + drain_timeout
     if victim.idle or sum(pod.up for pod in staying if pod.shared) > 1:
-        return replace(decided, yields=(Leave(victim.name),))
+        return Way(yields=(Leave(victim.name),))
     if now >= deadline:
-        return replace(decided, yields=(Leave(victim.name, FORCED_GRACE_SECONDS),))
-    return replace(decided, waits_for=(victim.name,), deadline=deadline)
+        return Way(yields=(Leave(victim.name, FORCED_GRACE_SECONDS),))
+    return Way(waits_for=(victim.name,), deadline=deadline)
 
 
 def one_to_ask(pods: Sequence[ServerPod], *, already: bool) -> str | None:

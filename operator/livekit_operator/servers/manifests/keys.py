@@ -1,11 +1,13 @@
 """A server's API keys: the Secret that is their state, digests of them, and what tokens need."""
 
 import base64
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import yaml
 
+from livekit_operator import reasons
 from livekit_operator.api.livekitserver import LiveKitServer
 from livekit_operator.constants import (
     ANNOTATION_CLAIMS_SINCE,
@@ -16,12 +18,17 @@ from livekit_operator.constants import (
     KEY_API_SECRET,
     KEY_KEY_FILE,
     KEY_SALT,
+    MIN_API_SECRET_LENGTH,
 )
+from livekit_operator.errors import Blocked, Problem
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, Manifest, digest, opaque_secret
 from livekit_operator.moments import read_moment, timestamp
 from livekit_operator.servers.decisions.key_rotation import ApiKey, KeyState
 from livekit_operator.servers.manifests.names import keys_secret_name
 
+_KEY_FORM = re.compile(r"[A-Za-z0-9._~+/=-]+")
+_MAX_KEY_LENGTH = 1024
+_RETRY_SECONDS = 3.0
 # Some thirty keys of the greatest length that is taken.
 _MAX_KEY_FILE = 64 * 1024
 
@@ -46,6 +53,16 @@ def build_keys_secret(server: LiveKitServer, state: KeyState) -> Manifest:
     return manifest
 
 
+def read_stored_keys(secret: Manifest) -> KeyState:
+    """Return the state of keys that a Secret holds; raises ValueError, or Blocked when its keys are wrong.
+
+    Without its file somebody has emptied it, and what is left counts as much as a Secret of the user's.
+    """
+    if KEY_KEY_FILE not in (secret.get("data") or {}):
+        parse_key(secret)
+    return read_keys_secret(secret)
+
+
 def read_keys_secret(secret: Manifest) -> KeyState:
     """Return the state that `build_keys_secret` wrote; raises ValueError when it is none."""
     values = {name: base64.b64decode(value, validate=True).decode() for name, value in (secret["data"] or {}).items()}
@@ -66,6 +83,36 @@ def read_keys_secret(secret: Manifest) -> KeyState:
         read_moment(annotations.get(ANNOTATION_CLAIMS_SINCE)),
         values.get(KEY_SALT, ""),
     )
+
+
+def parse_key(secret: Manifest) -> ApiKey:
+    """Return the API key of a Secret that people wrote; raises Blocked saying what is wrong with it."""
+    name, data = secret["metadata"]["name"], secret.get("data") or {}
+    values = []
+    for key in (KEY_API_KEY, KEY_API_SECRET):
+        try:
+            value = base64.b64decode(data[key], validate=True).decode()
+        except (KeyError, ValueError):
+            value = ""
+        if not value.strip():
+            raise _invalid(f"Secret {name} has no key {key}: add it.")
+        if not _KEY_FORM.fullmatch(value) or value.isdigit():
+            raise _invalid(
+                f"{key} in Secret {name} must be of letters, digits and ._~+/=- only, not of digits alone and without "
+                f"a line break at its end: livekit-server reads it as YAML."
+            )
+        if len(value) > _MAX_KEY_LENGTH:
+            raise _invalid(f"{key} in Secret {name} is longer than {_MAX_KEY_LENGTH} characters: choose a shorter one.")
+        values.append(value)
+    if len(values[1]) < MIN_API_SECRET_LENGTH:
+        raise _invalid(
+            f"{KEY_API_SECRET} in Secret {name} is shorter than {MIN_API_SECRET_LENGTH} characters: take a longer one."
+        )
+    return ApiKey(values[0], values[1])
+
+
+def _invalid(message: str) -> Blocked:
+    return Blocked(Problem(reasons.KEYS_INVALID, message, retry_after=_RETRY_SECONDS))
 
 
 def _read_key_file(text: str) -> tuple[ApiKey, ...]:
@@ -105,7 +152,7 @@ class ServerKeys:
     """What a token is signed with, and what goes beside it into its Secret."""
 
     api_key: str
-    api_secret: str
+    api_secret: str = field(repr=False)
     internal_url: str
     external_url: str
 

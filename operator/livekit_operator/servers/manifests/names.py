@@ -1,6 +1,20 @@
-"""What all children of a LiveKitServer share: names and the image."""
+"""What all children of a LiveKitServer share: kinds, names and the image."""
 
 from livekit_operator.api.livekitserver import LiveKitServer
+
+CHILD_KINDS = (
+    "Pod",
+    "Secret",
+    "Service",
+    "ConfigMap",
+    "Deployment",
+    "ServiceAccount",
+    "PodDisruptionBudget",
+    "NetworkPolicy",
+    "Ingress",
+)
+# Kinds of other projects, which a cluster need not have: looked up when they are asked for, not watched.
+OPTIONAL_KINDS = ("HTTPRoute", "Certificate")
 
 
 def child_name(server: LiveKitServer) -> str:

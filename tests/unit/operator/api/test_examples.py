@@ -12,7 +12,7 @@ from livekit_operator.rooms.decisions.entries import entries, problem_of
 from livekit_operator.rooms.decisions.limits import Limits
 from livekit_operator.rooms.decisions.settings import AgentNames
 from livekit_operator.settings import Allowed
-from tests.unit.operator import models
+from tests.fakes import models
 
 EXAMPLES = sorted(Path("examples").glob("*.yaml"))
 

@@ -1,114 +1,20 @@
 """The client against the bytes of a LiveKit server: twirp requests and answers in protobuf over HTTP."""
 
 import asyncio
-import gzip
-import json
-import socket
-import time
-import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import suppress
-from dataclasses import dataclass, field, replace
-from typing import Any, cast
+from dataclasses import replace
 
-import aiohttp
 import jwt
 import pytest
 from aiohttp import web
-from aiohttp.test_utils import TestServer
-from google.protobuf.message import Message
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
 from livekit import api
-from livekit.api.access_token import Claims
-from livekit.protocol.models import ParticipantInfo, ParticipantPermission, TrackInfo
+from livekit.protocol.models import ParticipantInfo, ParticipantPermission
 
-from livekit_operator.clients import livekit
 from livekit_operator.clients.livekit import LiveKitClient
-from livekit_operator.errors import RoomUnanswered, ServerNonsense, ServerRefused, ServerUnreachable
-from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView, remembered
+from livekit_operator.errors import NodesUnavailable, RoomUnanswered, RoomUnplaced, ServerRefused, ServerUnreachable
+from livekit_operator.views import AgentRequest, DispatchView, ParticipantView, RoomSettings, RoomView
 from tests.fakes.manifests import API_KEY, API_SECRET
 from tests.fakes.waiting import eventually
-
-_REQUESTS: dict[str, type[Message]] = {
-    "RoomService/ListRooms": api.ListRoomsRequest,
-    "RoomService/CreateRoom": api.CreateRoomRequest,
-    "RoomService/DeleteRoom": api.DeleteRoomRequest,
-    "RoomService/UpdateRoomMetadata": api.UpdateRoomMetadataRequest,
-    "RoomService/ListParticipants": api.ListParticipantsRequest,
-    "RoomService/RemoveParticipant": api.RoomParticipantIdentity,
-    "AgentDispatchService/ListDispatch": api.ListAgentDispatchRequest,
-    "AgentDispatchService/CreateDispatch": api.CreateAgentDispatchRequest,
-    "AgentDispatchService/DeleteDispatch": api.DeleteAgentDispatchRequest,
-}
-
-
-@dataclass
-class Server:
-    """Answers what a test tells it to, and notes what it was asked."""
-
-    client: LiveKitClient
-    site: TestServer
-    url: str
-    requests: list[tuple[str, Message, Claims]] = field(default_factory=list)
-    reply: Message | tuple[int, bytes] = field(default_factory=api.ListRoomsResponse)
-    headers: dict[str, str] = field(default_factory=dict)
-    hold: asyncio.Event | None = None
-    asked_with: list[dict[str, str]] = field(default_factory=list)
-    connections: set[object] = field(default_factory=set)
-
-    def refuse(self, status: int, code: str, message: str = "words of the server") -> None:
-        """Answer with a twirp error."""
-        self.reply = status, json.dumps({"code": code, "msg": message}).encode()
-
-    @property
-    def asked(self) -> tuple[str, Message]:
-        """Return the last request."""
-        return self.requests[-1][:2]
-
-    async def handle(self, request: web.Request) -> web.Response:
-        """Note a request and answer it."""
-        assert request.transport
-        self.connections.add(request.transport.get_extra_info("peername"))
-        self.asked_with.append(dict(request.headers))
-        if self.hold is not None:
-            await self.hold.wait()
-        method = request.path.removeprefix("/twirp/livekit.")
-        message = _REQUESTS[method]()
-        message.ParseFromString(await request.read())
-        token = request.headers["Authorization"].removeprefix("Bearer ")
-        self.requests.append((method, message, api.TokenVerifier(API_KEY, API_SECRET).verify(token)))
-        if isinstance(self.reply, tuple):
-            status, body = self.reply
-            return web.Response(status=status, body=body, content_type="application/json", headers=self.headers)
-        return web.Response(body=self.reply.SerializeToString(), content_type="application/protobuf")
-
-
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    holder: list[Server] = []
-
-    async def handle(request: web.Request) -> web.Response:
-        return await holder[0].handle(request)
-
-    application = web.Application()
-    application.router.add_post("/{path:.*}", handle)
-    site = TestServer(application, host="127.0.0.1")
-    await site.start_server()
-    url = str(site.make_url("")).replace("http://", "ws://")
-    client = LiveKitClient(url, API_KEY, API_SECRET)
-    made = Server(client, site, url)
-    holder.append(made)
-    yield made
-    await client.close()
-    await site.close()
-
-
-SETTINGS = RoomSettings("support-42", 10, 300, 20, "hello")
-ROOM = api.Room(
-    sid="RM_1", name="support-42", max_participants=10, empty_timeout=300, departure_timeout=20, metadata="hello",
-    num_participants=2,
-)  # fmt: skip
+from tests.unit.operator.clients.livekit_server import ABSENT_IS_FINE, CALLS, ROOM, SETTINGS, Server
 
 
 async def test_list_rooms(server: Server) -> None:
@@ -153,61 +59,28 @@ async def test_create_a_room_with_everything(server: Server) -> None:
 async def test_change_and_delete_a_room(server: Server) -> None:
     await server.client.update_metadata("support-42", "new")
     assert server.asked[1] == api.UpdateRoomMetadataRequest(room="support-42", metadata="new")
-    await server.client.delete_room("support-42")
+    assert await server.client.delete_room("support-42")
     assert server.asked == ("RoomService/DeleteRoom", api.DeleteRoomRequest(room="support-42"))
     await server.client.remove_participant("support-42", "alice")
     assert server.asked[1] == api.RoomParticipantIdentity(room="support-42", identity="alice")
 
 
-async def test_participants_are_people_or_agents_and_recorders_are_neither(server: Server) -> None:
-    agent = ParticipantInfo(
-        identity="agent-1", kind=ParticipantInfo.Kind.AGENT, attributes={"lk.agent.name": "front-desk"}
-    )
-    nameless = ParticipantInfo(identity="agent-2", kind=ParticipantInfo.Kind.AGENT)
-    pretender = ParticipantInfo(
-        identity="alice", attributes={"lk.agent.name": "front-desk"}, permission=ParticipantPermission(agent=True)
-    )
+async def test_recorders_are_no_participants(server: Server) -> None:
+    alice = ParticipantInfo(identity="alice")
     egress = ParticipantInfo(identity="EG_1", kind=ParticipantInfo.Kind.EGRESS)
     recorder = ParticipantInfo(identity="tape", permission=ParticipantPermission(recorder=True))
-    server.reply = api.ListParticipantsResponse(participants=[agent, nameless, pretender, egress, recorder])
-    assert await server.client.list_participants("support-42") == [
-        ParticipantView("agent-1", "front-desk", connected=False),
-        ParticipantView("agent-2", "", connected=False),
-        ParticipantView("alice", None, connected=False),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("info", "connected"),
-    [
-        ({"state": ParticipantInfo.State.JOINING}, False),
-        ({"state": ParticipantInfo.State.JOINED}, False),
-        ({"state": ParticipantInfo.State.JOINED, "attributes": {"lk.agent.state": "initializing"}}, False),
-        ({"state": ParticipantInfo.State.JOINED, "attributes": {"lk.agent.state": "listening"}}, True),
-        ({"state": ParticipantInfo.State.JOINED, "tracks": [TrackInfo(sid="TR_1")]}, True),
-        ({"state": ParticipantInfo.State.ACTIVE}, True),
-    ],
-)
-async def test_who_has_joined_is_connected_once_media_can_flow(
-    server: Server, info: dict[str, Any], connected: bool
-) -> None:
-    joined_at = int(time.time()) - 30
-    agent = ParticipantInfo(identity="agent-1", kind=ParticipantInfo.Kind.AGENT, joined_at=joined_at, **info)
-    server.reply = api.ListParticipantsResponse(participants=[agent])
-    (found,) = await server.client.list_participants("support-42")
-    assert found.connected is connected
-    assert 30 <= found.age < 60
+    server.reply = api.ListParticipantsResponse(participants=[egress, alice, recorder])
+    assert await server.client.list_participants("support-42") == [ParticipantView("alice", connected=False)]
 
 
 async def test_dispatches(server: Server) -> None:
-    made_at = int((time.time() - 100) * 1e9)
-    old = api.AgentDispatch(id="AD_1", agent_name="front-desk", state={"created_at": made_at})
-    future = api.AgentDispatch(id="AD_2", agent_name="x", state={"created_at": int((time.time() + 900) * 1e9)})
-    server.reply = api.ListAgentDispatchResponse(agent_dispatches=[old, future])
-    first, second = await server.client.list_dispatches("support-42")
-    assert (first.id, first.agent_name) == ("AD_1", "front-desk")
-    assert 100 <= first.age < 200
-    assert second.age == 0.0, "a server whose clock is ahead"
+    listed = [api.AgentDispatch(id="AD_1", agent_name="front-desk"), api.AgentDispatch(id="AD_2", agent_name="x")]
+    server.reply = api.ListAgentDispatchResponse(agent_dispatches=listed)
+    assert await server.client.list_dispatches("support-42") == [
+        DispatchView("AD_1", "front-desk", 0.0),
+        DispatchView("AD_2", "x", 0.0),
+    ]
+    assert server.asked == ("AgentDispatchService/ListDispatch", api.ListAgentDispatchRequest(room="support-42"))
 
     server.reply = api.AgentDispatch(id="AD_3", agent_name="front-desk")
     assert await server.client.create_dispatch("support-42", AgentRequest("front-desk", "job")) == DispatchView(
@@ -218,22 +91,6 @@ async def test_dispatches(server: Server) -> None:
     assert server.asked[1] == api.DeleteAgentDispatchRequest(dispatch_id="AD_3", room="support-42")
 
 
-Call = Callable[[LiveKitClient], Awaitable[object]]
-CALLS: dict[str, Call] = {
-    "list_rooms": lambda client: client.list_rooms(),
-    "create_room": lambda client: client.create_room(SETTINGS),
-    "update_metadata": lambda client: client.update_metadata("r", "m"),
-    "create_dispatch": lambda client: client.create_dispatch("r", AgentRequest("a", "m")),
-}
-ABSENT_IS_FINE: dict[str, tuple[Call, object]] = {
-    "delete_room": (lambda client: client.delete_room("r"), None),
-    "list_participants": (lambda client: client.list_participants("r"), []),
-    "list_dispatches": (lambda client: client.list_dispatches("r"), []),
-    "delete_dispatch": (lambda client: client.delete_dispatch("r", "d"), None),
-    "remove_participant": (lambda client: client.remove_participant("r", "i"), None),
-}
-
-
 @pytest.mark.parametrize("name", ABSENT_IS_FINE)
 async def test_what_is_gone_already_is_fine(server: Server, name: str) -> None:
     call, expected = ABSENT_IS_FINE[name]
@@ -241,7 +98,7 @@ async def test_what_is_gone_already_is_fine(server: Server, name: str) -> None:
     assert await call(server.client) == expected
 
 
-@pytest.mark.parametrize("name", CALLS)
+@pytest.mark.parametrize("name", sorted(CALLS.keys() - {"update_metadata"}))
 async def test_what_must_be_there_is_not_found(server: Server, name: str) -> None:
     server.refuse(404, "not_found")
     with pytest.raises(ServerRefused, match="words of the server") as caught:
@@ -281,39 +138,6 @@ async def test_a_refused_connection_is_unreachable(server: Server, name: str) ->
         await (CALLS.get(name) or ABSENT_IS_FINE[name][0])(server.client)
 
 
-@pytest.mark.parametrize(
-    ("status", "body"),
-    [
-        pytest.param(502, b"<html>Bad Gateway</html>", id="a proxy's page"),
-        pytest.param(503, b"{}", id="a load balancer's JSON"),
-        pytest.param(502, b"", id="nothing"),
-        pytest.param(502, b"[]", id="other JSON"),
-        pytest.param(200, b"\xff\xff\xff", id="no protobuf"),
-        pytest.param(200, b"\x0a\x7fhalf", id="half of a room"),
-        pytest.param(200, b"\x0a\xff\xff\xff\x7f", id="a room of 268 million bytes"),
-        pytest.param(200, b"\x0a\x00" * (livekit.MOST_ROOMS + 1), id="rooms without number"),
-        pytest.param(200, b"\x0a\x04\x12\x02\xff\xff", id="a name that is no text"),
-        pytest.param(200, b"\x10\x00" * 200, id="fields without number"),
-        pytest.param(502, b"[" * 10_000, id="JSON deeper than the stack"),
-        pytest.param(502, b'{"code": ' + b"9" * 5_000 + b"}", id="a number of thousands of digits"),
-        pytest.param(502, b'{"code": ["unavailable"], "msg": {}}', id="no texts"),
-        pytest.param(502, b'{"code": "unavailable", "msg": "' + b"x" * 1_000_000 + b'"}', id="an endless excuse"),
-    ],
-)
-async def test_an_answer_that_is_not_a_servers_is_unreachable(server: Server, status: int, body: bytes) -> None:
-    """Between operator and server may stand a proxy that speaks for a server that is not there."""
-    server.reply = status, body
-    with pytest.raises(ServerUnreachable):
-        await server.client.list_rooms()
-
-
-async def test_an_error_that_is_too_long_is_nonsense(server: Server) -> None:
-    """Then only one at a time asks for it."""
-    server.reply = 503, b'{"code": "unavailable", "msg": "' + b"x" * 20_000 + b'"}'
-    with pytest.raises(ServerNonsense, match="more than 16384 bytes"):
-        await server.client.create_room(SETTINGS)
-
-
 async def test_a_connection_is_used_for_a_moment_only(server: Server) -> None:
     """One that is kept would lead to a server that drains, or is gone, while the Service leads to others."""
     now = 100.0
@@ -342,27 +166,6 @@ async def test_what_did_not_change_since_the_last_listing_is_not_read_again(serv
     assert after[0] == replace(before[1], participants=1)
 
 
-async def test_a_server_that_says_nothing_is_unreachable(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(livekit, "_LIMITS", aiohttp.ClientTimeout(total=0.05))
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        client = LiveKitClient(f"http://127.0.0.1:{silent.getsockname()[1]}", API_KEY, API_SECRET)
-        try:
-            async with asyncio.timeout(5):
-                with pytest.raises(ServerUnreachable):
-                    await client.list_rooms()
-        finally:
-            await client.close()
-
-
-@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_nobody_is_led_elsewhere(server: Server, status: int) -> None:
-    """Whoever runs a server would else choose what the operator asks at addresses that only it reaches."""
-    server.reply, server.headers = (status, b""), {"Location": f"{server.url.replace('ws', 'http')}/twirp/elsewhere"}
-    with pytest.raises(ServerNonsense, match="leads elsewhere"):
-        await server.client.list_rooms()
-    assert len(server.requests) == 1
-
-
 async def test_a_token_lives_for_a_minute(server: Server) -> None:
     await server.client.list_rooms()
     claims = jwt.decode(
@@ -371,70 +174,30 @@ async def test_a_token_lives_for_a_minute(server: Server) -> None:
     assert claims["exp"] - claims["nbf"] <= 60
 
 
-@pytest.mark.parametrize("encoding", ["gzip", "deflate"])
-async def test_compressed_answers_are_neither_asked_for_nor_read(server: Server, encoding: str) -> None:
-    server.reply = 200, (gzip if encoding == "gzip" else zlib).compress(b"\x10\x00" * 5_000_000)
-    server.headers = {"Content-Encoding": encoding}
-    with pytest.raises(ServerUnreachable, match="compressed"):
-        await server.client.list_rooms()
-    assert server.asked_with[0]["Accept-Encoding"] == "identity"
-
-
-async def test_the_words_of_a_server_are_short_and_printable(server: Server) -> None:
-    token = api.AccessToken(API_KEY, API_SECRET).to_jwt()
-    server.refuse(400, "invalid_argument" * 99, f"{token}\n\x1b[31m\u202e" + "words " * 1000)
-    with pytest.raises(ServerRefused) as caught:
-        await server.client.list_rooms()
-    text = str(caught.value)
-    assert len(text) <= 300
-    assert text.startswith("[token] [31m words")
-    assert text.isprintable()
-    assert len(caught.value.code) <= 64
-
-
-async def test_others_have_their_turn_while_a_listing_of_many_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A piece of 64 KiB may hold thousands of entries: all others waited until the last one was read."""
-    number, turns = 10_000, 0
-
-    async def one_piece(*_: Any) -> AsyncIterator[bytes]:
-        yield b"\x0a\x00" * number
-
-    async def read() -> int:
-        return len([raw async for raw in livekit._entries(cast(Any, None), number, "rooms")])
-
-    monkeypatch.setattr("livekit_operator.clients.strangers.chunks", one_piece)
-    reading = asyncio.create_task(read())
-    while not reading.done():
-        turns += 1
-        await asyncio.sleep(0)
-    assert await reading == number
-    assert turns >= number // 500
-
-
-async def test_a_listing_without_end_is_not_read_to_its_end(server: Server) -> None:
-    server.reply = 200, api.ListRoomsResponse(rooms=[api.Room(metadata="x" * 1_000_000)]).SerializeToString() * 50
-    with pytest.raises(ServerUnreachable, match="more than 33554432 bytes"):
-        await server.client.list_rooms()
-
-
-async def test_a_room_whose_name_is_too_long_hides_no_other(server: Server) -> None:
-    server.reply = api.ListRoomsResponse(rooms=[api.Room(sid="RM_0", name="x" * 5000), ROOM])
-    assert [room.sid for room in await server.client.list_rooms()] == ["RM_1"]
-
-
-async def test_long_metadata_is_kept_as_its_digest(server: Server) -> None:
-    text = "m" * 60_000
-    server.reply = api.Room(sid="RM_1", name="r", metadata=text, num_participants=2**32 - 1)
-    view = await server.client.create_room(SETTINGS)
-    assert view.settings.metadata == remembered(text)
-    assert len(view.settings.metadata) < 100
-    assert view.participants == 1_000_000
-
-
 async def test_a_room_that_no_node_answers_for_is_no_silent_server(server: Server) -> None:
     server.refuse(503, "unavailable", "no response from servers")
     with pytest.raises(RoomUnanswered):
         await server.client.list_dispatches("support-42")
+
+
+async def test_a_room_that_somebody_has_just_deleted_is_no_fault_of_the_spec(server: Server) -> None:
+    server.refuse(404, "not_found", "twirp error unknown: requested room does not exist")
+    with pytest.raises(RoomUnanswered):
+        await server.client.update_metadata("support-42", "new")
+
+
+async def test_a_room_whose_node_is_forgotten_is_no_silent_server(server: Server) -> None:
+    # As livekit-server 1.13.5 words it when Redis lost its memory and somebody has left the room since.
+    server.refuse(500, "unknown", "could not find object")
+    with pytest.raises(RoomUnplaced):
+        await server.client.delete_room("support-42")
+
+
+async def test_a_server_too_busy_to_count_itself_is_no_silent_server(server: Server) -> None:
+    # As livekit-server 1.13.5 words it on a machine without CPU to spare.
+    server.refuse(500, "unknown", "could not find any available nodes")
+    with pytest.raises(NodesUnavailable):
+        await server.client.create_room(SETTINGS)
 
 
 async def test_a_client_is_closed_after_its_last_user(server: Server) -> None:
@@ -466,12 +229,3 @@ async def test_a_client_closed_while_a_name_is_looked_up_ends_nobody(monkeypatch
     found.set()
     with pytest.raises(ServerUnreachable, match="Cannot connect"):
         await asking
-
-
-@settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(status=st.sampled_from([200, 400, 404, 503]), body=st.binary(max_size=200))
-async def test_whatever_is_answered_is_one_of_the_errors(server: Server, status: int, body: bytes) -> None:
-    server.reply = status, body
-    for call in (*CALLS.values(), *(call for call, _ in ABSENT_IS_FINE.values())):
-        with suppress(ServerUnreachable, ServerRefused):
-            await call(server.client)

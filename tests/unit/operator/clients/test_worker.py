@@ -1,10 +1,13 @@
 """The client against the bytes of an agent pod's status server."""
 
 import asyncio
+import json
+import re
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +17,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livekit_operator.clients.worker import WorkerClient, parse_plain_status, parse_status
-from livekit_operator.views import ProviderError, WorkerJob, WorkerStatus
+from livekit_operator.views import EndedJob, ProviderError, WorkerJob, WorkerStatus
 
 _WORDS = [
     "registered", "activeSessions", "providerErrors", "role", "provider", "code", "message", "capacity", "agentName",
-    "jobs", "id", "room", "startedAt", "notApplied", "setting", "reason", "sessions", "worker_type", "active_jobs",
-    "worker_load",
+    "jobs", "id", "room", "startedAt", "notApplied", "notReady", "setting", "reason", "sessions", "worker_type",
+    "active_jobs", "worker_load",
 ]  # fmt: skip
 START = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -65,9 +68,13 @@ async def pod() -> AsyncIterator[Pod]:
 async def test_a_status(pod: Pod) -> None:
     pod.body = (
         b'{"registered": true, "activeSessions": 2, "more": 1, "providerErrors": '
-        b'[{"role": "stt", "provider": "deepgram", "code": 401, "message": "INVALID_AUTH", "at": "now"}]}'
+        b'[{"role": "stt", "provider": "deepgram", "code": 401, "message": "INVALID_AUTH", "at": "now"}, '
+        b'{"role": "tts.fallbacks[0]", "provider": "openai", "code": 0, "message": "m", "covered": true}]}'
     )
-    errors = (ProviderError("stt", "deepgram", 401, "INVALID_AUTH"),)
+    errors = (
+        ProviderError("stt", "deepgram", 401, "INVALID_AUTH"),
+        ProviderError("tts.fallbacks[0]", "openai", 0, "m", covered=True),
+    )
     assert await pod.ask() == WorkerStatus(True, 2, errors)
     assert pod.path == "/status"
 
@@ -80,6 +87,10 @@ async def test_a_status_with_everything(pod: Pod) -> None:
         b'"jobs": [{"id": "AJ_1", "dispatchId": "AD_1", "room": "r", "startedAt": "2026-01-01T00:00:00Z", '
         b'"state": "speaking", "lastActivityAt": "2026-01-01T00:00:09Z"}, '
         b'{"id": "AJ_2", "room": "s", "startedAt": "now", "state": null, "lastActivityAt": "2026-01-01T00:00:00"}], '
+        b'"endedJobs": [{"id": "AJ_3", "room": "r", "failed": true, "error": "LookupError: no such tool"}, '
+        b'{"id": "AJ_4", "dispatchId": "AD_4", "room": "s", "failed": false, "error": "none", '
+        b'"endedAt": "2026-01-01T00:00:00Z"}], '
+        b'"notReady": ["draining", "not warm:\\n no model"], '
         b'"notApplied": [{"setting": "idleProcesses", "reason": "unknown library"}], '
         b'"sessions": {"started": 3, "failed": 1}}'
     )
@@ -90,13 +101,18 @@ async def test_a_status_with_everything(pod: Pod) -> None:
         agent_name="desk",
         deployment="",
         jobs=(
-            WorkerJob("AJ_1", "r", START, "speaking", START + timedelta(seconds=9)),
+            WorkerJob("AJ_1", "r", START, "speaking", START + timedelta(seconds=9), "AD_1"),
             WorkerJob("AJ_2", "s"),
+        ),
+        ended=(
+            EndedJob("AJ_3", "r", failed=True, error="LookupError: no such tool"),
+            EndedJob("AJ_4", "s", failed=False, dispatch="AD_4", at=START),
         ),
         not_applied=("idleProcesses: unknown library",),
         started=3,
         failed=1,
         draining=True,
+        not_ready=("draining", "not warm: no model"),
     )
 
 
@@ -105,8 +121,8 @@ async def test_a_status_with_everything(pod: Pod) -> None:
     [
         (b'{"worker_type": "JT_ROOM", "sdk_version": "1.8.9"}', WorkerStatus(None, 0, agent_name="", load=0.0)),
         (
-            b'{"worker_type": "JT_ROOM", "agent_name": "desk", "active_jobs": 2.0, "worker_load": 0.5}',
-            WorkerStatus(None, 2, agent_name="desk", load=0.5),
+            b'{"worker_type": "JT_PUBLISHER", "agent_name": "desk", "active_jobs": 2.0, "worker_load": 0.5}',
+            WorkerStatus(None, 2, agent_name="desk", load=0.5, publishers=True),
         ),
         (b"OK", None),
         (b"[]", None),
@@ -165,6 +181,35 @@ async def test_an_ipv6_address_is_put_in_brackets(pod: Pod) -> None:
 def test_parsing_refuses_what_is_not_a_status(body: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="status"):
         parse_status(body)
+
+
+def test_a_worker_without_the_runner_may_tell_as_much_as_one_with_it() -> None:
+    job = {"id": "AJ_1", "room": "r", "dispatchId": "AD_1", "state": "speaking"}
+    body = {"registered": True, "activeSessions": 1, "capacity": 4, "agentName": "desk", "jobs": [job]}
+    assert parse_plain_status(body) == parse_status(body)
+    with pytest.raises(ValueError, match="registered"):
+        parse_plain_status({"activeSessions": 1, "worker_type": "JT_ROOM"})
+
+
+def test_the_documented_status_of_any_worker_is_understood() -> None:
+    text = (Path(__file__).parents[4] / "docs" / "workers.md").read_text()
+    short, whole = [json.loads(block) for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL)]
+    assert (parse_plain_status(short).sessions, parse_plain_status(short).load) == (2, 0.5)
+    read = parse_plain_status(whole)
+    assert read.jobs == (
+        WorkerJob(
+            "AJ_abc",
+            "desk-1",
+            started=datetime(2026, 3, 1, 10, tzinfo=UTC),
+            state="listening",
+            last_active=datetime(2026, 3, 1, 10, 0, 7, tzinfo=UTC),
+            dispatch="AD_abc",
+        ),
+    )
+    assert (read.capacity, read.started, read.failed, read.ended[0].error) == (4, 2, 1, "TypeError: no such tool")
+    # each of its fields is explained
+    rows = re.findall(r"^\| (`.*?) \|", text, re.MULTILINE)
+    assert whole.keys() <= {name.strip("`") for row in rows for name in row.split(", ")}
 
 
 def test_parsing_refuses_what_is_not_a_plain_status() -> None:

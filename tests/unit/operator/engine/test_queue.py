@@ -274,3 +274,23 @@ async def test_who_gave_up_waiting_is_passed_over() -> None:
     await asyncio.gather(first, return_exceptions=True)
     queue.add("a")
     assert await second == "a"
+
+
+async def test_a_queue_that_is_cleared_holds_nothing_and_goes_on() -> None:
+    time = Time()
+    queue: WorkQueue[str] = WorkQueue(time)
+    queue.add("ready")
+    queue.add_after("later", 5)
+    queue.add_failed("failed")
+    queue.add("worked")
+    assert await taken(queue) == "ready"
+    queue.add("ready")
+    queue.done("ready")
+    queue.clear()
+    time.now += 100
+    assert await taken(queue) is None
+    assert len(queue) == 0
+    assert queue.idle
+    assert queue.add_failed("failed") == FIRST_BACKOFF_SECONDS, "its failures are forgotten"
+    queue.add("again")
+    assert await taken(queue) == "again"

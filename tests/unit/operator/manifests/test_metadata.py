@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, child, digest, dns_name, labels, qualified_name
-from tests.unit.operator import models
+from tests.fakes import models
 
 # A DNS-1123 subdomain: https://kubernetes.io/docs/concepts/overview/working-with-objects/names/#dns-subdomain-names
 SUBDOMAIN = re.compile(r"[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*")

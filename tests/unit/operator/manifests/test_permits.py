@@ -7,7 +7,7 @@ import pytest
 from livekit_operator.manifests.permits import metadata_refusal, pod_refusal, secret_name_refusal, server_refusals
 from livekit_operator.servers.manifests.signalling import signal_service_type
 from livekit_operator.settings import Allowed
-from tests.unit.operator import models
+from tests.fakes import models
 
 HOST = "voice.example.com"
 INGRESS: dict[str, Any] = {"signal": {"ingress": {"host": HOST}}}

@@ -17,10 +17,11 @@ from livekit_operator.process.wiring import TABLE, Row
 from livekit_operator.reconciling import children
 from livekit_operator.reconciling.finalizers import add_finalizer, remove_finalizer
 from livekit_operator.reconciling.frame import reconcile
-from livekit_operator.reconciling.links import Link, server_of
+from livekit_operator.reconciling.links import Link
 from livekit_operator.reconciling.status import Outcome
 from livekit_operator.rooms.context import Context
 from livekit_operator.servers.access import find_server
+from livekit_operator.servers.links import server_of, to_server
 from livekit_operator.settings import Settings
 from tests.fakes.manifests import NAMESPACE
 from tests.fakes.manifests import server as a_server
@@ -100,7 +101,7 @@ def _note(doorbell: Doorbell, text: str) -> Manifest:
 def links(manifest: Manifest) -> Iterable[Link]:
     """Return what a doorbell refers to."""
     if server := server_of(manifest):
-        yield "server", server
+        yield to_server(server)
 
 
 def with_doorbells(doorbells: Doorbells) -> dict[str, Row]:
@@ -152,7 +153,7 @@ async def test_a_kind_of_one_row_is_reconciled_woken_and_forgotten() -> None:
     world, doorbells = World(), Doorbells()
     table = with_doorbells(doorbells)
     async with running(world.kubernetes, world.worker, world.livekit.connect, QUIET, table=table) as runtime:
-        await eventually(lambda: sizes(runtime)["Runtime._controllers[Doorbell].queue._waiting"], "idle workers")
+        await eventually(lambda: sizes(runtime)["Runtime.leader.controllers[Doorbell].queue._waiting"], "idle workers")
         before = sizes(runtime)
 
         world.kubernetes.put(doorbell())

@@ -4,10 +4,6 @@ from typing import Any
 
 import pytest
 
-from livekit_operator.api.voiceagentpool import VoiceAgentPool
-from livekit_operator.engine.cache import key_of
-from livekit_operator.errors import Conflict
-from livekit_operator.reconciling.ownership import adopt_pods
 from livekit_operator.views import RoomSettings
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, Manifest, decoded
@@ -171,19 +167,6 @@ async def test_a_room_that_is_orphaned_stays_with_who_is_in_it(world: World, fir
     assert (made["status"]["sid"], made["status"]["participants"]) == (sid, 1)
 
 
-async def test_who_is_being_deleted_takes_nothing_over(world: World) -> None:
-    await world.with_server()
-    await world.with_pool()
-    pool = VoiceAgentPool.model_validate(world.get("VoiceAgentPool", "front-desk"))
-    (serving,) = world.agent_pods()
-    world.kubernetes.ask_to_orphan("VoiceAgentPool", NAMESPACE, "front-desk")
-    world.kubernetes.edit("Pod", *key_of(serving), {"metadata": {"ownerReferences": None}})
-    # A pass that began before knows nothing of the deletion; the pod would be deleted with the pool.
-    with pytest.raises(Conflict):
-        await adopt_pods(world.context, pool, "agent", lambda _: True)
-    assert "ownerReferences" not in world.get("Pod", serving["metadata"]["name"])["metadata"]
-
-
 def keys_secret(**metadata: Any) -> Manifest:
     """Return a Secret at the name of a server's keys, with a key that somebody else knows."""
     secret = manifests.keys_secret("voice-livekit-keys")
@@ -248,16 +231,3 @@ async def test_a_server_whose_label_was_taken_off_is_found_again(world: World) -
         await world.settle()
         assert world.get("Pod", name)["metadata"]["labels"] == serving["metadata"]["labels"]
         assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
-
-
-async def test_an_agent_whose_label_was_taken_off_is_found_again(world: World) -> None:
-    await world.with_server()
-    await world.with_pool()
-    (serving,) = world.agent_pods()
-    off = {"metadata": {"labels": {"app.kubernetes.io/managed-by": None}}}
-    world.kubernetes.edit("Pod", NAMESPACE, serving["metadata"]["name"], off)
-    world.forget()
-    await world.settle()
-    assert [pod["metadata"]["uid"] for pod in world.agent_pods()] == [serving["metadata"]["uid"]]
-    assert world.agent_pods()[0]["metadata"]["labels"] == serving["metadata"]["labels"]
-    assert not [what for what in world.written() if what.startswith(("create", "delete"))]

@@ -9,11 +9,11 @@ import pytest
 
 from livekit_operator.constants import ANNOTATION_APPLIED, LABEL_COMPONENT, LABEL_REVISION
 from livekit_operator.manifests.metadata import COMPONENT_SERVER, COMPONENT_SERVER_CHECK
-from livekit_operator.reconciling.context import CHILD_KINDS
+from livekit_operator.process.wiring import TABLE, child_kinds
 from livekit_operator.views import ServerLoad
 from tests.fakes import manifests
-from tests.fakes.kubernetes import Manifest
 from tests.fakes.manifests import NAMESPACE
+from tests.fakes.objects import Manifest
 from tests.fakes.world import World
 
 SERVER: dict[str, Any] = {
@@ -222,7 +222,7 @@ async def test_a_policy_that_changes_what_is_applied(policy: Callable[[Manifest]
     world = World()
     await everything(world)
     await live(world, 20, step=4, kubelet=lambda: alive(world))
-    assert set(CHILD_KINDS) <= {key[0] for key in world.kubernetes.objects}
+    assert set(child_kinds(TABLE)) <= {key[0] for key in world.kubernetes.objects}
     world.kubernetes.policies.append(policy)
     for key, manifest in list(world.kubernetes.objects.items()):
         policy(changed := copy.deepcopy(manifest))
@@ -232,7 +232,7 @@ async def test_a_policy_that_changes_what_is_applied(policy: Callable[[Manifest]
             changed["metadata"].pop("resourceVersion")
             world.kubernetes.put(changed)
     writes = await live(world, 4 * MINUTE, step=4, kubelet=lambda: alive(world))
-    for kind in CHILD_KINDS:
+    for kind in child_kinds(TABLE):
         number = sum(key[0] == kind for key in world.kubernetes.objects)
         count = sum(count for what, count in writes.items() if what.split()[1] == kind and not what.startswith("del"))
         # Pods without our annotations are taken for another version's, which has a brake of its own.
@@ -362,7 +362,7 @@ async def test_whatever_writes_without_end_is_slowed_and_told(world: World, monk
             await context.kubernetes.merge("Service", NAMESPACE, "voice-livekit", {"metadata": {"labels": {"a": "b"}}})
 
     with monkeypatch.context() as patched:
-        patched.setattr("livekit_operator.servers.reconcile.ensure_redis", restless)
+        patched.setattr("livekit_operator.servers.prepare.ensure_redis", restless)
         writes = await live(world, 1.5 * MINUTE, step=0.5)
         assert writes["merge Service"] <= 500
         told = degraded(world, "LiveKitServer", "voice")
@@ -381,11 +381,3 @@ async def test_a_room_with_five_hundred_identities_is_not_slowed(world: World) -
     await world.reconcile("MeetingRoom", "support-42")
     assert len(world.get("MeetingRoom", "support-42")["status"]["tokens"]) == 500
     assert all(c["type"] != "Degraded" for c in world.get("MeetingRoom", "support-42")["status"]["conditions"])
-
-
-async def test_brakes_go_with_their_resource(world: World) -> None:
-    await world.with_server()
-    assert ("LiveKitServer", (NAMESPACE, "voice")) in world.context.brakes
-    world.kubernetes.vanish("LiveKitServer", NAMESPACE, "voice")
-    await world.reconcile("LiveKitServer", "voice")
-    assert world.context.brakes == {}

@@ -1,6 +1,4 @@
-"""What counts as being as desired, and whose a child is."""
-
-from typing import Any
+"""Children of a resource: made as desired, left alone where they are others', and told of where they are changed."""
 
 import pytest
 
@@ -9,73 +7,8 @@ from livekit_operator.engine.cache import Manifest
 from livekit_operator.errors import Conflict, KubernetesError, NotOwned
 from livekit_operator.manifests.metadata import COMPONENT_ROOM, child, opaque_secret
 from livekit_operator.reconciling.children import ensure
-from livekit_operator.reconciling.comparing import contains
-from livekit_operator.reconciling.ownership import is_owned
-from tests.fakes import manifests
+from tests.fakes import manifests, models
 from tests.fakes.world import World
-from tests.unit.operator import models
-
-
-@pytest.mark.parametrize(
-    ("actual", "desired", "expected"),
-    [
-        pytest.param({"a": 1, "b": 2}, {"a": 1}, True, id="what others add is ignored"),
-        pytest.param({"a": 1}, {"a": 1, "b": 2}, False, id="missing"),
-        pytest.param({"a": 1}, {"a": 2}, False, id="other value"),
-        pytest.param({"a": {"b": 1, "c": 2}}, {"a": {"b": 1}}, True, id="inside"),
-        pytest.param({"a": [{"n": 1, "default": 2}]}, {"a": [{"n": 1}]}, True, id="inside a list"),
-        pytest.param({"a": [1, 2]}, {"a": [1]}, False, id="a longer list"),
-        pytest.param({"a": [2, 1]}, {"a": [1, 2]}, False, id="another order"),
-        pytest.param({"a": None}, {"a": [1]}, False, id="no list"),
-        pytest.param({}, {"a": {}}, True, id="empty is absent"),
-        pytest.param({}, {"a": []}, True, id="an empty list is absent"),
-        pytest.param({}, {"a": None}, True, id="None is absent"),
-        pytest.param({"a": {"b": 1}}, {"a": {}}, True, id="empty asks for nothing of a map"),
-        pytest.param({"a": [1]}, {"a": []}, False, id="a list that should be empty"),
-        pytest.param({"a": "x"}, {"a": {"b": 1}}, False, id="another type"),
-        pytest.param({"limits": {"cpu": "1"}}, {"limits": {"cpu": "1000m"}}, True, id="the same amount"),
-        pytest.param({"limits": {"memory": "1Gi"}}, {"limits": {"memory": "1024Mi"}}, True, id="the same memory"),
-        pytest.param({"limits": {"cpu": "500m"}}, {"limits": {"cpu": "0.5"}}, True, id="the same fraction"),
-        pytest.param({"limits": {"cpu": "2"}}, {"limits": {"cpu": "1"}}, False, id="another amount"),
-        pytest.param({"limits": {"memory": "1G"}}, {"limits": {"memory": "1Gi"}}, False, id="another unit"),
-        pytest.param({"value": "1"}, {"value": "1000m"}, False, id="a text that only looks like an amount"),
-        pytest.param({"a": 0}, {"a": False}, True, id="numbers are values"),
-    ],
-)
-def test_contains(actual: Any, desired: Any, expected: bool) -> None:
-    assert contains(actual, desired) is expected
-
-
-OURS = {
-    "apiVersion": "livekit-operator.dev/v1alpha1",
-    "kind": "MeetingRoom",
-    "name": "support-42",
-    "uid": "uid-support-42",
-    "controller": True,
-}
-
-
-@pytest.mark.parametrize(
-    ("references", "expected"),
-    [
-        ([OURS], True),
-        ([{**OURS, "controller": False}], False),
-        ([{**OURS, "uid": "an-earlier-one"}], False),
-        ([{"uid": "x"}, OURS], True),
-        ([{**OURS, "name": "another"}], False),
-        ([{**OURS, "kind": "VoiceAgentPool"}], False),
-        ([{**OURS, "apiVersion": "apps/v1"}], False),
-        ([{**OURS, "apiVersion": "v1"}], False),
-        ([{**OURS, "apiVersion": "livekit-operator.dev/v1"}], True),
-        ([{"uid": "uid-support-42", "controller": True}], False),
-        ([], False),
-        (None, False),
-    ],
-)
-def test_is_owned(references: Any, expected: bool) -> None:
-    metadata = {"namespace": "team", "name": "s", "ownerReferences": references}
-    assert is_owned(models.room(), {"metadata": metadata}) is expected
-    assert not is_owned(models.room(), {"metadata": {**metadata, "namespace": "mallory"}})
 
 
 async def test_a_child_of_a_new_owner_is_made_without_being_looked_up() -> None:

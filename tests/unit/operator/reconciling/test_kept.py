@@ -10,10 +10,10 @@ from livekit_operator.constants import API_VERSION, LABEL_COMPONENT, LABEL_INSTA
 from livekit_operator.engine.cache import ObjectCache
 from livekit_operator.reconciling.kept import (
     MOST_STRANGERS,
-    NO_ROOM,
+    NO_SPACE,
     ChildKeeper,
     Keeper,
-    Room,
+    Space,
     Strangers,
     memory_bytes,
     weight,
@@ -47,6 +47,7 @@ def resources(*names: str) -> dict[str, ObjectCache]:
 
 
 ROOM = (API_VERSION, "MeetingRoom", "room")
+DEPLOYED = {"redis": "LiveKitServer"}
 
 
 @pytest.mark.parametrize(
@@ -64,15 +65,15 @@ ROOM = (API_VERSION, "MeetingRoom", "room")
     ],
 )
 def test_what_belongs_to_a_resource_is_kept(manifest: dict[str, Any], belongs: bool) -> None:
-    cache = ObjectCache(keep=ChildKeeper("ConfigMap", Room(512 * MIB), Strangers(resources("room"))).keep)
+    cache = ObjectCache(keep=ChildKeeper("ConfigMap", Space(512 * MIB), Strangers(resources("room"), {})).keep)
     assert cache.put(manifest) is belongs
     assert len(cache) == belongs
 
 
 def test_a_resource_that_comes_later_finds_what_names_it() -> None:
     known = resources("room")
-    strangers = Strangers(known)
-    keeper = ChildKeeper("ConfigMap", Room(512 * MIB), strangers)
+    strangers = Strangers(known, DEPLOYED)
+    keeper = ChildKeeper("ConfigMap", Space(512 * MIB), strangers)
     for manifest in (
         child("a", owner=(API_VERSION, "MeetingRoom", "later")),
         child("b", instance="later"),
@@ -86,9 +87,9 @@ def test_a_resource_that_comes_later_finds_what_names_it() -> None:
 
 
 def test_a_stranger_that_is_gone_is_forgotten() -> None:
-    strangers = Strangers(resources())
+    strangers = Strangers(resources(), {})
     before = sizes(strangers)
-    keeper = ChildKeeper("ConfigMap", Room(MIB), strangers)
+    keeper = ChildKeeper("ConfigMap", Space(MIB), strangers)
     cache = ObjectCache(keep=keeper.keep, forget=keeper.forget, left_out=keeper)
     for name in ("a", "b", "c"):
         cache.put(child(name, instance="later"))
@@ -102,7 +103,7 @@ def test_a_stranger_that_is_gone_is_forgotten() -> None:
 
 
 def test_names_of_strangers_are_as_many_as_stated() -> None:
-    strangers = Strangers(resources())
+    strangers = Strangers(resources(), {})
     for number in range(MOST_STRANGERS + 100):
         strangers.add("ConfigMap", child(f"n-{number}", instance="x"))
     found = strangers.pop(("team", "x"))
@@ -111,23 +112,23 @@ def test_names_of_strangers_are_as_many_as_stated() -> None:
 
 
 def test_a_namespace_takes_no_more_than_its_share(caplog: pytest.LogCaptureFixture) -> None:
-    room = Room(512 * MIB)
+    space = Space(512 * MIB)
     taken = 0
-    while room.take("mallory", MIB):
+    while space.take("mallory", MIB):
         taken += 1
     assert taken == 192
-    assert room.take("team", 32 * MIB), "what is sure to each namespace"
-    assert room.take("team", 32 * MIB), "and some of the rest"
-    assert not room.take("team", MIB), "all have 256 MiB"
-    assert room.take("third", 32 * MIB)
-    room.give_back("mallory", 192 * MIB)
-    assert room.take("team", MIB)
+    assert space.take("team", 32 * MIB), "what is sure to each namespace"
+    assert space.take("team", 32 * MIB), "and some of the rest"
+    assert not space.take("team", MIB), "all have 256 MiB"
+    assert space.take("third", 32 * MIB)
+    space.give_back("mallory", 192 * MIB)
+    assert space.take("team", MIB)
     assert caplog.text.count("namespace mallory: ") == 1
 
 
-def test_room_is_given_back_when_an_object_goes_or_shrinks() -> None:
-    room = Room(4 * MIB)
-    keeper = Keeper("MeetingRoom", room)
+def test_space_is_given_back_when_an_object_goes_or_shrinks() -> None:
+    space = Space(4 * MIB)
+    keeper = Keeper("MeetingRoom", space)
     cache = ObjectCache(keep=keeper.keep, forget=keeper.forget)
     for version in range(1, 50):
         manifest = child(size=MIB)
@@ -141,7 +142,7 @@ def test_room_is_given_back_when_an_object_goes_or_shrinks() -> None:
     assert stub == {
         "kind": "ConfigMap",
         "metadata": {"namespace": "team", "name": "b", "resourceVersion": "1"},
-        UNREAD: NO_ROOM,
+        UNREAD: NO_SPACE,
     }
     cache.remove(("team", "a"))
     cache.doubt()
@@ -149,8 +150,8 @@ def test_room_is_given_back_when_an_object_goes_or_shrinks() -> None:
     assert UNREAD not in (cache.get(("team", "b")) or {UNREAD: ""})
 
 
-def test_a_child_that_there_is_no_room_for_is_not_kept() -> None:
-    keeper = ChildKeeper("ConfigMap", Room(4 * MIB), Strangers(resources("room")))
+def test_a_child_that_there_is_no_space_for_is_not_kept() -> None:
+    keeper = ChildKeeper("ConfigMap", Space(4 * MIB), Strangers(resources("room"), {}))
     assert keeper.keep(child("a", owner=ROOM, size=MIB))
     assert keeper.keep(child("b", owner=ROOM, size=MIB)) is None
     assert keeper.keep({**child("c", owner=ROOM), UNREAD: "deep"}) is None
@@ -184,11 +185,11 @@ def test_the_memory_that_there_is(tmp_path: Path, text: str | None, expected: fl
         ("server", "voice", "team", False),
     ],
 )
-def test_pods_of_a_managed_redis_are_kept_though_a_replica_set_makes_them(
+def test_pods_of_a_deployment_are_kept_though_a_replica_set_makes_them(
     component: str, instance: str, namespace: str, kept: bool
 ) -> None:
     known = resources()
     known["LiveKitServer"].put({"metadata": {"namespace": "team", "name": "voice", "resourceVersion": "1"}})
     pod = child("voice-redis-1", ("apps/v1", "ReplicaSet", "voice-redis"), instance=instance, namespace=namespace)
     pod["metadata"]["labels"][LABEL_COMPONENT] = component
-    assert (ChildKeeper("Pod", Room(MIB), Strangers(known)).keep(pod) is pod) is kept
+    assert (ChildKeeper("Pod", Space(MIB), Strangers(known, DEPLOYED)).keep(pod) is pod) is kept

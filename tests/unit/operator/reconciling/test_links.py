@@ -1,102 +1,40 @@
-"""Who refers to whom, so that a change wakes only whom it concerns."""
+"""Who refers to whom, whatever the links mean."""
 
-from typing import Any
+from livekit_operator.reconciling.links import Link, Users
 
-import pytest
-
-from livekit_operator.engine.cache import key_of
-from livekit_operator.process.wiring import TABLE
-from livekit_operator.reconciling.links import Users, server_of
-from tests.fakes import manifests
-from tests.fakes.manifests import stored
-
-VOICE = ("team", "voice")
-DESK = ("team", "front-desk")
-ELSEWHERE = {"name": "voice", "namespace": "team"}
+HOUSE: Link = ("house", ("team", "a"))
+STREET: Link = ("street", "team")
 
 
-def put(users: Users, kind: str, manifest: dict[str, Any]) -> None:
-    users.put(kind, key_of(manifest), TABLE[kind].links(manifest))
-
-
-def test_a_server_knows_its_pools_and_rooms() -> None:
+def test_a_link_leads_to_those_that_have_it() -> None:
     users = Users()
-    put(users, "VoiceAgentPool", stored(manifests.pool()))
-    put(users, "MeetingRoom", stored(manifests.room()))
-    put(users, "MeetingRoom", stored(manifests.room("other", serverRef={"name": "another"})))
-    put(users, "MeetingRoom", stored(manifests.room("guest", "guests", serverRef=ELSEWHERE)))
-    put(users, "LiveKitServer", stored(manifests.server()))
-    assert users.of_server(VOICE) == [
-        ("MeetingRoom", ("guests", "guest")),
-        ("MeetingRoom", ("team", "support-42")),
-        ("VoiceAgentPool", DESK),
-    ]
-    assert users.pools_of(VOICE) == [DESK]
+    users.put("Cat", ("team", "tom"), [HOUSE])
+    users.put("Dog", ("team", "rex"), [HOUSE, STREET])
+    assert users.of(HOUSE) == [("Cat", ("team", "tom")), ("Dog", ("team", "rex"))]
+    assert users.of(STREET) == [("Dog", ("team", "rex"))]
+    assert users.of(("house", ("team", "b"))) == []
+    assert users.of(("street", ("team", "a"))) == [], "another link to the same"
 
 
-def test_a_room_on_a_server_knows_its_resources() -> None:
+def test_who_has_several_of_the_links_is_named_once() -> None:
     users = Users()
-    put(users, "MeetingRoom", stored(manifests.room(roomName="lobby")))
-    put(users, "MeetingRoom", stored(manifests.room("lobby")))
-    put(users, "MeetingRoom", stored(manifests.room("lobby", "guests", serverRef=ELSEWHERE)))
-    assert users.of_room(VOICE, "lobby") == [("team", "lobby"), ("team", "support-42")]
-    assert users.of_room(VOICE, "guests/lobby") == [("guests", "lobby")]
-    assert users.of_room(VOICE, "support-42") == []
-    assert users.of_room(("guests", "voice"), "lobby") == []
+    users.put("Dog", ("team", "rex"), [HOUSE, STREET])
+    users.put("Dog", ("team", "ace"), [STREET])
+    assert users.of(HOUSE, STREET) == [("Dog", ("team", "ace")), ("Dog", ("team", "rex"))]
+    assert users.keys_of(HOUSE, STREET) == [("team", "ace"), ("team", "rex")]
 
 
-def test_a_pool_knows_the_rooms_it_serves() -> None:
+def test_a_changed_resource_is_known_by_its_new_links_only() -> None:
     users = Users()
-    put(users, "MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
-    put(users, "MeetingRoom", stored(manifests.room("x", "guests", agents=[{"poolRef": {"name": "front-desk"}}])))
-    far = [{"poolRef": {"name": "front-desk", "namespace": "team"}}]
-    put(users, "MeetingRoom", stored(manifests.room("y", "guests", agents=far)))
-    assert users.of_pool(DESK) == [("guests", "y"), ("team", "support-42")]
-    assert users.of_pool(("guests", "front-desk")) == [("guests", "x")]
+    users.put("Cat", ("team", "tom"), [HOUSE])
+    users.put("Cat", ("team", "tom"), [STREET])
+    assert users.of(HOUSE) == []
+    assert users.keys_of(STREET) == [("team", "tom")]
 
 
-def test_a_server_knows_the_pools_that_serve_rooms_for_their_names() -> None:
+def test_one_that_is_gone_is_known_by_none() -> None:
     users = Users()
-    put(users, "VoiceAgentPool", stored(manifests.pool(roomPrefix="voice-")))
-    put(users, "VoiceAgentPool", stored(manifests.pool("other")))
-    put(users, "VoiceAgentPool", stored(manifests.pool("desk", "guests", serverRef=ELSEWHERE, roomPrefix="x-")))
-    assert users.with_prefix(VOICE) == [("guests", "desk"), DESK]
-    put(users, "VoiceAgentPool", stored(manifests.pool()))
-    assert users.with_prefix(VOICE) == [("guests", "desk")]
-
-
-def test_a_changed_resource_is_known_by_its_new_references_only() -> None:
-    users = Users()
-    put(users, "MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "old"}}])))
-    put(users, "MeetingRoom", stored(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}])))
-    assert users.of_pool(("team", "old")) == []
-    assert users.of_pool(DESK) == [("team", "support-42")]
-    users.remove("MeetingRoom", ("team", "support-42"))
-    users.remove("MeetingRoom", ("team", "support-42"))
-    assert users.of_server(VOICE) == []
-    assert users.pools_of(VOICE) == []
-    assert users.of_pool(DESK) == []
-    assert users.of_room(VOICE, "support-42") == []
-
-
-def test_a_voice_agent_room_that_names_no_pool_may_be_served_by_any_of_its_namespace() -> None:
-    users = Users()
-    put(users, "MeetingRoom", stored(manifests.room(kind="VoiceAgent")))
-    put(users, "MeetingRoom", stored(manifests.room("named", kind="VoiceAgent", agents=[{"poolRef": {"name": "x"}}])))
-    put(users, "MeetingRoom", stored(manifests.room("meeting")))
-    assert users.of_pool(DESK) == [("team", "support-42")]
-    assert users.of_pool(("team", "x")) == [("team", "named"), ("team", "support-42")]
-    assert users.of_pool(("guests", "front-desk")) == []
-
-
-def test_a_resource_that_is_not_understood_is_no_error() -> None:
-    users = Users()
-    put(users, "MeetingRoom", stored(manifests.room(maxParticipants="many")))
-    put(users, "MeetingRoom", {"metadata": {"namespace": "team", "name": "bare"}})
-    assert users.of_server(VOICE) == [("MeetingRoom", ("team", "support-42"))]
-    assert users.of_room(VOICE, "support-42") == [("team", "support-42")], "it has the name all the same"
-
-
-@pytest.mark.parametrize("spec", [None, {}, {"serverRef": None}, {"serverRef": {}}, {"serverRef": {"namespace": "b"}}])
-def test_a_resource_of_other_crds_may_name_no_server(spec: Any) -> None:
-    assert server_of({"metadata": {"namespace": "a", "name": "x"}, "spec": spec}) is None
+    users.put("Cat", ("team", "tom"), [HOUSE, STREET])
+    users.remove("Cat", ("team", "tom"))
+    users.remove("Cat", ("team", "tom"))
+    assert users.of(HOUSE, STREET) == []

@@ -12,10 +12,9 @@ from livekit_operator.api.tokens import TokenStatus
 from livekit_operator.api.voiceagentpool import CanaryStatus, SessionStatus, VersionStatus, VoiceAgentPoolStatus
 from livekit_operator.errors import Problem
 from livekit_operator.reconciling.status import Outcome, halted, joined, merge_patch, plain, whole_patch, write
-from tests.fakes import manifests, schema
+from tests.fakes import manifests, models, schema
 from tests.fakes.manifests import NAMESPACE
 from tests.fakes.world import World
-from tests.unit.operator import models
 
 
 @pytest.mark.parametrize(

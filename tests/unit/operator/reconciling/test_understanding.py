@@ -6,7 +6,7 @@ import pytest
 
 from livekit_operator.clients.decoding import UNREAD
 from livekit_operator.constants import ROOM_FINALIZER, SERVER_FINALIZER
-from livekit_operator.reconciling.kept import NO_ROOM
+from livekit_operator.reconciling.kept import NO_SPACE
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE
 from tests.fakes.world import World
@@ -67,7 +67,7 @@ async def test_one_that_there_was_no_room_for_is_read_when_there_is(world: World
     room = world.kubernetes.put(manifests.room())
     cache = world.context.resources["MeetingRoom"]
     cache.doubt()
-    cache.put({"kind": "MeetingRoom", "metadata": room["metadata"], UNREAD: NO_ROOM})
+    cache.put({"kind": "MeetingRoom", "metadata": room["metadata"], UNREAD: NO_SPACE})
     await world.reconcile("MeetingRoom", "support-42")
     assert "support-42" in world.livekit.rooms
 

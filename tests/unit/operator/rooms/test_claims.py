@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from livekit_operator.constants import ANNOTATION_CLAIM, ANNOTATION_CLAIMS_SINCE, ROOM_FINALIZER
+from livekit_operator.errors import ServerUnreachable
 from livekit_operator.moments import timestamp
 from livekit_operator.views import RoomSettings
 from tests.fakes import manifests
@@ -133,3 +134,46 @@ async def test_claims_go_along_with_a_rotation_of_keys(world: World) -> None:
     world.context.claims.clear()
     await world.settle()
     assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+
+
+async def test_a_claim_that_is_taken_off_is_remembered_also_of_a_room_that_could_not_be_opened(world: World) -> None:
+    await world.with_server()
+    world.clock.advance(60)  # a room from before there were claims needs none
+    world.kubernetes.put(manifests.room())
+    await world.settle()
+    world.context.claims.clear()  # the operator starts
+    world.livekit.close_room(ROOM)
+    await world.reconcile("LiveKitServer", "voice")
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"limits": {"metadataBytes": 2}}})
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"spec": {"metadata": "too long"}})
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("False", "ServerLimitExceeded")
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"metadata": {"annotations": {ANNOTATION_CLAIM: None}}})
+    world.livekit.start_room(RoomSettings(ROOM, 4, 300, 20, ""))
+    await world.reconcile("LiveKitServer", "voice")
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"spec": {"metadata": None}})
+    await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+
+
+async def test_a_claim_that_is_taken_off_is_remembered_also_when_the_server_does_not_say_who_is_there(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await world.with_server()
+    world.clock.advance(60)  # a room from before there were claims needs none
+    world.kubernetes.put(manifests.room())
+    await world.settle()
+    world.context.claims.clear()  # the operator starts
+
+    async def unreachable(_name: str) -> Any:
+        raise ServerUnreachable("refused")
+
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"spec": {"maxParticipants": 3}})
+    with monkeypatch.context() as patched:
+        patched.setattr(world.livekit, "list_participants", unreachable)
+        await world.reconcile("MeetingRoom", ROOM)
+    assert world.ready("MeetingRoom", ROOM) == ("False", "ServerUnreachable")
+    world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"metadata": {"annotations": {ANNOTATION_CLAIM: None}}})
+    await world.settle()
+    assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
+    assert ANNOTATION_CLAIM in room(world)["metadata"]["annotations"]

@@ -1,42 +1,22 @@
 """Token Secrets of a room: for whom, in which form, and what happens when an entry goes or changes."""
 
-from collections import Counter
-from dataclasses import replace
-from datetime import timedelta
 from typing import Any
 
-import jwt
 import pytest
 
 from livekit_operator.constants import ANNOTATION_GIVEN, ROOM_FINALIZER
 from livekit_operator.errors import KubernetesError, NamespaceTerminating, ServerUnreachable
-from livekit_operator.moments import timestamp
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, decoded
 from tests.fakes.world import World
+from tests.unit.operator.rooms.entries import ROOM, claims, opened
 
-ROOM = "support-42"
 ELSEWHERE = {"name": "voice", "namespace": NAMESPACE}
-
-
-async def opened(world: World, **spec: Any) -> None:
-    """Put a MeetingRoom there beside a server that is Ready."""
-    if ("LiveKitServer", NAMESPACE, "voice") not in world.kubernetes.objects:
-        await world.with_server()
-    world.kubernetes.put(manifests.room(**spec))
-    await world.settle()
 
 
 def change(world: World, **spec: Any) -> None:
     """Let the user change the spec."""
     world.kubernetes.edit("MeetingRoom", NAMESPACE, ROOM, {"spec": spec})
-
-
-def claims(world: World, name: str, key: str = "token", namespace: str = NAMESPACE) -> dict[str, Any]:
-    """Return what the token in a Secret says."""
-    token = decoded(world.get("Secret", name, namespace))[key]
-    found: dict[str, Any] = jwt.decode(token, options={"verify_signature": False})
-    return found
 
 
 @pytest.mark.parametrize(
@@ -270,17 +250,6 @@ async def test_a_secret_that_the_api_server_refuses_costs_the_others_nothing(
     assert world.ready("MeetingRoom", ROOM) == ("True", "Ready")
 
 
-async def test_a_token_that_ends_with_its_room_is_not_minted_again_and_again(world: World) -> None:
-    """JavaScript writes milliseconds."""
-    ends = timestamp(world.clock() + timedelta(hours=1)).replace("Z", ".750Z")
-    await opened(world, expiresAt=ends, tokens=[{"identity": "alice"}])
-    world.forget()
-    again = await world.reconcile("MeetingRoom", ROOM)
-    assert again is not None
-    assert 3590 < again <= 3601
-    assert world.written() == []
-
-
 async def test_a_name_that_is_taken_costs_a_new_room_one_more_look(world: World) -> None:
     foreign = world.kubernetes.put(manifests.secret("support-42-alice", mine="yes"))
     await world.with_server()
@@ -304,88 +273,6 @@ async def test_another_url_reaches_the_secret_and_the_token_stays(world: World) 
     assert (after["url"], after["token"]) == ("wss://elsewhere.example.com", before["token"])
 
 
-async def test_a_room_of_many_is_not_gone_through_whenever_somebody_joins(world: World) -> None:
-    await opened(world, generateTokens={"count": 50})
-    before = world.context.kept_tokens[NAMESPACE, ROOM]
-    for n in range(3):
-        world.livekit.join(ROOM, f"guest-{n + 1}")
-        await world.reconcile("LiveKitServer", "voice")
-        await world.reconcile("MeetingRoom", ROOM)
-    assert world.context.kept_tokens[NAMESPACE, ROOM] is before
-    status = world.get("MeetingRoom", ROOM)["status"]
-    assert (status["participants"], len(status["tokens"])) == (3, 50)
-    world.kubernetes.ask_to_delete("MeetingRoom", NAMESPACE, ROOM)
-    await world.settle()
-    await world.reconcile("MeetingRoom", ROOM)
-    assert world.context.kept_tokens == {}
-
-
-@pytest.mark.parametrize("changed", ["api_key", "api_secret", "external_url", "internal_url"])
-async def test_other_keys_and_urls_reach_every_secret(world: World, changed: str) -> None:
-    await opened(world, tokens=[{"identity": "alice"}], generateTokens={"count": 2})
-    names = ["support-42-alice", "support-42-guest-1", "support-42-guest-2"]
-    before = [decoded(world.get("Secret", name)) for name in names]
-    access = world.context.servers[NAMESPACE, "voice"]
-    access.keys = replace(access.keys, **{changed: f"another-{changed}-of-thirty-two-characters"})
-    await world.reconcile("MeetingRoom", ROOM)
-    after = [decoded(world.get("Secret", name)) for name in names]
-    for old, new in zip(before, after, strict=True):
-        assert old != new
-        assert (old["token"] != new["token"]) is changed.startswith("api_")
-
-
-async def test_one_of_many_that_is_changed_by_hand_is_put_back(world: World) -> None:
-    await opened(world, generateTokens={"count": 20})
-    before = world.get("Secret", "support-42-guest-7")
-    world.kubernetes.edit("Secret", NAMESPACE, "support-42-guest-7", {"data": {"room": "eA=="}})
-    world.kubernetes.vanish("Secret", NAMESPACE, "support-42-guest-8")
-    world.forget()
-    await world.settle()
-    assert world.written() == ["apply Secret/support-42-guest-7", "apply Secret/support-42-guest-8"]
-    assert decoded(world.get("Secret", "support-42-guest-7")) == decoded(before)
-
-
-async def test_the_next_renewal_is_the_next_look(world: World) -> None:
-    await opened(world, tokens=[{"identity": "short", "ttlSeconds": 600}, {"identity": "long"}])
-    short, long = (world.get("Secret", f"support-42-{name}") for name in ("short", "long"))
-    again = await world.reconcile("MeetingRoom", ROOM)
-    assert again is not None
-    assert 340 <= again <= 400
-    world.clock.advance(again)
-    await world.reconcile("MeetingRoom", ROOM)
-    assert decoded(world.get("Secret", "support-42-short")) != decoded(short)
-    assert world.get("Secret", "support-42-long") == long
-
-
-async def test_a_wave_of_renewals_is_spread_and_none_is_late(world: World) -> None:
-    """1,000 tokens of one moment, each renewed when its room asked to be looked at."""
-    await world.with_server()
-    names = [f"room-{number}" for number in range(1000)]
-    looks: list[tuple[float, str]] = []
-    for name in names:
-        world.kubernetes.put(manifests.room(name, tokens=[{"identity": "alice", "ttlSeconds": 3600}]))
-        looks.append((await world.reconcile("MeetingRoom", name) or 0.0, name))
-    made, minutes = world.clock(), Counter[int]()
-    for after, name in sorted(looks):
-        world.clock.now = made + timedelta(seconds=after)
-        before = world.get("Secret", f"{name}-alice")
-        await world.reconcile("MeetingRoom", name)
-        assert decoded(world.get("Secret", f"{name}-alice")) != decoded(before), "it was looked at in vain"
-        minutes[int(after // 60)] += 1
-    assert max(after for after, _ in looks) <= 3600 * 2 / 3 + 1
-    assert len(minutes) >= 6, "a tenth of an hour"
-    assert max(minutes.values()) < len(names) / 4
-
-
-async def test_tokens_that_expired_while_the_operator_was_down_are_renewed_at_the_first_look(world: World) -> None:
-    await opened(world, tokens=[{"identity": "alice"}])
-    world.clock.advance(7 * 86400)
-    world.context.kept_tokens.clear()
-    await world.reconcile("MeetingRoom", ROOM)
-    claimed = claims(world, "support-42-alice")
-    assert claimed["exp"] > world.clock().timestamp() + 21000
-
-
 async def test_a_room_in_a_namespace_that_goes_gets_no_secret_and_no_noise(world: World) -> None:
     await world.with_server()
     world.kubernetes.put(manifests.room(tokens=[{"identity": "alice"}]))
@@ -406,3 +293,25 @@ async def test_a_room_that_is_deleted_in_the_foreground_keeps_what_kubernetes_wa
     assert world.livekit.rooms == {}
     assert world.kubernetes.names("Secret") == ["voice-livekit-keys"], "nothing is made anew meanwhile"
     assert world.get("MeetingRoom", ROOM)["metadata"]["finalizers"] == ["foregroundDeletion"]
+
+
+async def test_the_url_beside_a_token_is_what_the_server_has_and_not_what_its_status_says(world: World) -> None:
+    await opened(world, tokens=[{"identity": "alice"}])
+    forged = {"externalUrl": "wss://elsewhere.example.com"}
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", forged, status=True)
+    await world.reconcile("MeetingRoom", "support-42")
+    assert decoded(world.get("Secret", "support-42-alice"))["url"] == "wss://voice.example.com"
+    changed = {"spec": {"signal": {"externalUrl": "wss://other.example.com"}}}
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", changed)
+    await world.settle()
+    assert decoded(world.get("Secret", "support-42-alice"))["url"] == "wss://other.example.com"
+
+
+async def test_a_url_that_a_status_says_before_it_is_true_is_followed_when_it_is(world: World) -> None:
+    await opened(world, tokens=[{"identity": "alice"}])
+    url = "wss://other.example.com"
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"externalUrl": url}, status=True)
+    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"signal": {"externalUrl": url}}})
+    world.woken.clear()
+    await world.reconcile("LiveKitServer", "voice")
+    assert ("MeetingRoom", (NAMESPACE, "support-42")) in world.woken

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from livekit_operator.errors import ServerUnreachable
-from livekit_operator.reconciling.links import UNDECLARED_ROOM, undeclared_room
+from livekit_operator.servers.links import UNDECLARED_ROOM, undeclared_room
 from livekit_operator.views import AgentRequest, RoomSettings
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, condition
@@ -59,6 +59,17 @@ async def test_a_room_of_the_prefix_is_served_and_others_are_not(world: World) -
     world.forget()
     await world.settle()
     assert world.livekit.writes == []
+
+
+async def test_every_room_is_served_that_no_resource_declares(world: World) -> None:
+    await with_pool(world, roomPrefix="")
+    world.kubernetes.put(manifests.room("declared"))
+    await world.settle()
+    names = (ROOM, "other-1", "guests/other-1", "declared")
+    for name in names:
+        opened(world, name, "alice")
+    await look(world, *names)
+    assert [name for name in names if world.livekit.dispatched(name)] == [ROOM, "other-1"]
 
 
 async def test_a_room_that_a_resource_declares_is_left_to_that(world: World) -> None:

@@ -1,39 +1,37 @@
-"""Servers and pools that others refer to: parsed once, and anew when they change."""
+"""A server as those that refer to it find it: what they wait for, and what they need not wait for."""
 
-import pytest
+from contextlib import suppress
 
-from livekit_operator.errors import Blocked
-from livekit_operator.pools.access import find_pool
-from livekit_operator.servers.access import find_server
+from livekit_operator.errors import KubernetesError
+from livekit_operator.servers import memory as servers_memory
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE
 from tests.fakes.world import World
-from tests.unit.operator import models
 
 
-def test_what_many_refer_to_is_parsed_once_for_all_of_them() -> None:
-    world = World()
+async def test_pools_wait_for_the_service_of_a_server(world: World) -> None:
     world.kubernetes.put(manifests.server())
-    one, other = models.room("one"), models.room("other")
-    first = find_server(world.context, one, one.spec.server_ref)
-    assert find_server(world.context, other, other.spec.server_ref) is first
-    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": 2}})
-    assert find_server(world.context, one, one.spec.server_ref).spec.replicas == 2
-
-
-def test_what_is_deleted_is_not_remembered() -> None:
-    world, room = World(), models.room(agents=[{"poolRef": {"name": "front-desk"}}])
+    refused = KubernetesError(403, "Forbidden", "exceeded quota")
+    for verb in ("apply", "create"):
+        world.kubernetes.fail(verb, "Service", refused)
+    with suppress(KubernetesError):
+        await world.reconcile("LiveKitServer", "voice")
+    world.kubernetes.put(manifests.providers_secret())
     world.kubernetes.put(manifests.pool())
-    reference = room.spec.agents[0].pool_ref
-    assert find_pool(world.context, room, reference) is not None
-    world.kubernetes.vanish("VoiceAgentPool", NAMESPACE, "front-desk")
-    assert find_pool(world.context, room, reference) is None
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert world.agent_pods() == []
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "ServerNotReady")
+    world.kubernetes.heal()
+    await world.reconcile("LiveKitServer", "voice")
+    assert ("VoiceAgentPool", (NAMESPACE, "front-desk")) in world.woken
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert len(world.agent_pods()) == 1
 
 
-def test_what_is_not_understood_any_more_is_not_remembered_either() -> None:
-    world, room = World(), models.room()
-    world.kubernetes.put(manifests.server())
-    find_server(world.context, room, room.spec.server_ref)
-    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": {"replicas": "many"}}, checked=False)
-    with pytest.raises(Blocked, match=r"LiveKitServer voice is not understood at spec\.replicas"):
-        find_server(world.context, room, room.spec.server_ref)
+async def test_a_pool_of_a_server_that_was_made_need_not_wait_for_its_pass(world: World) -> None:
+    await world.with_server()
+    await servers_memory.close(world.context)  # as after a start of the operator
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool())
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert len(world.agent_pods()) == 1

@@ -151,3 +151,13 @@ async def test_the_address_that_is_given_leads_to_the_signalling_too(world: Worl
     status = world.get("LiveKitServer", "voice")["status"]
     assert status["externalUrl"] == f"ws://203.0.113.11:{port['nodePort']}"
     assert status["servers"][0]["address"] == "203.0.113.11"
+
+
+async def test_without_an_external_url_it_is_the_nodes(world: World) -> None:
+    world.kubernetes.put(manifests.server(signal={}))
+    await world.settle()
+    assert "externalUrl" not in world.get("LiveKitServer", "voice")["status"]
+    world.run_server(address="2001:db8::7")
+    await world.settle()
+    assert world.get("LiveKitServer", "voice")["status"]["externalUrl"] == "ws://[2001:db8::7]:7880"
+    assert world.livekit.closed == len(world.livekit.connections) - 2, "connections that are no longer right are closed"

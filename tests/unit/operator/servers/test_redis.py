@@ -1,11 +1,15 @@
 """A server's Redis: who else is there, and what is said when it does not do what it should."""
 
+from contextvars import Context as Elsewhere
 from typing import Any
 
 import pytest
 
-from livekit_operator.errors import KubernetesError
+from livekit_operator.api.livekitserver import LiveKitServer
+from livekit_operator.manifests.metadata import COMPONENT_SERVER
 from livekit_operator.moments import timestamp
+from livekit_operator.process.wiring import TABLE, set_back
+from livekit_operator.reconciling.braking import note_failed
 from livekit_operator.views import ServerLoad
 from tests.fakes import manifests
 from tests.fakes.manifests import NAMESPACE, Manifest
@@ -150,15 +154,6 @@ async def test_what_refuses_the_pod_of_a_managed_redis_is_quoted(world: World) -
     assert QUOTA in world.message("LiveKitServer", "voice")
 
 
-async def test_a_managed_redis_that_is_refused_stops_nothing_else(world: World) -> None:
-    world.kubernetes.fail("apply", "Deployment", KubernetesError(403, "Forbidden", "exceeded quota: deployments"))
-    world.kubernetes.put(manifests.server(redis={"managed": {}}))
-    await world.settle()
-    assert world.ready("LiveKitServer", "voice") == ("False", "KubernetesRefused")
-    assert "exceeded quota: deployments" in world.message("LiveKitServer", "voice")
-    assert world.get("Service", "voice-livekit")
-
-
 REFUSED = (
     '{"level":"error","msg":"could not update node","error":"could not register node: READONLY You can\'t write '
     'against a read only replica."}'
@@ -204,28 +199,6 @@ async def test_the_log_of_a_server_is_read_now_and_then_and_of_one_alone_never(w
     assert world.kubernetes.reads == []
     await looked(world, 1)
     assert world.kubernetes.reads == ["log voice-livekit-0/livekit-server of 8 s"]
-
-
-@pytest.mark.parametrize(
-    ("output", "reason"),
-    [
-        ("could not register node: READONLY You can't write against a read only replica.", "RedisRefused"),
-        ("NOPERM User lk has no permissions to run the 'hset' command", "RedisRefused"),
-        ("unable to connect to redis: WRONGPASS invalid username-password pair", "RedisUnreachable"),
-        ("listen udp4 0.0.0.0:443: bind: permission denied", "PortForbidden"),
-        ("could not listen on TURN TCP port: listen tcp4 0.0.0.0:443: bind: permission denied", "PortForbidden"),
-    ],
-)
-async def test_what_a_server_ends_with_names_what_to_do(world: World, output: str, reason: str) -> None:
-    world.kubernetes.put(manifests.server(**OUTSIDE))
-    await world.settle()
-    world.crash_server(output)
-    await world.settle()
-    assert world.ready("LiveKitServer", "voice") == ("False", reason)
-    assert output.rstrip(".") in world.message("LiveKitServer", "voice")
-    assert "spec." in world.message("LiveKitServer", "voice") or "ACL SETUSER" in world.message(
-        "LiveKitServer", "voice"
-    )
 
 
 def turn_ready(world: World, *, ready: bool) -> None:
@@ -283,3 +256,30 @@ async def test_a_server_that_hangs_is_replaced_when_it_has_nobody(
     await settled(world, "voice")
     await looked(world, 6)
     assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
+
+
+async def test_no_brake_outlives_a_clock_that_is_set_back_while_a_server_that_hangs_is_asked(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await started_with_redis(world)
+    (pod,) = world.server_pods()
+    world.loads.answers[pod["status"]["podIP"]] = ServerLoad(1, 1)
+    turn_ready(world, ready=False)
+    await looked(world, 180)
+    server = LiveKitServer.model_validate(world.get("LiveKitServer", "voice"))
+    note_failed(world.context, server, COMPONENT_SERVER, {"metadata": {"name": "former", "uid": "uid-former"}})
+    ask = world.loads.load
+
+    def moved() -> None:
+        set_back(world.context, TABLE)
+        world.context.brakes_of(server)  # which has some again, as before any pass that observes
+
+    async def asked(address: str, port: int, credentials: tuple[str, str] | None) -> ServerLoad | None:
+        Elsewhere().run(moved)  # by the clock, not by the pass
+        return await ask(address, port, credentials)
+
+    monkeypatch.setattr(world.loads, "load", asked)
+    before = len(world.loads.asked)
+    await world.reconcile("LiveKitServer", "voice")
+    assert len(world.loads.asked) == before + 1, "it hangs, so only that is asked"
+    assert world.context.brakes_of(server).pods[COMPONENT_SERVER].ended == {}

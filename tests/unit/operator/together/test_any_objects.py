@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from livekit_operator.errors import KubernetesError
-from livekit_operator.reconciling.context import CHILD_KINDS
+from livekit_operator.process.wiring import TABLE, child_kinds
 from livekit_operator.settings import Settings
 from tests.fakes import manifests
 from tests.fakes.livekit import FakeLiveKit
@@ -165,7 +165,7 @@ def contents(kind: str) -> st.SearchStrategy[Manifest]:
 
 @st.composite
 def objects(draw: st.DrawFn) -> Manifest:
-    kind = draw(st.sampled_from([*CHILD_KINDS, "Pod", "Secret", "ConfigMap"]))
+    kind = draw(st.sampled_from([*child_kinds(TABLE), "Pod", "Secret", "ConfigMap"]))
     made = {"apiVersion": API_VERSIONS.get(kind, "v1"), "kind": kind, "metadata": draw(metadata())}
     return {**made, **draw(contents(kind))}
 

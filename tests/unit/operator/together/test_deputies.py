@@ -7,120 +7,14 @@ import pytest
 
 from livekit_operator.settings import Allowed, Settings
 from tests.fakes import manifests
-from tests.fakes.manifests import NAMESPACE, condition, decoded
+from tests.fakes.manifests import NAMESPACE, decoded
 from tests.fakes.world import World
 
-INGRESS = {"ingress": {"host": "voice.example.com"}, "externalUrl": None}
 ROOM = "support-42"
 
 
 def allowing(**allowed: Any) -> Settings:
     return Settings(agent_image="agent:1", webhook_url="http://operator:8080", allowed=Allowed(**allowed))
-
-
-async def served(world: World, **spec: Any) -> None:
-    world.kubernetes.put(manifests.server(**spec))
-    await world.settle()
-    world.run_server()
-    await world.settle()
-
-
-def degraded(world: World) -> tuple[str, str]:
-    found = condition(world.get("LiveKitServer", "voice"), "Degraded")
-    return found["reason"], found["message"]
-
-
-# --- Servers ----------------------------------------------------------------------------------------------------------
-
-
-async def test_an_ingress_that_is_not_allowed_is_not_made_and_said(world: World) -> None:
-    annotations = {"nginx.ingress.kubernetes.io/configuration-snippet": "return 200;"}
-    await served(world, signal={"ingress": {"host": "voice.example.com", "annotations": annotations}})
-    assert world.kubernetes.names("Ingress") == []
-    assert len(world.server_pods()) == 1, "calls inside the cluster go on"
-    message = (
-        "spec.signal.ingress.annotations: nginx.ingress.kubernetes.io/configuration-snippet is not allowed; "
-        "the chart's value allowed.deniedAnnotations says what is: choose that, or change it."
-    )
-    assert degraded(world) == ("NotAllowed", message)
-    assert world.ready("LiveKitServer", "voice") == ("False", "NotAllowed"), "nobody outside gets in"
-
-
-async def test_an_ingress_that_is_allowed_no_more_goes() -> None:
-    world = World(allowing())
-    await served(world, signal={"ingress": {"host": "voice.example.com"}})
-    assert world.kubernetes.names("Ingress") == ["voice-livekit"]
-    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
-    world.context.settings = allowing(hosts={"*": ["*.example.org"]})
-    await world.settle()
-    assert world.kubernetes.names("Ingress") == []
-    assert "spec.signal.ingress.host: voice.example.com in namespace team is not allowed" in degraded(world)[1]
-    assert await world.writes_of_another_round() == []
-
-
-@pytest.mark.parametrize(
-    ("allowed", "spec", "field"),
-    [
-        ({"host_network": False}, {}, "spec.media.exposure"),
-        ({}, {"podTemplate": {"priorityClassName": "system-node-critical"}}, "spec.podTemplate.priorityClassName"),
-    ],
-)
-async def test_pods_that_are_not_allowed_are_not_started_and_those_that_run_go_on(
-    allowed: dict[str, Any], spec: dict[str, Any], field: str
-) -> None:
-    world = World(allowing(**allowed))
-    await served(world, **spec)
-    assert world.server_pods() == []
-    assert world.ready("LiveKitServer", "voice") == ("False", "NotAllowed")
-    assert degraded(world)[1].startswith(f"{field}: ")
-    world.context.settings = allowing(priority_classes=["*", "system-node-critical"])
-    await world.settle()
-    world.run_server()
-    await world.settle()
-    assert world.ready("LiveKitServer", "voice") == ("True", "Ready")
-    world.context.settings = allowing(**allowed)
-    await world.settle()
-    assert len(world.server_pods()) == 1
-    assert degraded(world)[0] == "NotAllowed"
-
-
-async def test_a_load_balancer_that_is_allowed_no_more_keeps_who_is_on_it() -> None:
-    world = World(allowing())
-    signal = {"service": {"type": "LoadBalancer"}, "externalUrl": "wss://voice.example.com"}
-    await served(world, signal=signal)
-    assert world.get("Service", "voice-livekit")["spec"]["type"] == "LoadBalancer"
-    world.context.settings = allowing(load_balancer_classes=[])
-    await world.settle()
-    assert world.get("Service", "voice-livekit")["spec"]["type"] == "LoadBalancer"
-    assert degraded(world)[0] == "NotAllowed"
-
-
-async def test_a_load_balancer_that_is_not_allowed_is_not_made() -> None:
-    world = World(allowing(load_balancer_classes=[]))
-    await served(world, signal={"service": {"type": "LoadBalancer"}})
-    assert world.kubernetes.names("Service") == []
-    assert world.ready("LiveKitServer", "voice") == ("False", "NotAllowed")
-    assert "spec.signal.service.loadBalancerClass" in world.message("LiveKitServer", "voice")
-
-
-async def test_a_server_runs_under_no_account_of_somebody_else(world: World) -> None:
-    """With its name a server's writer would choose any account of the namespace, and run an image with its rights."""
-    account = {
-        "apiVersion": "v1",
-        "kind": "ServiceAccount",
-        "metadata": {"name": "voice-livekit", "namespace": NAMESPACE},
-    }
-    world.kubernetes.put(account)
-    await served(world)
-    assert world.server_pods() == []
-    assert world.ready("LiveKitServer", "voice") == ("False", "NotOwned")
-    assert "ServiceAccount team/voice-livekit" in world.message("LiveKitServer", "voice")
-    world.kubernetes.vanish("ServiceAccount", NAMESPACE, "voice-livekit")
-    await world.settle()
-    assert len(world.server_pods()) == 1
-
-
-# --- Pools ------------------------------------------------------------------------------------------------------------
 
 
 async def test_agents_have_no_priority_that_is_not_allowed(world: World) -> None:
@@ -131,7 +25,63 @@ async def test_agents_have_no_priority_that_is_not_allowed(world: World) -> None
     assert "allowed.priorityClasses" in world.message("VoiceAgentPool", "front-desk")
 
 
-# --- Token Secrets ----------------------------------------------------------------------------------------------------
+def account(name: str = "booking", **annotations: str) -> dict[str, Any]:
+    """Return a ServiceAccount that somebody has made."""
+    metadata = {"name": name, "namespace": NAMESPACE, "annotations": annotations}
+    return {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": metadata}
+
+
+@pytest.mark.parametrize(
+    ("accounts", "words"),
+    [
+        ([], "ServiceAccount booking of spec.podTemplate.serviceAccountName does not exist: create it"),
+        ([account()], "`kubectl annotate serviceaccount booking livekit-operator.dev/allow-agents=true`"),
+        ([account(**{"livekit-operator.dev/allow-agents": "false"})], "does not allow agents"),
+        ([account("other", **{"livekit-operator.dev/allow-agents": "true"})], "does not exist"),
+    ],
+)
+async def test_agents_have_no_account_that_does_not_allow_it(
+    world: World, accounts: list[dict[str, Any]], words: str
+) -> None:
+    """Whoever may write pools need not have the rights of the namespace's accounts."""
+    await world.with_server()
+    for one in accounts:
+        world.kubernetes.put(one)
+    await world.with_pool(podTemplate={"serviceAccountName": "booking"})
+    assert world.agent_pods() == []
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "ServiceAccountNotAllowed")
+    assert words in world.message("VoiceAgentPool", "front-desk")
+    world.kubernetes.put(account(**{"livekit-operator.dev/allow-agents": "true"}))
+    world.clock.advance(60)
+    await world.settle()
+    [pod] = world.agent_pods()
+    assert pod["spec"]["serviceAccountName"] == "booking"
+    assert pod["spec"]["automountServiceAccountToken"] is False
+
+
+async def test_what_runs_under_an_account_goes_on_when_that_allows_it_no_more(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(account(**{"livekit-operator.dev/allow-agents": "true"}))
+    await world.with_pool(podTemplate={"serviceAccountName": "booking"})
+    [pod] = world.agent_pods()
+    world.kubernetes.vanish("ServiceAccount", NAMESPACE, "booking")
+    await world.settle()
+    assert [one["metadata"]["name"] for one in world.agent_pods()] == [pod["metadata"]["name"]]
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+
+
+async def test_the_account_of_another_pool_is_not_used(world: World) -> None:
+    await world.with_server()
+    world.kubernetes.put(manifests.pool("other"))
+    await world.with_pool(podTemplate={"serviceAccountName": "other-agent"})
+    assert world.kubernetes.names("ServiceAccount") == ["front-desk-agent", "other-agent", "voice-livekit"]
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "ServiceAccountNotAllowed")
+
+
+async def test_an_account_by_the_name_of_the_pools_own_is_the_pools_own(world: World) -> None:
+    await world.with_server()
+    await world.with_pool(podTemplate={"serviceAccountName": "front-desk-agent"})
+    assert len(world.agent_pods()) == 1
 
 
 async def with_tokens(world: World, *tokens: dict[str, Any], **spec: Any) -> None:

@@ -112,7 +112,7 @@ async def test_an_operator_whose_resources_are_all_gone_remembers_nothing() -> N
     settings = Settings(agent_image="agent:1", clock_look_seconds=0.02, server_poll_seconds=0.1, pool_poll_seconds=0.1)
     async with running(world.kubernetes, world.worker, world.livekit.connect, settings) as runtime:
         runtime.context.now = world.clock
-        waiting = [f"Runtime._controllers[{kind}].queue._waiting" for kind in TABLE]
+        waiting = [f"Runtime.leader.controllers[{kind}].queue._waiting" for kind in TABLE]
         await eventually(lambda: all(sizes(runtime)[one] for one in waiting), "all workers to wait for something to do")
         before = sizes(runtime)
         await live(world, runtime)

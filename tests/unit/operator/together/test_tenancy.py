@@ -1,86 +1,20 @@
 """What a server and a pool let other namespaces have, and what these lose when it is taken away."""
 
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from livekit_operator.constants import DRAIN_MARGIN_SECONDS
 from livekit_operator.rooms.decisions.settings import room_name
-from tests.fakes import manifests
-from tests.fakes.manifests import NAMESPACE, condition
+from tests.fakes import manifests, models
+from tests.fakes.manifests import NAMESPACE
 from tests.fakes.world import World
-from tests.unit.operator import models
+from tests.unit.operator.pools.guests import THERE, allow, with_guests
 
-THERE = {"name": "voice", "namespace": NAMESPACE}
 POOL = {"name": "front-desk", "namespace": NAMESPACE}
-
-
-def allow(world: World, **lists: list[str]) -> None:
-    world.kubernetes.edit("LiveKitServer", NAMESPACE, "voice", {"spec": lists})
 
 
 def let_call(world: World, *namespaces: str) -> None:
     world.kubernetes.edit("VoiceAgentPool", NAMESPACE, "front-desk", {"spec": {"allowedNamespaces": list(namespaces)}})
-
-
-async def with_guests(world: World, **spec: Any) -> None:
-    """Put a pool of another namespace there that serves."""
-    await world.with_server(allowedPoolNamespaces=["guests"], **spec)
-    world.kubernetes.put(manifests.providers_secret("guests"))
-    world.kubernetes.put(manifests.pool(namespace="guests", serverRef=THERE, drainTimeoutSeconds=600))
-    await world.settle()
-    world.run_pods()
-    await world.settle()
-    assert world.ready("VoiceAgentPool", "front-desk", "guests") == ("True", "Ready")
-
-
-# --- Pools ------------------------------------------------------------------------------------------------------------
-
-
-async def test_a_pool_that_is_allowed_no_more_loses_key_and_pods(world: World) -> None:
-    await with_guests(world)
-    assert "front-desk-agent" in world.kubernetes.names("Secret", "guests")
-    world.say(world.agent_pods()[0], jobs={"AJ_1": "guests/call"})
-    allow(world, allowedPoolNamespaces=[], allowedNamespaces=["guests"])
-    await world.settle()
-    assert "front-desk-agent" not in world.kubernetes.names("Secret", "guests")
-    assert world.agent_pods() == []
-    [leaving] = world.agent_pods(leaving=True)
-    assert leaving["spec"]["terminationGracePeriodSeconds"] == 600 + DRAIN_MARGIN_SECONDS, "its call has its time"
-    pool = world.get("VoiceAgentPool", "front-desk", "guests")
-    ends = world.clock() + timedelta(seconds=600 + DRAIN_MARGIN_SECONDS)
-    message = world.message("VoiceAgentPool", "front-desk", "guests")
-    assert world.ready("VoiceAgentPool", "front-desk", "guests") == ("False", "ServerNotAllowed")
-    assert "adds guests to its spec.allowedPoolNamespaces" in message
-    assert f"1 pods end their 1 calls, at the latest at {ends:%Y-%m-%dT%H:%M:%SZ}" in message
-    assert condition(pool, "Progressing")["reason"] == "Draining"
-    assert condition(pool, "AgentsAvailable")["status"] == "False"
-    assert (pool["status"]["drainingReplicas"], pool["status"]["activeSessions"]) == (1, 1)
-
-    world.end_pods()
-    await world.settle()
-    pool = world.get("VoiceAgentPool", "front-desk", "guests")
-    assert (condition(pool, "Progressing")["status"], pool["status"]["drainingReplicas"]) == ("False", 0)
-    assert await world.writes_of_another_round() == []
-
-    allow(world, allowedPoolNamespaces=["*"])
-    await world.settle()
-    world.run_pods()
-    await world.settle()
-    assert world.ready("VoiceAgentPool", "front-desk", "guests") == ("True", "Ready")
-    assert "front-desk-agent" in world.kubernetes.names("Secret", "guests")
-
-
-async def test_a_pool_that_is_pointed_at_a_server_it_may_not_use_loses_key_and_pods(world: World) -> None:
-    await with_guests(world)
-    world.kubernetes.put(manifests.server("other"))
-    await world.settle()
-    reference = {"serverRef": {"name": "other", "namespace": NAMESPACE}}
-    world.kubernetes.edit("VoiceAgentPool", "guests", "front-desk", {"spec": reference})
-    await world.settle()
-    assert "front-desk-agent" not in world.kubernetes.names("Secret", "guests")
-    assert world.agent_pods() == []
 
 
 async def test_a_rotation_waits_for_no_pool_that_may_not_use_the_server(world: World) -> None:
@@ -124,9 +58,6 @@ async def test_nobody_learns_which_servers_another_namespace_has(world: World) -
         else:
             # What a pool without anything says beside that is no more than that.
             assert told["nowhere"][1] == told["voice"][1]
-
-
-# --- Rooms and the pools of others ------------------------------------------------------------------------------------
 
 
 async def with_guest_room(world: World, **spec: Any) -> None:
@@ -232,9 +163,6 @@ async def test_a_crowd_of_another_namespace_leaves_places_to_the_pools_own(world
     await world.reconcile("LiveKitServer", "voice")
     await world.reconcile("MeetingRoom", "ours")
     assert world.livekit.dispatched("ours") == ["front-desk"]
-
-
-# --- Names of rooms ---------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("there", [True, False], ids=["it has that room", "it has not"])

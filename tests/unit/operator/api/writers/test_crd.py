@@ -17,7 +17,7 @@ Schema = dict[str, Any]
 ALLOWED = {
     "type", "description", "properties", "required", "items", "additionalProperties", "enum", "default", "format",
     "pattern", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems", "anyOf",
-    "maxProperties", "oneOf", "x-kubernetes-preserve-unknown-fields",
+    "minProperties", "maxProperties", "oneOf", "x-kubernetes-preserve-unknown-fields",
     "x-kubernetes-int-or-string", "x-kubernetes-list-type", "x-kubernetes-list-map-keys", "x-kubernetes-validations",
 }  # fmt: skip
 by_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
@@ -52,6 +52,11 @@ def test_every_node_is_structural(kind: Kind) -> None:
         if node.get("x-kubernetes-int-or-string"):
             assert "type" not in node, path
             assert node["anyOf"] == [{"type": "integer"}, {"type": "string"}], path
+        elif "type" not in node:
+            assert node["x-kubernetes-preserve-unknown-fields"] is True, path
+            # Neither a list nor an object can be like this.
+            assert node["minItems"] > node["maxItems"], path
+            assert node["minProperties"] > node["maxProperties"], path
         else:
             assert node["type"] in ("object", "array", "string", "integer", "number", "boolean"), path
             assert "anyOf" not in node, path
@@ -234,7 +239,7 @@ def test_the_models_are_not_changed_by_writing_them() -> None:
 def _unbounded(schema: dict[str, Any], path: str) -> Iterator[str]:
     """Yield the paths below which a user may write as much as etcd takes."""
     kind = schema.get("type")
-    if schema.get("x-kubernetes-int-or-string") or kind == "string":
+    if (schema and kind is None) or kind == "string":  # without a type it is a number or a text
         if not {"maxLength", "enum"} & schema.keys():
             yield path
     elif kind == "array":

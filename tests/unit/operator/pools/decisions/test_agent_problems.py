@@ -20,6 +20,7 @@ FINE = AgentFacts(
 )
 REJECTED = "deepgram refuses the key for stt (HTTP 401): check the Secret of spec.agent.stt.apiKeySecretRef."
 CRASH = "Pod front-desk-1a2b3c: CrashLoopBackOff: ModuleNotFoundError: No module named 'agent'"
+QUOTA = "The API server refused: exceeded quota. Change the spec, or the quota: see `kubectl describe quota`."
 OLDER_CANARY = {"wanted_deployments": ("", "canary-new"), "deployments": ("", "canary-old")}
 
 # From the most specific cause to the least.
@@ -56,7 +57,15 @@ CAUSES: dict[str, dict[str, Any]] = {
             "ask for the agent 'front-desk', and the workers registered as 'assistant'",
             id="both names",
         ),
-        pytest.param({"names": ("",)}, "AgentNameMismatch", "registered as none", id="no name at all"),
+        pytest.param(
+            {"names": ("",)},
+            "AgentNameMismatch",
+            "registered without a name: have your code register by it",
+            id="no name at all",
+        ),
+        pytest.param(
+            {"names": ("", "assistant")}, "AgentNameMismatch", "registered as none, 'assistant'", id="one without"
+        ),
         pytest.param(
             CAUSES["DeploymentMismatch"], "DeploymentMismatch", "LIVEKIT_AGENT_DEPLOYMENT", id="deployment in the image"
         ),
@@ -93,6 +102,21 @@ CAUSES: dict[str, dict[str, Any]] = {
         ),
         pytest.param(
             {"free_sessions": 0, "waiting": 1}, "AllWorkersFull", "spec.autoscaling.bufferSessions", id="full for now"
+        ),
+        pytest.param(
+            {"registered": 0, "ready_pods": 0, "pods": 0, "waiting": 1, "held_back": QUOTA},
+            "NoWorkerRegistered",
+            f"No pod is there, and none comes: {QUOTA}",
+            id="scaled to zero, and a quota refuses the first pod",
+        ),
+        pytest.param(
+            {"free_sessions": 0, "waiting": 1, "at_limit": True, "held_back": QUOTA},
+            "AllWorkersFull",
+            f"Every agent is taken until a call ends, and no other pod comes: {QUOTA}",
+            id="full, and a quota refuses more",
+        ),
+        pytest.param(
+            {"free_sessions": 0, "held_back": QUOTA}, "AllWorkersFull", QUOTA, id="the same, though nobody waits"
         ),
         pytest.param(CAUSES["DispatchPending"], "DispatchPending", "asked for more than once", id="on its way"),
         pytest.param(CAUSES["DispatchPending"], "DispatchPending", "kubectl logs", id="what to read"),
@@ -150,6 +174,7 @@ facts = st.builds(
     target_load=st.sampled_from([0.7, 1.0]),
     loads=st.lists(st.floats(0, 2), max_size=2).map(tuple),
     at_limit=st.booleans(),
+    held_back=st.sampled_from([None, QUOTA]),
     waiting=st.integers(0, 3),
     dispatch_age=st.none() | st.floats(0, 100),
 )
@@ -164,6 +189,12 @@ def test_a_message_is_one_line_that_names_a_field_or_a_command(known: AgentFacts
         assert problem.message.endswith(".")
         assert ".." not in problem.message
         assert "\n" not in problem.message
+
+
+@given(facts)
+def test_what_is_refused_is_not_to_be_raised(known: AgentFacts) -> None:
+    problem = diagnose(replace(known, held_back=QUOTA))
+    assert problem is None or not any(field in problem.message for field in ("minReplicas", "maxReplicas", "replicas,"))
 
 
 @given(facts)

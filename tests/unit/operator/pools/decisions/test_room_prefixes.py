@@ -40,6 +40,12 @@ OTHERS = prefix("voice-agent-", "desk", "team-b")
         pytest.param("team-c/voice-agent-1", [GENERAL, OTHERS], None, id="of a third namespace"),
         pytest.param("team-b/voice-agent-1/2", [OTHERS], "desk", id="slashes that follow are its own"),
         pytest.param("team-b/x", [prefix("t", "short")], None, id="a prefix never reaches into another namespace"),
+        pytest.param("anything", [prefix(""), OTHERS], "desk", id="an empty prefix fits every name"),
+        pytest.param("team-b/x", [prefix("")], None, id="an empty prefix never reaches into another namespace"),
+        pytest.param("team-b/x", [prefix("", "every", "team-b")], "every", id="of that namespace it does"),
+        pytest.param(
+            "voice-agent-1", [prefix("", "old"), GENERAL], "general", id="any other is longer than an empty one"
+        ),
         pytest.param("voice-agent-1/2", [GENERAL], None, id="nor does a name that may be another's"),
     ],
 )

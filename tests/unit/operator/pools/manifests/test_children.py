@@ -1,8 +1,8 @@
 """A pool's children that all its versions share: credentials, account, policies."""
 
 from livekit_operator.pools.manifests import children as build
+from tests.fakes import models
 from tests.fakes.manifests import API_SECRET, decoded
-from tests.unit.operator import models
 
 
 def test_the_credentials_are_a_secret_of_the_pools_own_namespace() -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 
 from livekit_operator.api.common import Resources
+from livekit_operator.constants import ANNOTATION_DO_NOT_DISRUPT as DO_NOT_DISRUPT
+from livekit_operator.constants import ANNOTATION_SAFE_TO_EVICT as SAFE_TO_EVICT
 from livekit_operator.errors import Blocked
 from livekit_operator.pools.manifests import pod as pool_pods
 from livekit_operator.pools.manifests import records, versions
 from livekit_operator.pools.manifests.children import pod_selector
-from tests.fakes import manifests
+from tests.fakes import manifests, models
 from tests.fakes.manifests import API_SECRET, Manifest
-from tests.unit.operator import models
 
 INPUTS = pool_pods.PodInputs("ws://voice-livekit.team.svc:7880", "digest", "key", "shown")
 STOCK: dict[str, Any] = {}
@@ -258,6 +259,12 @@ def test_probes_ask_who_knows(spec: dict[str, Any], port: str, alive: str, ready
     assert found["livenessProbe"]["httpGet"] == {"port": port, "path": alive}
 
 
+@pytest.mark.parametrize("spec", [STOCK, OWN, BARE])
+def test_a_slow_start_has_its_time(spec: dict[str, Any]) -> None:
+    probe = container(**{**spec, "startupTimeoutSeconds": 450})["startupProbe"]
+    assert probe["failureThreshold"] * probe["periodSeconds"] == 450
+
+
 @pytest.mark.parametrize(
     ("spec", "ports"),
     [
@@ -303,6 +310,8 @@ def test_variables_of_the_user_come_with_their_source() -> None:
         ({"requests": {"cpu": "4"}, "limits": {"cpu": "8"}}, 4),
         ({"requests": {"memory": "1Gi"}, "limits": {"cpu": "8000m"}}, 8),
         ({"requests": {"cpu": "0"}}, 1),
+        ({"requests": {"cpu": 0.5}}, 1),
+        ({"requests": {"cpu": 2.5}}, 3),
     ],
 )
 def test_a_worker_is_told_its_size(resources: dict[str, Any], count: int) -> None:
@@ -352,6 +361,15 @@ def test_the_users_overrides_are_added() -> None:
     assert len(pod["spec"]["initContainers"][0]["volumeMounts"]) == 1
 
 
+@pytest.mark.parametrize("spec", [STOCK, OWN, BARE])
+def test_the_end_of_the_log_is_where_the_kubelet_finds_it(spec: dict[str, Any]) -> None:
+    made = built(**spec)["spec"]
+    policies = {
+        one["name"]: one["terminationMessagePolicy"] for one in (*made["containers"], *made.get("initContainers", []))
+    }
+    assert set(policies.values()) == {"FallbackToLogsOnError"}
+
+
 def test_the_runners_folder_cannot_be_mounted_over() -> None:
     template: dict[str, Any] = {
         "volumes": [{"name": "mine", "emptyDir": {}}],
@@ -361,16 +379,20 @@ def test_the_runners_folder_cannot_be_mounted_over() -> None:
         built(podTemplate=template, **OWN)
 
 
-def test_a_pod_with_calls_is_left_alone_until_they_end() -> None:
-    assert pool_pods.busy_patch(True) == {
-        "metadata": {
-            "labels": {"livekit-operator.dev/busy": "true"},
-            "annotations": {
-                "cluster-autoscaler.kubernetes.io/safe-to-evict": "false",
-                "karpenter.sh/do-not-disrupt": "true",
-            },
-        }
-    }
-    taken_back = pool_pods.busy_patch(False)["metadata"]
-    assert set(taken_back["labels"].values()) | set(taken_back["annotations"].values()) == {None}
-    assert taken_back["annotations"].keys() == pool_pods.busy_patch(True)["metadata"]["annotations"].keys()
+@pytest.mark.parametrize(
+    ("own", "idle"),
+    [
+        ({}, {SAFE_TO_EVICT: "true", DO_NOT_DISRUPT: None}),
+        ({SAFE_TO_EVICT: "false"}, {SAFE_TO_EVICT: "false", DO_NOT_DISRUPT: None}),
+        ({DO_NOT_DISRUPT: "true"}, {SAFE_TO_EVICT: "true", DO_NOT_DISRUPT: "true"}),
+    ],
+)
+def test_a_pod_with_calls_is_left_alone_until_they_end(own: dict[str, str], idle: dict[str, str | None]) -> None:
+    pool = models.pool(podTemplate={"annotations": own})
+    protected = {SAFE_TO_EVICT: "false", DO_NOT_DISRUPT: "true"}
+    busy = {"labels": {"livekit-operator.dev/busy": "true"}, "annotations": protected}
+    assert pool_pods.busy_patch(pool, busy=True) == {"metadata": busy}
+    over = {"labels": {"livekit-operator.dev/busy": None}, "annotations": idle}
+    assert pool_pods.busy_patch(pool, busy=False) == {"metadata": over}
+    made = built(podTemplate={"annotations": own})["metadata"]["annotations"]
+    assert {name: made.get(name) for name in idle} == idle

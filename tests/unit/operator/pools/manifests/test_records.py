@@ -6,7 +6,7 @@ import pytest
 
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.pools.manifests import records
-from tests.unit.operator import models
+from tests.fakes import models
 from tests.unit.operator.pools.manifests.test_versions import CREATED
 
 RECORDS = {

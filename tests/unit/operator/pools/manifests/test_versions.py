@@ -13,9 +13,8 @@ from livekit_operator.errors import Blocked
 from livekit_operator.moments import parse_timestamp
 from livekit_operator.pools.manifests import records, versions
 from livekit_operator.pools.manifests.versions import Template
-from tests.fakes import manifests
+from tests.fakes import manifests, models
 from tests.fakes.manifests import Manifest
-from tests.unit.operator import models
 
 CREATED = "2026-03-01T12:00:00Z"
 POD_TEMPLATE = {"volumes": [{"name": "models", "emptyDir": {}}], "labels": {"team": "voice"}}
@@ -67,18 +66,58 @@ def parsed(stored: Manifest) -> versions.PoolVersion | None:
         pytest.param({"drainTimeoutSeconds": 5}, False, id="drain"),
         pytest.param({"terminationGracePeriodSeconds": 9000}, False, id="grace"),
         pytest.param({"metricsPort": 9091}, False, id="metrics"),
+        pytest.param({"startupTimeoutSeconds": 400}, False, id="time to start"),
+        pytest.param({"initializeTimeoutSeconds": 40}, False, id="time to become warm"),
         pytest.param({"resources": {"requests": {"cpu": "1"}}}, False, id="size"),
         pytest.param({"podTemplate": POD_TEMPLATE}, False, id="overrides"),
         pytest.param({"agent": agent(instructions="Be long.")}, False, id="instructions"),
         pytest.param({"agent": agent(vad={"minSpeechDurationMs": 80})}, False, id="voice activity"),
         pytest.param({"agent": agent(turnHandling={"detection": "vad"})}, False, id="turn handling"),
         pytest.param({"agent": agent(audioOnly=False)}, False, id="video"),
+        pytest.param(
+            {"agent": agent(tts={**agent()["tts"], "fallbacks": [{**agent()["llm"], "provider": "openai"}]})},
+            False, id="fallback",
+        ),
         pytest.param({"agent": agent(env=[{"name": "TZ", "value": "UTC"}])}, False, id="variable"),
         pytest.param({"agent": manifests.own_agent()}, False, id="own agent"),
     ],
-)
+)  # fmt: skip
 def test_what_makes_another_version(spec: dict[str, Any], same: bool) -> None:
     assert (revision(**spec) == revision()) is same
+
+
+EVERYTHING = {
+    "agent": agent(
+        stt={**agent()["stt"], "model": "nova-2", "language": "de", "endpointingMs": 300, "baseUrl": "http://a/v1"},
+        llm={**agent()["llm"], "temperature": 0.5},
+        tts={**agent()["tts"], "sampleRate": 16000},
+        vad={"activationThreshold": 0.7},
+        turnHandling={"detection": "vad"},
+        greeting="Hello",
+        audioOnly=True,
+    ),
+    "metricsPort": 9091,
+}
+
+
+@pytest.mark.parametrize(
+    ("spec", "urls", "name"),
+    [
+        pytest.param({}, {}, "8bee44d1a8", id="as little as possible"),
+        pytest.param(EVERYTHING, {}, "a9d2696fcf", id="everything there was"),
+        pytest.param({"agent": manifests.own_agent()}, {}, "5bbee43a67", id="own agent"),
+        pytest.param({}, {"deepgram": "http://x/v1", "openai": "http://y/v1"}, "cc59ca336f", id="the operator's URLs"),
+        pytest.param(
+            {"agent": agent(stt={**agent()["stt"], "model": "nova-3"}, llm={**agent()["llm"], "model": "gpt-4o-mini"})},
+            {}, "8bee44d1a8", id="with the defaults that the API server wrote once",
+        ),
+    ],
+)  # fmt: skip
+def test_another_operator_is_no_reason_for_another_version(
+    spec: dict[str, Any], urls: dict[str, str], name: str
+) -> None:
+    """A new field of the API must not replace the pods of pools that do not use it."""
+    assert revision(urls=urls, **spec) == name
 
 
 @pytest.mark.parametrize(
@@ -248,6 +287,47 @@ def test_the_stock_agents_configuration_speaks_of_the_agent_and_holds_no_key() -
     assert config["turnHandling"]["minInterruptionMs"] == 300
     assert "metricsPort" not in config
     assert "apiKeySecretRef" not in json.dumps(config)
+
+
+def test_a_provider_of_another_protocol_and_fallbacks_are_configured_without_their_keys() -> None:
+    local = {"provider": "openai", "model": "whisper", "baseUrl": "http://speaches/v1"}
+    cloud = {"provider": "openai", "apiKeySecretRef": {"name": "providers", "key": "openai"}}
+    wanted = template(urls={"openai": "http://gateway/v1"}, agent=agent(stt={**local, "fallbacks": [cloud]}))
+    config = versions.build_agent_config(wanted)
+    common = {"provider": "openai", "language": "en-US", "endpointingMs": 500}
+    assert config["stt"] == {
+        **common,
+        "model": "whisper",
+        "baseUrl": "http://speaches/v1",
+        "fallbacks": [{**common, "model": "gpt-4o-mini-transcribe", "baseUrl": "http://gateway/v1"}],
+    }
+    assert wanted["providerBaseUrls"] == {"openai": "http://gateway/v1"}
+    assert "apiKeySecretRef" not in json.dumps(config)
+
+
+def test_a_realtime_model_is_configured_instead_of_the_three() -> None:
+    spec = {"instructions": "x", "realtime": {**agent()["llm"], "voice": "cedar"}}
+    config = versions.build_agent_config(template(agent=spec, urls={"openai": "http://gateway/v1"}))
+    assert not {"stt", "llm", "tts", "turnHandling"} & config.keys()
+    assert config["realtime"] == {
+        "provider": "openai",
+        "model": "gpt-realtime",
+        "voice": "cedar",
+        "endpointingMs": 500,
+        "baseUrl": "http://gateway/v1",
+    }
+
+
+def test_a_plugin_is_configured_with_the_names_of_its_secrets_alone() -> None:
+    secret = {"name": "api_secret", "secretKeyRef": {"name": "voices", "key": "it"}}
+    plugin = {"package": "livekit.plugins.x", "class": "Y", "options": {"speed": 1.5}, "secretOptions": [secret]}
+    wanted = template(agent=agent(tts={"provider": "plugin", "plugin": plugin}))
+    config = versions.build_agent_config(wanted)
+    assert config["tts"]["plugin"] == {**plugin, "secretOptions": ["api_secret"]}
+    assert "model" not in config["tts"]
+    assert "voices" not in json.dumps(config)
+    other = {**plugin, "options": {"speed": 2}}
+    assert revision(agent=agent(tts={"provider": "plugin", "plugin": other})) != versions.revision(wanted)
 
 
 def test_what_an_older_stock_image_does_not_know_is_configured_only_where_it_is_written() -> None:

@@ -2,7 +2,7 @@
 
 from livekit_operator.rooms.decisions import limits
 from livekit_operator.rooms.decisions.limits import Limits
-from tests.unit.operator import models
+from tests.fakes import models
 
 
 def test_a_server_without_limits_takes_everything() -> None:

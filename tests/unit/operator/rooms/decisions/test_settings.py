@@ -7,7 +7,7 @@ import pytest
 from livekit_operator.rooms.decisions import settings as build
 from livekit_operator.rooms.decisions.settings import NEVER_SECONDS
 from livekit_operator.views import AgentRequest, RoomSettings
-from tests.unit.operator import models
+from tests.fakes import models
 
 
 def test_a_room_without_timeouts_stays_open() -> None:
@@ -64,6 +64,11 @@ def test_every_setting_but_the_metadata_is_in_the_digest() -> None:
         [MADE, *HIDDEN, *others]
     )
     assert build.settings_hash(RoomSettings("r", 10, 300, 20, "other")) == build.settings_hash(MADE)
+
+
+def test_a_room_keeps_the_digest_that_it_was_made_with() -> None:
+    """Another one would have every empty room re-created by an upgrade."""
+    assert (build.settings_hash(MADE), build.settings_hash(SYNCED)) == ("0979bbec87", "be040e1ff5")
 
 
 @pytest.mark.parametrize(

@@ -19,8 +19,8 @@ from livekit_operator.api.tokens import Role
 from livekit_operator.rooms.decisions.entries import Entry, entries
 from livekit_operator.rooms.manifests import token_secret as build
 from livekit_operator.servers.manifests.keys import ServerKeys
+from tests.fakes import models
 from tests.fakes.manifests import API_KEY, API_SECRET, decoded
-from tests.unit.operator import models
 
 NOW = datetime(2026, 3, 1, 12, 0, 0, tzinfo=UTC)
 KEYS = ServerKeys(API_KEY, API_SECRET, "ws://voice-livekit.team.svc:7880", "wss://voice.example.com")
@@ -171,6 +171,24 @@ def test_the_key_is_not_in_the_secret() -> None:
 )
 def test_a_token_is_renewed_after_two_thirds(after: timedelta, expected: bool) -> None:
     assert due(minted(ttlSeconds=3600), NOW + after, ttlSeconds=3600) is expected
+
+
+@pytest.mark.parametrize(
+    ("ahead", "expected"),
+    [
+        pytest.param(timedelta(seconds=60), False, id="servers take it all the same"),
+        pytest.param(timedelta(seconds=61), True, id="it begins too late for servers that are behind as well"),
+        pytest.param(timedelta(hours=9), True, id="it begins in hours"),
+    ],
+)
+@pytest.mark.parametrize("token", [{}, {"notBefore": "2026-02-01T00:00:00Z"}])
+def test_a_token_of_a_clock_that_was_ahead_is_due(ahead: timedelta, expected: bool, token: dict[str, Any]) -> None:
+    assert due(minted(NOW + ahead, **token), NOW, **token) is expected
+
+
+def test_a_token_that_begins_later_is_not_of_a_clock_that_was_ahead() -> None:
+    later: dict[str, Any] = {"notBefore": "2026-03-02T12:00:00Z"}
+    assert not due(minted(NOW + timedelta(hours=9), **later), NOW, **later)
 
 
 def test_a_token_is_due_when_its_inputs_change() -> None:
@@ -362,3 +380,19 @@ def test_generated_identities_are_numbered_and_apart() -> None:
 def test_a_given_name_that_another_identity_has_by_itself_is_not_resolved_in_silence() -> None:
     tokens = [{"identity": "alice"}, {"identity": "bob", "secretName": "support-42-alice"}]
     assert [entry.secret_name for entry in entries(models.room(tokens=tokens))] == ["support-42-alice"] * 2
+
+
+LABELLED = {"secret": {"labels": {"app": "web", "tier": "1"}, "annotations": {"a": "b"}}}
+FORMS: list[dict[str, Any]] = [{}, {"revoke": True}, {"secret": {"style": "Env"}}, {"revoke": True, **LABELLED}]
+
+
+@pytest.mark.parametrize("before", FORMS)
+@pytest.mark.parametrize("after", FORMS)
+def test_what_is_left_over_is_what_the_new_secret_has_not(before: dict[str, Any], after: dict[str, Any]) -> None:
+    known, desired = minted(**before), minted(**after)
+    room, wanted = room_with(**after)
+    patch = build.left_over(room, wanted, known)
+    assert set(patch.get("data", {})) == known["data"].keys() - desired["data"].keys()
+    for part in ("labels", "annotations"):
+        gone = known["metadata"][part].keys() - desired["metadata"][part].keys()
+        assert set(patch.get("metadata", {}).get(part, {})) == gone

@@ -8,13 +8,15 @@ from typing import Any
 import pytest
 
 from livekit_operator.servers.decisions.rollout import (
+    ADDRESS_PATIENCE,
     FORCED_GRACE_SECONDS,
     Leave,
-    Plan,
     ServerPod,
+    Steps,
+    Way,
     give_way,
+    next_steps,
     one_to_ask,
-    plan,
 )
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -44,8 +46,8 @@ def homeless(slot: int) -> ServerPod:
 BUSY = {"rooms": 1, "participants": 2}
 
 
-def decide(*pods: ServerPod, replicas: int = 1, shared: bool = False, after: timedelta = timedelta()) -> Plan:
-    return plan(pods, replicas=replicas, shared=shared, drain_timeout=TIMEOUT, now=NOW + after)
+def decide(*pods: ServerPod, replicas: int = 1, shared: bool = False, after: timedelta = timedelta()) -> Steps:
+    return next_steps(pods, replicas=replicas, shared=shared, drain_timeout=TIMEOUT, now=NOW + after)
 
 
 def name(slot: int) -> str:
@@ -57,70 +59,70 @@ def leave(*slots: int, grace: int | None = None) -> tuple[Leave, ...]:
 
 
 ALONE = [
-    pytest.param([], 1, Plan(start=(0,)), id="the first"),
-    pytest.param([starting(0)], 1, Plan(), id="on its way"),
-    pytest.param([pod(0, serving=False)], 1, Plan(serve=(name(0),)), id="ready, and led to"),
-    pytest.param([pod(0)], 1, Plan(), id="at rest"),
-    pytest.param([pod(0, **BUSY)], 0, Plan(leave=leave(0)), id="to zero, it drains"),
-    pytest.param([old(0)], 1, Plan(start=(1,)), id="a new version starts beside the old one"),
-    pytest.param([old(0), starting(1)], 1, Plan(), id="the new one starts"),
+    pytest.param([], 1, Steps(start=(0,)), id="the first"),
+    pytest.param([starting(0)], 1, Steps(), id="on its way"),
+    pytest.param([pod(0, serving=False)], 1, Steps(serve=(name(0),)), id="ready, and led to"),
+    pytest.param([pod(0)], 1, Steps(), id="at rest"),
+    pytest.param([pod(0, **BUSY)], 0, Steps(leave=leave(0)), id="to zero, it drains"),
+    pytest.param([old(0)], 1, Steps(start=(1,)), id="a new version starts beside the old one"),
+    pytest.param([old(0), starting(1)], 1, Steps(), id="the new one starts"),
     pytest.param(
         [old(0), pod(1, serving=False)],
         1,
-        Plan(serve=(name(1),), withdraw=(name(0),), leave=leave(0)),
+        Steps(serve=(name(1),), withdraw=(name(0),), leave=leave(0)),
         id="handed over when nobody is on the old one",
     ),
     pytest.param(
         [old(0, **BUSY), pod(1, serving=False)],
         1,
-        Plan(waits_for=(name(0),), deadline=DEADLINE),
+        Steps(waits_for=(name(0),), deadline=DEADLINE),
         id="not while somebody is",
     ),
     pytest.param(
-        [old(0, **BUSY), homeless(1)], 1, Plan(waits_for=(name(0),), deadline=DEADLINE), id="nor for its ports"
+        [old(0, **BUSY), homeless(1)], 1, Steps(waits_for=(name(0),), deadline=DEADLINE), id="nor for its ports"
     ),
-    pytest.param([old(0), homeless(1)], 1, Plan(leave=leave(0)), id="its ports are free when it is empty"),
+    pytest.param([old(0), homeless(1)], 1, Steps(leave=leave(0)), id="its ports are free when it is empty"),
     pytest.param(
-        [old(0, ready=False, stuck=True)], 1, Plan(start=(1,), leave=leave(0)), id="one that fails is replaced"
+        [old(0, ready=False, stuck=True)], 1, Steps(start=(1,), leave=leave(0)), id="one that fails is replaced"
     ),
     pytest.param(
-        [pod(0, leaving=True, **BUSY)], 1, Plan(start=(1,)), id="one that is evicted is replaced while it drains"
+        [pod(0, leaving=True, **BUSY)], 1, Steps(start=(1,)), id="one that is evicted is replaced while it drains"
     ),
     pytest.param(
         [pod(0, leaving=True, deserted=True)],
         0,
-        Plan(leave=leave(0, grace=FORCED_GRACE_SECONDS)),
+        Steps(leave=leave(0, grace=FORCED_GRACE_SECONDS)),
         id="with the last caller it ends",
     ),
-    pytest.param([pod(0, leaving=True)], 0, Plan(), id="one look without callers is not enough"),
-    pytest.param([pod(0, leaving=True, deserted=True, hurried=True)], 0, Plan(), id="told so once"),
-    pytest.param([pod(0, cordoned=True), homeless(1)], 1, Plan(), id="without another node it stays"),
-    pytest.param([pod(0, cordoned=True, **BUSY), homeless(1)], 1, Plan(), id="with calls too"),
-    pytest.param([pod(0, finished=True)], 1, Plan(start=(1,), leave=leave(0)), id="what ended is removed"),
-    pytest.param([pod(0, cordoned=True)], 1, Plan(start=(1,)), id="moved off a node that is to be emptied"),
+    pytest.param([pod(0, leaving=True)], 0, Steps(), id="one look without callers is not enough"),
+    pytest.param([pod(0, leaving=True, deserted=True, hurried=True)], 0, Steps(), id="told so once"),
+    pytest.param([pod(0, cordoned=True), homeless(1)], 1, Steps(), id="without another node it stays"),
+    pytest.param([pod(0, cordoned=True, **BUSY), homeless(1)], 1, Steps(), id="with calls too"),
+    pytest.param([pod(0, finished=True)], 1, Steps(start=(1,), leave=leave(0)), id="what ended is removed"),
+    pytest.param([pod(0, cordoned=True)], 1, Steps(start=(1,)), id="moved off a node that is to be emptied"),
     pytest.param(
         [pod(0, cordoned=True, **BUSY), pod(1, serving=False)],
         1,
-        Plan(waits_for=(name(0),), deadline=DEADLINE),
+        Steps(waits_for=(name(0),), deadline=DEADLINE),
         id="when its rooms are empty",
     ),
     pytest.param(
         [old(0, unreachable=True, participants=None), pod(1, serving=False)],
         1,
-        Plan(serve=(name(1),), withdraw=(name(0),), leave=leave(0)),
+        Steps(serve=(name(1),), withdraw=(name(0),), leave=leave(0)),
         id="one that does not answer is not waited for",
     ),
 ]
 
 
 @pytest.mark.parametrize(("pods", "replicas", "expected"), ALONE)
-def test_a_server_without_redis(pods: list[ServerPod], replicas: int, expected: Plan) -> None:
+def test_a_server_without_redis(pods: list[ServerPod], replicas: int, expected: Steps) -> None:
     assert decide(*pods, replicas=replicas) == expected
 
 
 def test_when_its_time_is_over_whoever_is_left_is_disconnected() -> None:
     decided = decide(old(0, **BUSY), pod(1, serving=False), after=TIMEOUT)
-    assert decided == Plan(serve=(name(1),), withdraw=(name(0),), leave=leave(0, grace=FORCED_GRACE_SECONDS))
+    assert decided == Steps(serve=(name(1),), withdraw=(name(0),), leave=leave(0, grace=FORCED_GRACE_SECONDS))
     assert decide(old(0, **BUSY), homeless(1), after=TIMEOUT).leave == leave(0, grace=FORCED_GRACE_SECONDS)
 
 
@@ -131,50 +133,53 @@ SHARED = [
     pytest.param(
         [old(0, shared=False, **BUSY), pod(1, serving=False)],
         2,
-        Plan(start=(2,), waits_for=(name(0),), deadline=DEADLINE),
+        Steps(start=(2,), waits_for=(name(0),), deadline=DEADLINE),
         id="Redis comes: the one without it is handed over",
     ),
-    pytest.param([pod(0, cordoned=True), homeless(1)], 2, Plan(), id="without another node both stay"),
+    pytest.param([pod(0, cordoned=True), homeless(1)], 2, Steps(), id="without another node both stay"),
     pytest.param(
         [pod(0, unreachable=True, participants=None), pod(1, unreachable=True, participants=None)],
         2,
-        Plan(),
+        Steps(),
         id="if none answers the operator may be the one that is cut off",
     ),
-    pytest.param([], 3, Plan(start=(0, 1, 2)), id="all at once"),
-    pytest.param(THREE, 3, Plan(), id="at rest"),
-    pytest.param(THREE, 4, Plan(start=(3,)), id="one more"),
-    pytest.param([pod(0, **BUSY), pod(1), pod(2, **BUSY)], 2, Plan(leave=leave(1)), id="one fewer: the emptiest"),
-    pytest.param([*THREE, starting(3)], 3, Plan(leave=leave(3)), id="rather one that has not started"),
-    pytest.param(OLD, 3, Plan(start=(3,)), id="a new version starts one more"),
-    pytest.param([*OLD, starting(3)], 3, Plan(), id="and waits for it"),
-    pytest.param([*OLD, pod(3)], 3, Plan(leave=leave(1)), id="then the emptiest drains"),
+    pytest.param([], 3, Steps(start=(0, 1, 2)), id="all at once"),
+    pytest.param(THREE, 3, Steps(), id="at rest"),
+    pytest.param(THREE, 4, Steps(start=(3,)), id="one more"),
+    pytest.param([pod(0, **BUSY), pod(1), pod(2, **BUSY)], 2, Steps(leave=leave(1)), id="one fewer: the emptiest"),
+    pytest.param([*THREE, starting(3)], 3, Steps(leave=leave(3)), id="rather one that has not started"),
+    pytest.param(OLD, 3, Steps(start=(3,)), id="a new version starts one more"),
+    pytest.param([*OLD, starting(3)], 3, Steps(), id="and waits for it"),
+    pytest.param([*OLD, pod(3)], 3, Steps(leave=leave(1)), id="then the emptiest drains"),
     pytest.param(
         [old(0, **BUSY), old(1, leaving=True, hurried=True), old(2, **BUSY), pod(3)],
         3,
-        Plan(start=(4,)),
+        Steps(start=(4,)),
         id="and so on",
     ),
-    pytest.param([*OLD, homeless(3)], 3, Plan(leave=leave(1)), id="without a place for it, one makes room"),
+    pytest.param([*OLD, homeless(3)], 3, Steps(leave=leave(1)), id="without a place for it, one makes room"),
     pytest.param(
         [old(0), old(1, leaving=True, **BUSY), old(2), homeless(3)],
         3,
-        Plan(),
+        Steps(),
         id="one at a time, however long it drains",
     ),
     pytest.param(
-        [old(0, **BUSY), homeless(1)], 1, Plan(waits_for=(name(0),), deadline=DEADLINE), id="the only one waits"
+        [old(0, **BUSY), homeless(1)], 1, Steps(waits_for=(name(0),), deadline=DEADLINE), id="the only one waits"
     ),
     pytest.param(
-        [pod(0), pod(1, unreachable=True, participants=None)], 2, Plan(withdraw=(name(1),)), id="a lost one gets nobody"
+        [pod(0), pod(1, unreachable=True, participants=None)],
+        2,
+        Steps(withdraw=(name(1),)),
+        id="a lost one gets nobody",
     ),
-    pytest.param([pod(0), pod(1, serving=False)], 2, Plan(serve=(name(1),)), id="and somebody when it is back"),
-    pytest.param([old(0), old(1), pod(2, cordoned=True)], 3, Plan(start=(3,)), id="cordoned counts as old"),
+    pytest.param([pod(0), pod(1, serving=False)], 2, Steps(serve=(name(1),)), id="and somebody when it is back"),
+    pytest.param([old(0), old(1), pod(2, cordoned=True)], 3, Steps(start=(3,)), id="cordoned counts as old"),
 ]
 
 
 @pytest.mark.parametrize(("pods", "replicas", "expected"), SHARED)
-def test_servers_that_share_their_rooms(pods: list[ServerPod], replicas: int, expected: Plan) -> None:
+def test_servers_that_share_their_rooms(pods: list[ServerPod], replicas: int, expected: Steps) -> None:
     assert decide(*pods, replicas=replicas, shared=True) == expected
 
 
@@ -254,24 +259,48 @@ def _world(pods: list[ServerPod], places: int, step: int) -> list[ServerPod]:
 @pytest.mark.parametrize(
     ("pods", "after", "expected"),
     [
-        pytest.param([], timedelta(), Plan(), id="the first waits"),
-        pytest.param([pod(0)], timedelta(), Plan(), id="one of the same version has what it needs"),
-        pytest.param([old(0)], timedelta(), Plan(yields=leave(0)), id="an empty older one goes"),
-        pytest.param([old(0, leaving=True)], timedelta(), Plan(), id="it is going"),
-        pytest.param([old(0, **BUSY)], timedelta(), Plan(waits_for=(name(0),), deadline=DEADLINE), id="its rooms stay"),
+        pytest.param([], timedelta(), Way(), id="the first waits"),
+        pytest.param([pod(0)], timedelta(), Way(), id="one of the same version has what it needs"),
+        pytest.param([old(0)], timedelta(), Way(yields=leave(0)), id="an empty older one goes"),
+        pytest.param([old(0, leaving=True)], timedelta(), Way(), id="it is going"),
+        pytest.param([old(0, **BUSY)], timedelta(), Way(waits_for=(name(0),), deadline=DEADLINE), id="its rooms stay"),
         pytest.param(
-            [old(0, **BUSY)], TIMEOUT, Plan(yields=leave(0, grace=FORCED_GRACE_SECONDS)), id="its time is over"
+            [old(0, **BUSY)], TIMEOUT, Way(yields=leave(0, grace=FORCED_GRACE_SECONDS)), id="its time is over"
         ),
-        pytest.param([old(0, **BUSY), old(1)], timedelta(), Plan(yields=leave(1)), id="the emptier of two"),
-        pytest.param([old(0, **BUSY), pod(1)], timedelta(), Plan(yields=leave(0)), id="another one serves meanwhile"),
+        pytest.param([old(0, **BUSY), old(1)], timedelta(), Way(yields=leave(1)), id="the emptier of two"),
+        pytest.param([old(0, **BUSY), pod(1)], timedelta(), Way(yields=leave(0)), id="another one serves meanwhile"),
     ],
 )
 def test_an_older_server_gives_way_to_one_without_an_address(
-    pods: list[ServerPod], after: timedelta, expected: Plan
+    pods: list[ServerPod], after: timedelta, expected: Way
 ) -> None:
-    assert give_way(Plan(), pods, since=NOW, drain_timeout=TIMEOUT, now=NOW + after) == expected
+    assert give_way(pods, since=NOW, drain_timeout=TIMEOUT, now=NOW + after) == expected
 
 
-def test_what_was_decided_goes_before_giving_way() -> None:
-    decided = Plan(leave=leave(3))
-    assert give_way(decided, [old(0)], since=NOW, drain_timeout=TIMEOUT, now=NOW) == decided
+BEHIND_A_LOAD_BALANCER = [
+    pytest.param([old(0)], {1: NOW}, Steps(start=(1,), yields=leave(0)), id="the older one has the address"),
+    pytest.param([old(0)], {1: NOW + timedelta(seconds=1)}, Steps(start=(1,)), id="the cloud may yet give one"),
+    pytest.param([old(0)], {0: NOW}, Steps(start=(1,)), id="the new one has its own"),
+    pytest.param(
+        [old(0, **BUSY)],
+        {1: NOW},
+        Steps(start=(1,), waits_for=(name(0),), deadline=DEADLINE),
+        id="not while somebody is on it",
+    ),
+    pytest.param(
+        [old(0), old(1, finished=True)], {2: NOW}, Steps(start=(2,), leave=leave(1)), id="another one leaves anyway"
+    ),
+]
+
+
+@pytest.mark.parametrize(("pods", "unaddressed", "expected"), BEHIND_A_LOAD_BALANCER)
+def test_behind_a_load_balancer(pods: list[ServerPod], unaddressed: dict[int, datetime], expected: Steps) -> None:
+    now = NOW + ADDRESS_PATIENCE
+    decided = next_steps(pods, replicas=1, shared=False, drain_timeout=TIMEOUT, now=now, unaddressed=unaddressed)
+    assert decided == expected
+
+
+def test_servers_that_hang_leave_at_once_and_once() -> None:
+    hung = starting(0, current=False)
+    decided = next_steps([hung, pod(1)], replicas=1, shared=True, drain_timeout=TIMEOUT, now=NOW, hung=[hung.name])
+    assert decided == Steps(leave=leave(0, grace=FORCED_GRACE_SECONDS))

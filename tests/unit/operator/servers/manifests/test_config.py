@@ -7,48 +7,10 @@ import yaml
 
 from livekit_operator.errors import Blocked
 from livekit_operator.servers.manifests import config as server_config
-from tests.unit.operator import models
-
-LIMITS = {
-    "tracks": 1,
-    "bytesPerSecond": 2,
-    "videoSubscriptions": 3,
-    "audioSubscriptions": 4,
-    "metadataBytes": 5,
-    "attributesBytes": 6,
-    "roomNameLength": 7,
-    "identityLength": 8,
-    "participantNameLength": 0,
-}
-TURN_TLS = {"domain": "turn.example.com", "udp": False, "tls": {"certificate": {"secretName": "turn-cert"}}}
-REDIS_TLS = {
-    "address": "redis.db:6380",
-    "username": "livekit",
-    "db": 3,
-    "passwordSecretRef": {"name": "redis", "key": "pw"},
-    "tls": {
-        "serverName": "redis.example.com",
-        "caSecretRef": {"name": "redis-ca", "key": "root.pem"},
-        "clientCertificateSecretRef": {"name": "redis-client"},
-        "insecureSkipVerify": True,
-    },
-}
-SENTINEL = {
-    "sentinel": {
-        "masterName": "main",
-        "addresses": ["s1:26379", "s2:26379"],
-        "username": "watcher",
-        "passwordSecretRef": {"name": "sentinel", "key": "pw"},
-    }
-}
-
+from tests.fakes import models
+from tests.unit.operator.servers.manifests.configurations import LIMITS, LOGIN, TURN_TLS, config
 
 TLS_6790 = {"tls": {"external": True, "port": 6790}}
-
-
-def config(webhook: str | None = None, redis_address: str | None = None, **spec: Any) -> dict[str, Any]:
-    server = models.server(**spec)
-    return server_config.build_config(server, operator_webhook_url=webhook, redis_address=redis_address)
 
 
 def test_a_small_server_has_a_small_file() -> None:
@@ -270,51 +232,6 @@ def test_turn(spec: dict[str, Any], expected: dict[str, Any]) -> None:
     assert config(**spec)["turn"] == expected
 
 
-@pytest.mark.parametrize(
-    ("redis", "expected", "description"),
-    [
-        ({"managed": {}}, {"address": "voice-redis.team.svc:6379"}, "managed: voice-redis"),
-        ({"address": "r:6379", "db": 0}, {"address": "r:6379"}, "r:6379"),
-        (
-            REDIS_TLS,
-            {
-                "address": "redis.db:6380",
-                "username": "livekit",
-                "db": 3,
-                "tls": {
-                    "enabled": True,
-                    "server_name": "redis.example.com",
-                    "ca_cert_file": "/etc/livekit-redis-ca/ca.crt",
-                    "client_cert_file": "/etc/livekit-redis-client/tls.crt",
-                    "client_key_file": "/etc/livekit-redis-client/tls.key",
-                    "insecure": True,
-                },
-            },
-            "redis.db:6380",
-        ),
-        ({"address": "r:6379", "tls": {}}, {"address": "r:6379", "tls": {"enabled": True}}, "r:6379"),
-        (
-            SENTINEL,
-            {
-                "sentinel_master_name": "main",
-                "sentinel_addresses": ["s1:26379", "s2:26379"],
-                "sentinel_username": "watcher",
-            },
-            "sentinel: main of s1:26379, s2:26379",
-        ),
-        ({"cluster": {"addresses": ["a:1", "b:2"]}}, {"cluster_addresses": ["a:1", "b:2"]}, "cluster: a:1, b:2"),
-    ],
-)
-def test_redis(redis: dict[str, Any], expected: dict[str, Any], description: str) -> None:
-    assert config(redis_address="voice-redis.team.svc:6379", redis=redis)["redis"] == expected
-    assert server_config.redis_description(models.server(redis=redis)) == description
-
-
-def test_without_redis() -> None:
-    assert "redis" not in config()
-    assert server_config.redis_description(models.server()) is None
-
-
 def test_webhooks() -> None:
     spec = {"urls": ["https://a.example.com/x"], "excludeEvents": ["track_published"]}
     assert config("http://operator/x", webhooks=spec)["webhook"] == {
@@ -392,9 +309,6 @@ def test_what_a_server_listens_on(spec: dict[str, Any], ports: list[tuple[str, s
     assert server_config.host_ports(server) == ports
     singles = [(name, protocol, start) for name, protocol, start, end in ports if start == end]
     assert server_config.single_ports(server) == singles
-
-
-LOGIN = {"host": "203.0.113.60", "port": 3478, "credentialsSecretRef": {"name": "turn"}}
 
 
 def test_turn_servers_are_said_in_one_place() -> None:

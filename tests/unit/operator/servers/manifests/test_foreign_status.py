@@ -7,7 +7,7 @@ import pytest
 
 from livekit_operator.errors import CutOff, Problem
 from livekit_operator.servers.manifests.foreign_status import certificate_problem, gateway_problem, route_problem
-from tests.unit.operator import models
+from tests.fakes import models
 
 MADE = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SOON, LATE = MADE + timedelta(seconds=10), MADE + timedelta(seconds=130)

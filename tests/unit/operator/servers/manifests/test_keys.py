@@ -8,8 +8,8 @@ import yaml
 
 from livekit_operator.servers.decisions.key_rotation import ApiKey, KeyState
 from livekit_operator.servers.manifests.keys import build_keys_secret, key_digest, keys_digest, read_keys_secret
+from tests.fakes import models
 from tests.fakes.manifests import decoded, secret
-from tests.unit.operator import models
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OLD, NEW = ApiKey("APIold", "o" * 40), ApiKey("APInew", "n" * 40)

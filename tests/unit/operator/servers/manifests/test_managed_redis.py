@@ -9,8 +9,8 @@ import pytest
 from livekit_operator.constants import ANNOTATION_APPLIED
 from livekit_operator.manifests.metadata import digest
 from livekit_operator.servers.manifests import managed_redis as build
+from tests.fakes import models
 from tests.fakes.manifests import decoded
-from tests.unit.operator import models
 
 PASSWORD = "a-generated-password"
 IMAGE = "redis:7.2-alpine"

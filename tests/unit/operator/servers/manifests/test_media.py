@@ -8,7 +8,7 @@ from livekit_operator.servers.manifests import media as build
 from livekit_operator.servers.manifests import policies as server_policies
 from livekit_operator.servers.manifests import reach
 from livekit_operator.servers.manifests.media import SlotPorts
-from tests.unit.operator import models
+from tests.fakes import models
 from tests.unit.operator.servers.manifests.network_specs import (
     CLOUD,
     LOAD_BALANCER,

@@ -3,7 +3,7 @@
 import pytest
 
 from livekit_operator.servers.manifests import names
-from tests.unit.operator import models
+from tests.fakes import models
 
 
 @pytest.mark.parametrize(

@@ -19,7 +19,7 @@ from livekit_operator.servers.manifests.pod import (
     revision,
     slot_digest,
 )
-from tests.unit.operator import models
+from tests.fakes import models
 
 Spec = dict[str, Any]
 SLOT = SlotInputs(0, SlotPorts((31001, 31001), 31002, 31003), "203.0.113.7")

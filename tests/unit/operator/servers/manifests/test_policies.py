@@ -5,7 +5,7 @@ import pytest
 from livekit_operator.servers.manifests import config as server_config
 from livekit_operator.servers.manifests import policies as server_policies
 from livekit_operator.servers.manifests.media import SlotPorts
-from tests.unit.operator import models
+from tests.fakes import models
 from tests.unit.operator.servers.manifests.network_specs import NODE_PORT, POD, TURN_TLS, Spec
 
 

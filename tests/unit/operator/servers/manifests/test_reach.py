@@ -5,7 +5,7 @@ import pytest
 from livekit_operator.api.livekitserver import ServerPort
 from livekit_operator.servers.manifests import reach, signalling
 from livekit_operator.servers.manifests.media import SlotPorts
-from tests.unit.operator import models
+from tests.fakes import models
 from tests.unit.operator.servers.manifests.network_specs import (
     GATEWAY,
     HOST,

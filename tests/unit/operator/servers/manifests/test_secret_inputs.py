@@ -8,8 +8,8 @@ from livekit_operator.errors import Blocked
 from livekit_operator.servers.manifests import config as server_config
 from livekit_operator.servers.manifests import secret_inputs, turn
 from livekit_operator.servers.manifests.secret_inputs import SecretInput
-from tests.unit.operator import models
-from tests.unit.operator.servers.manifests.test_config import LOGIN, REDIS_TLS, SENTINEL, TURN_TLS, config
+from tests.fakes import models
+from tests.unit.operator.servers.manifests.configurations import LOGIN, REDIS_TLS, SENTINEL, TURN_TLS, config
 
 
 def variable(name: str, secret: str, key: str) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 import pytest
 
 from livekit_operator.servers.manifests import signalling
-from tests.unit.operator import models
+from tests.fakes import models
 from tests.unit.operator.servers.manifests.network_specs import (
-    CLOUD,
     GATEWAY,
     HOST,
     INGRESS,
@@ -44,15 +43,6 @@ def test_new_clients_are_led_only_to_serving_servers() -> None:
     assert service["metadata"]["name"] == "voice-livekit"
     assert service["spec"]["selector"] == SERVING
     assert service["spec"]["ports"] == [{"name": "signal", "port": 7999, "targetPort": "signal", "protocol": "TCP"}]
-
-
-@pytest.mark.parametrize("kind", ["ClusterIP", "NodePort", "LoadBalancer"])
-def test_settings_of_load_balancers_go_to_load_balancers(kind: str) -> None:
-    """The API server refuses them elsewhere; annotations are for controllers of every type."""
-    service = signalling.build_signal_service(models.server(signal={"service": {"type": kind, **CLOUD}}))
-    assert service["metadata"]["annotations"] == CLOUD["annotations"]
-    expected = ("cloud.example/lb", ["192.0.2.0/24"]) if kind == "LoadBalancer" else (None, None)
-    assert (service["spec"].get("loadBalancerClass"), service["spec"].get("loadBalancerSourceRanges")) == expected
 
 
 def test_an_ingress() -> None:

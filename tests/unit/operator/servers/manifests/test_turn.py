@@ -4,7 +4,7 @@ import pytest
 
 from livekit_operator.servers.manifests import signalling
 from livekit_operator.servers.manifests import turn as server_turn
-from tests.unit.operator import models
+from tests.fakes import models
 from tests.unit.operator.servers.manifests.network_specs import CLOUD, INGRESS, SERVING, TURN_TLS, Spec
 
 

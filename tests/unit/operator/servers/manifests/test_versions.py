@@ -9,8 +9,8 @@ from livekit_operator.errors import Blocked
 from livekit_operator.servers.manifests import config as server_config
 from livekit_operator.servers.manifests import versions
 from livekit_operator.servers.manifests.pod import ServerInputs, SlotInputs, build_pod
-from tests.unit.operator import models
-from tests.unit.operator.servers.manifests.test_config import LIMITS, REDIS_TLS, SENTINEL
+from tests.fakes import models
+from tests.unit.operator.servers.manifests.configurations import LIMITS, REDIS_TLS, SENTINEL
 
 # Every key that livekit-server v1.11.0 knows and a resource can come to: read at that tag out of pkg/config/config.go,
 # pkg/agent/config.go, and of redis, webhook, xtls and logger in protocol and rtcconfig in mediatransportutil as go.mod

@@ -1,0 +1,142 @@
+"""Which plugins the configuration means, and how they are set."""
+
+import json
+from typing import Any
+from unittest.mock import Mock
+
+import pytest
+from livekit import agents
+from livekit.plugins import deepgram, openai, silero
+
+from voice_agent import config as configuration
+from voice_agent.providers import build, build_stt, hears_turns, vad_silence
+
+from .conftest import KEYS
+
+
+@pytest.mark.parametrize(
+    ("detection", "endpointing_ms", "vad"),
+    [("stt", 500, 0.4), ("stt", 300, 0.2), ("stt", 1000, 0.55), ("stt", 0, 0.2), ("vad", 500, 0.55)],
+)
+def test_the_detector_has_heard_the_end_before_the_provider_ends_the_turn(
+    document: dict[str, Any], detection: str, endpointing_ms: int, vad: float
+) -> None:
+    document["turnHandling"]["detection"] = detection
+    document["stt"]["endpointingMs"] = endpointing_ms
+    assert vad_silence(configuration.parse(json.dumps(document))) == vad
+
+
+@pytest.mark.parametrize("detection", ["stt", "vad"])
+@pytest.mark.parametrize("silence_ms", [100, 1500])
+def test_a_configured_silence_is_kept(document: dict[str, Any], detection: str, silence_ms: int) -> None:
+    document["turnHandling"]["detection"] = detection
+    document["vad"]["minSilenceDurationMs"] = silence_ms
+    assert vad_silence(configuration.parse(json.dumps(document))) == silence_ms / 1000
+
+
+@pytest.mark.parametrize(
+    ("vad", "options"),
+    [
+        ({}, {"min_speech_duration": 0.05, "min_silence_duration": 0.4, "activation_threshold": 0.5}),
+        (
+            {"minSpeechDurationMs": 120, "minSilenceDurationMs": 800, "activationThreshold": 0.7},
+            {"min_speech_duration": 0.12, "min_silence_duration": 0.8, "activation_threshold": 0.7},
+        ),
+    ],
+)
+def test_the_detector_a_process_is_warmed_with_follows_the_configuration(
+    monkeypatch: pytest.MonkeyPatch, document: dict[str, Any], vad: dict[str, Any], options: dict[str, float]
+) -> None:
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    document["vad"] = vad
+    load = Mock(return_value=None)
+    monkeypatch.setattr(silero.VAD, "load", load)
+    build.__wrapped__(configuration.parse(json.dumps(document)))
+    load.assert_called_once_with(**options)
+
+
+def test_plugins_follow_the_configuration(monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> None:
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    document["stt"]["model"] = "nova-2"
+    plugins = build(configuration.parse(json.dumps(document)))
+    assert plugins.stt is not None
+    assert plugins.tts is not None
+    assert (plugins.stt.model, plugins.llm.model, plugins.tts.model) == ("nova-2", "gpt-4o-mini", "aura-2-andromeda-en")
+    assert plugins.tts.sample_rate == 24000
+    assert build(configuration.parse(json.dumps(document))) is plugins
+
+
+LOCAL = {
+    "stt": {"provider": "openai", "model": "whisper", "language": "de-DE", "baseUrl": "ws://speaches/v1"},
+    "tts": {"provider": "openai", "model": "kokoro", "voice": "af_heart", "baseUrl": "http://kokoro/v1/"},
+}
+
+
+def test_a_platform_without_a_cloud(monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> None:
+    for variable in (*KEYS, "OPENAI_API_KEY"):
+        monkeypatch.delenv(variable, raising=False)
+    document["llm"]["baseUrl"] = "http://ollama/v1"
+    plugins = build(configuration.parse(json.dumps({**document, **LOCAL})))
+    assert isinstance(plugins.stt, openai.STT)
+    assert isinstance(plugins.tts, openai.TTS)
+    assert (plugins.stt.model, plugins.tts.model, plugins.tts._opts.voice) == ("whisper", "kokoro", "af_heart")
+    assert (plugins.stt.provider, plugins.llm.provider, plugins.tts.provider) == ("speaches", "ollama", "kokoro")
+    assert (plugins.stt._opts.languages, plugins.tts._opts.response_format) == (["de-DE"], "pcm")
+    assert plugins.stt._client.api_key == plugins.tts._client.api_key == "none"
+    assert plugins.stt._client.base_url.scheme == "http"
+    assert plugins.by_place == {"stt": plugins.stt, "llm": plugins.llm, "tts": plugins.tts}
+
+
+def test_a_realtime_model_is_all_of_them(monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]) -> None:
+    monkeypatch.setenv("REALTIME_API_KEY", "the-key")
+    document["realtime"] = {"model": "mini", "voice": "cedar", "endpointingMs": 300, "baseUrl": "https://x/openai/v1"}
+    plugins = build(configuration.parse(json.dumps(document)))
+    assert (plugins.vad, plugins.stt, plugins.tts, plugins.by_place) == (None, None, None, {})
+    model = plugins.llm
+    assert isinstance(model, openai.realtime.RealtimeModel)
+    options = model._opts
+    assert (options.model, options.voice, options.api_key) == ("mini", "cedar", "the-key")
+    assert options.base_url == "https://x/openai/v1/realtime"
+    assert options.turn_detection.silence_duration_ms == 300  # type: ignore[union-attr]
+
+
+def test_a_language_may_be_found_out(document: dict[str, Any]) -> None:
+    document["stt"] = {**LOCAL["stt"], "language": "multi"}
+    stt = build_stt("stt", configuration.parse(json.dumps(document)).stt)
+    assert isinstance(stt, openai.STT)
+    assert (stt._opts.languages, stt._opts.detect_language) == ([], True)
+
+
+def test_fallbacks_are_asked_in_their_order_and_each_with_its_own_key(
+    monkeypatch: pytest.MonkeyPatch, document: dict[str, Any]
+) -> None:
+    for name, key in {**KEYS, "TTS_FALLBACKS_0_API_KEY": "key-of-the-fallback"}.items():
+        monkeypatch.setenv(name, key)
+    document["stt"]["fallbacks"] = [LOCAL["stt"]]
+    document["llm"]["fallbacks"] = [{"provider": "openai", "model": "gpt-4o"}]
+    document["tts"]["fallbacks"] = [LOCAL["tts"], {"provider": "deepgram", "sampleRate": 48000}]
+    plugins = build(configuration.parse(json.dumps(document)))
+    for adapter, role in ((plugins.stt, "stt"), (plugins.llm, "llm"), (plugins.tts, "tts")):
+        asked = {place: plugin for place, plugin in plugins.by_place.items() if place.startswith(role)}
+        assert list(asked)[:2] == [role, f"{role}.fallbacks[0]"]
+        assert isinstance(adapter, (agents.stt.FallbackAdapter, agents.llm.FallbackAdapter, agents.tts.FallbackAdapter))
+        assert adapter._next_instance() is asked[role]
+    assert plugins.stt is not None
+    assert plugins.tts is not None
+    assert plugins.stt.capabilities.streaming
+    assert isinstance(plugins.by_place["stt"], deepgram.STT)
+    assert isinstance(plugins.by_place["stt.fallbacks[0]"], openai.STT)
+    assert plugins.tts.sample_rate == 48000
+    fallback = plugins.by_place["tts.fallbacks[0]"]
+    assert isinstance(fallback, openai.TTS)
+    assert fallback._client.api_key == "key-of-the-fallback"
+
+
+def test_voice_activity_ends_the_turns_that_whole_utterances_cannot(document: dict[str, Any]) -> None:
+    assert hears_turns(configuration.parse(json.dumps(document)))
+    document["stt"] = LOCAL["stt"]
+    config = configuration.parse(json.dumps(document))
+    assert not hears_turns(config)
+    assert vad_silence(config) == 0.55

@@ -1,0 +1,32 @@
+"""What a pool's memory has of calls that ended: those that go on elsewhere have not, and old ones are old."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+from livekit_operator.pools.memory import PoolMemory, SeenPod
+from livekit_operator.views import EndedJob, WorkerJob, WorkerStatus
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+ENDED = EndedJob("AJ_1", "lobby", failed=False, dispatch="AD_1", at=NOW - timedelta(hours=1))
+
+
+def pod(name: str, *, ended: tuple[EndedJob, ...] = (), jobs: tuple[WorkerJob, ...] = ()) -> SeenPod:
+    return SeenPod("r", False, f"0/{name}", False, WorkerStatus(True, len(jobs), jobs=jobs, ended=ended), name)
+
+
+def test_a_call_that_another_worker_has_has_not_ended() -> None:
+    memory, held = PoolMemory(), pod("b", jobs=(WorkerJob("AJ_1", "lobby", dispatch="AD_1"),))
+    assert memory.see({"a": pod("a", ended=(ENDED,)), "b": held}, NOW) == set()
+    assert (memory.ended_in("lobby"), memory.taken) == ((), frozenset({"AD_1"}))
+    assert memory.see({"a": pod("a", ended=(ENDED,)), "b": pod("b")}, NOW) == {"lobby"}
+    assert [call.job.id for call in memory.ended_in("lobby")] == ["AJ_1"]
+
+
+def test_of_a_pod_that_is_new_to_the_operator_a_call_ended_when_the_pod_says() -> None:
+    memory = PoolMemory()
+    memory.see({"a": pod("a", ended=(ENDED,))}, NOW)
+    later = replace(ENDED, id="AJ_2", at=NOW - timedelta(hours=2))
+    ahead = replace(ENDED, id="AJ_3", at=NOW + timedelta(hours=2))
+    memory.see({"a": pod("a", ended=(ENDED, later)), "b": pod("b", ended=(ahead,))}, NOW)
+    at = {call.job.id: call.at for call in memory.ended_in("lobby")}
+    assert at == {"AJ_1": NOW - timedelta(hours=1), "AJ_2": NOW, "AJ_3": NOW}
