@@ -18,6 +18,7 @@ from tests.harness.kubectl import CommandError, Kubectl, Manifest, is_ready, unt
 from tests.harness.progress import NAMESPACE, SECONDS, Progress, plain
 from tests.harness.resources import SERVER
 from tests.harness.rooms import Rooms
+from tests.harness.strain import Strain
 from tests.harness.target import Target, find_target
 from tests.harness.usage import Meter, own_seconds
 from tests.harness.witness import Witness
@@ -205,7 +206,7 @@ async def story(
     platform: Platform, removed: set[str], kept: dict[str, Kubectl], request: pytest.FixtureRequest
 ) -> AsyncIterator[Story]:
     """Give a story an empty namespace and take it away afterwards; where the group shares a server, that stays."""
-    began = own_seconds()
+    began, strain = own_seconds(), Strain.now()
     group = _shares_server(request.node)
     kubectl = kept.pop(group, None) or Kubectl(platform.target, f"story-{secrets.token_hex(3)}")
     await kubectl.create_namespace()
@@ -216,6 +217,7 @@ async def story(
         yield Story(platform, kubectl)
     failed = request.node.stash.get(_FAILED, False)
     if failed:
+        print(f"The machine meanwhile: {Strain.now().since(strain)}")
         print(await contents(kubectl, last_lines=_LAST_LINES))
         words = (f"deployment/{install.RELEASE}",)
         told = await lines_of(platform.operator, *words, containing=kubectl.namespace, last_lines=_LAST_LINES)
