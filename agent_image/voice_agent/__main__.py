@@ -10,7 +10,7 @@ import signal
 signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
 # Read by libraries when they are imported, here or in the job processes.
-# The local turn model would cost 244 MB and is not used: the detector is always named.
+# The local turn model would cost 244 MB: preload.py loads it where the configuration asks for it.
 os.environ.setdefault("LIVEKIT_AGENTS_PRELOAD_LOCAL_INFERENCE", "0")
 # All the linear algebra is a small transform; a pool of threads per process only costs memory.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")

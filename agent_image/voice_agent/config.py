@@ -160,10 +160,11 @@ class VadConfig(_Section):
 class TurnHandlingConfig(_Section):
     """Who speaks when."""
 
-    detection: Literal["stt", "vad"] = "stt"
+    detection: Literal["stt", "vad", "semantic"] = "stt"
     min_endpointing_delay_ms: Milliseconds = 500
     max_endpointing_delay_ms: Milliseconds = 3000
     preemptive_generation: bool = True
+    preemptive_speech: bool = False
     allow_interruptions: bool = True
     min_interruption_ms: Milliseconds = 300
     false_interruption_timeout_ms: Milliseconds = 4000
@@ -195,6 +196,11 @@ class AgentConfig(_Section):
     vad: VadConfig = VadConfig()
     turn_handling: TurnHandlingConfig = TurnHandlingConfig()
     audio_only: bool = True
+
+    @property
+    def semantic(self) -> bool:
+        """Whether the model inside the image tells ends of turns from pauses; a realtime model knows by itself."""
+        return self.turn_handling.detection == "semantic" and self.realtime is None
 
     def places(self, role: str) -> dict[str, ProviderConfig]:
         """The providers of a role by their places, in the order in which they are asked: `stt`, `stt.fallbacks[0]`."""

@@ -10,8 +10,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias, TypeVar
 
-from livekit import agents
+from livekit import agents, local_inference
 from livekit.agents import NOT_GIVEN
+from livekit.agents.inference import TurnDetector
 from livekit.plugins import deepgram, openai, silero
 from openai.types.realtime.realtime_audio_input_turn_detection import ServerVad
 
@@ -71,6 +72,7 @@ class Plugins:
     llm: LlmPlugin | agents.llm.RealtimeModel
     tts: TtsPlugin | None
     by_place: Mapping[str, SttPlugin | LlmPlugin | TtsPlugin]
+    turn_detector: TurnDetector | None = None
 
 
 def build_stt(place: str, config: SttProvider) -> SttPlugin:
@@ -160,6 +162,17 @@ def build_vad(config: AgentConfig) -> agents.vad.VAD:
     )
 
 
+def build_turn_detector(config: AgentConfig) -> TurnDetector | None:
+    """The model that tells ends of turns from pauses, loaded; it is inside livekit-local-inference.
+
+    Named by its version it never asks LiveKit's cloud: no transport of that is made (inference/eot/detector.py).
+    """
+    if not config.semantic:
+        return None
+    local_inference.init_eot()
+    return TurnDetector(version="v1-mini")
+
+
 def key_of(place: str) -> str:
     """The key of the provider at a place; one that wants none is sent a word that is no key."""
     return os.environ.get(key_variable(place)) or NO_KEY
@@ -171,6 +184,7 @@ def preload(config: AgentConfig) -> None:
     They may start threads, which no child would have.
     """
     if named := [provider.plugin for provider in config.providers.values() if provider.plugin]:
+        build_turn_detector(config)  # its weights are shared by all children that are forked after this
         for plugin in named:
             with contextlib.suppress(Exception):  # the job processes tell what is wrong
                 importlib.import_module(plugin.package)
@@ -199,6 +213,7 @@ def build(config: AgentConfig) -> Plugins:
         llm=_first_of(llms) or agents.llm.FallbackAdapter(list(llms.values()), attempt_timeout=ATTEMPT_TIMEOUT),
         tts=_first_of(ttss) or agents.tts.FallbackAdapter(list(ttss.values()), max_retry_per_tts=0),
         by_place={**stts, **llms, **ttss},
+        turn_detector=build_turn_detector(config),
     )
 
 

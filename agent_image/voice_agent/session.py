@@ -35,11 +35,11 @@ def prewarm(config: AgentConfig, process: JobProcess) -> None:
     process.userdata.update(config=config, plugins=providers.build(config))
 
 
-def turn_handling(config: AgentConfig) -> TurnHandlingOptions:
-    """The library's options; the detector is always named, its default is a local model the image does not load."""
+def turn_handling(config: AgentConfig, plugins: Plugins) -> TurnHandlingOptions:
+    """The library's options; who ends turns is always named: its default is a model that is loaded only where asked."""
     turns = config.turn_handling
     return {
-        "turn_detection": "stt" if providers.hears_turns(config) else "vad",
+        "turn_detection": plugins.turn_detector or ("stt" if providers.hears_turns(config) else "vad"),
         "endpointing": {
             "min_delay": endpointing_delay(turns.min_endpointing_delay_ms, config),
             "max_delay": endpointing_delay(turns.max_endpointing_delay_ms, config),
@@ -50,7 +50,7 @@ def turn_handling(config: AgentConfig) -> TurnHandlingOptions:
             "min_duration": turns.min_interruption_ms / 1000,
             "false_interruption_timeout": turns.false_interruption_timeout_ms / 1000,
         },
-        "preemptive_generation": {"enabled": turns.preemptive_generation},
+        "preemptive_generation": {"enabled": turns.preemptive_generation, "preemptive_tts": turns.preemptive_speech},
     }
 
 
@@ -96,7 +96,7 @@ def build_session(config: AgentConfig, plugins: Plugins) -> AgentSession[None]:
         stt=plugins.stt or NOT_GIVEN,
         llm=plugins.llm,
         tts=plugins.tts or NOT_GIVEN,
-        turn_handling=realtime_turns(plugins) if config.realtime else turn_handling(config),
+        turn_handling=realtime_turns(plugins) if config.realtime else turn_handling(config, plugins),
         conn_options=connect_options(config),
         use_tts_aligned_transcript=config.turn_handling.aligned_transcript,
         # nobody reads the last words of a caller who has hung up; the library would keep the job for 2 s to get them

@@ -66,7 +66,8 @@ async def test_defaults_are_filled_in(api: Api, namespace: str) -> None:
     assert pool["agent"]["stt"]["language"] == "en-US"
     assert "model" not in pool["agent"]["stt"], "it would stand beside another provider"
     assert pool["agent"]["runner"] == "Injected"
-    assert "turnHandling" not in pool["agent"], "beside command it would count as given"
+    assert not {"turnHandling", "vad"} & pool["agent"].keys(), "beside command they would count as given"
+    assert "endpointingMs" not in pool["agent"]["stt"], "it would overrule a preset"
     (await api.try_create(changed(POOL, namespace, {"metadata.name": "own", "spec.agent": OWN_AGENT}))).accepted()
     assert pool["resources"]["requests"] == {"cpu": "500m", "memory": "512Mi"}
     room = (await api.create(changed(ROOM, namespace, {"spec.tokens": token()})))["spec"]
@@ -94,6 +95,28 @@ async def test_what_a_room_is_cannot_change(
     assert f"spec.{field}" in answer.message
     assert f"{field} cannot change; make another room" in answer.message
     await api.patch("MeetingRoom", namespace, "support-42", {"spec": {"maxParticipants": 3}})
+
+
+@pytest.mark.parametrize(
+    ("agent", "field"),
+    [
+        ({"stt": {"endpointingMs": 500}}, "stt.endpointingMs"),
+        ({"turnHandling": {"minEndpointingDelayMs": 500}}, "turnHandling.minEndpointingDelayMs"),
+        ({"turnHandling": {"detection": "stt"}}, "turnHandling.detection"),
+    ],
+)
+async def test_what_was_a_default_once_does_not_overrule_a_preset_in_silence(
+    api: Api, namespace: str, agent: dict[str, Any], field: str
+) -> None:
+    part, name = field.split(".")
+    await api.create(changed(POOL, namespace, {f"spec.agent.{field}": agent[part][name]}))
+    answer = await api.try_patch("VoiceAgentPool", namespace, "front-desk", {"spec": {"agent": {"preset": "Fast"}}})
+    assert answer.status == 422
+    assert f"spec.agent.{field}" in answer.message
+    assert "say null for it, or another value" in answer.message
+    both = {"preset": "Fast", part: {name: None}}
+    await api.patch("VoiceAgentPool", namespace, "front-desk", {"spec": {"agent": both}})
+    await api.patch("VoiceAgentPool", namespace, "front-desk", {"spec": {"agent": agent}})
 
 
 async def test_the_status_is_written_through_its_own_door(api: Api, namespace: str) -> None:

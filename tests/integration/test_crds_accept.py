@@ -193,6 +193,22 @@ from tests.integration.changes import (
             },
             id="a detector of voices, and video",
         ),
+        *(
+            pytest.param(
+                POOL, {"spec.agent.preset": preset, "spec.agent.stt.endpointingMs": 500}, id=f"{preset} agents"
+            )
+            for preset in ("Fast", "Balanced", "Thorough")
+        ),
+        pytest.param(
+            POOL,
+            {
+                "spec.agent.preset": "Fast",
+                "spec.agent.vad": {"minSilenceDurationMs": 250},
+                "spec.agent.turnHandling": {"detection": "semantic", "preemptiveSpeech": False},
+            },
+            id="a model that ends turns",
+        ),
+        pytest.param(POOL, {"spec.agent.turnHandling": {"minEndpointingDelayMs": 4000}}, id="one delay of two"),
         pytest.param(POOL, {"spec.podTemplate": {"nodeSelector": {"pool": "voice"}}}, id="placed"),
         pytest.param(
             POOL, {f"spec.{part}": value for part, value in EVERYTHING.items()}, id="all that a Deployment could say"

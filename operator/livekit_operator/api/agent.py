@@ -1,9 +1,10 @@
 """What runs in the pods of a VoiceAgentPool: the stock agent by its fields, or an image of the user's own."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 
+from livekit_operator.api import presets
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import Image
 from livekit_operator.api.containers import ContainerSecurity, EnvironmentFroms, PullPolicy
@@ -17,6 +18,7 @@ from livekit_operator.api.providers import (
     TextToSpeech,
     each,
 )
+from livekit_operator.api.turns import TurnHandling, VoiceActivityDetection
 
 # Variables that every agent gets from the operator. LIVEKIT_WORKER_TOKEN would have the library take itself for one in
 # LiveKit's cloud and forget its limits (livekit-agents worker.py).
@@ -35,7 +37,9 @@ OPERATOR_VARIABLES = (
     "no_proxy",
 )
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
-_STOCK_FIELDS = ("instructions", "greeting", "stt", "llm", "tts", "realtime", "vad", "turnHandling", "audioOnly")
+_STOCK_FIELDS = (
+    *("instructions", "greeting", "stt", "llm", "tts", "realtime", "preset", "vad", "turnHandling", "audioOnly"),
+)
 _THREE = ("stt", "llm", "tts")
 
 
@@ -54,77 +58,6 @@ ProxyUrl = Annotated[
         ),
     ),
 ]
-
-
-class VoiceActivityDetection(ApiModel):
-    """How the agent tells speech from silence, by Silero's model inside the pod."""
-
-    # No bounds of the schema: the API server would print them as whole numbers.
-    model_config = ConfigDict(
-        json_schema_extra=schema_extra(
-            rule(
-                "self.activationThreshold > 0.0 && self.activationThreshold < 1.0",
-                "activationThreshold must be above 0 and below 1",
-                ".activationThreshold",
-            )
-        )
-    )
-
-    min_speech_duration_ms: int = Field(
-        default=50, description="Speech in milliseconds after which the caller counts as speaking.", ge=0, le=10000
-    )
-    min_silence_duration_ms: int | None = Field(
-        default=None,
-        description="Silence in milliseconds after which speech is over. When left out 550, and with turn detection "
-        "`stt` at most 100 less than `stt.endpointingMs`, but not below 200: a detector that still hears speech when "
-        "the provider ends the turn is reset.",
-        ge=10,
-        le=10000,
-    )
-    activation_threshold: float = Field(
-        default=0.5,
-        description="Probability of speech above which sound counts as speech; higher in noisy places.",
-    )
-
-
-class TurnHandling(ApiModel):
-    """When the agent speaks, and when it stops for the caller."""
-
-    model_config = ConfigDict(
-        json_schema_extra=schema_extra(
-            rule(
-                "self.minEndpointingDelayMs <= self.maxEndpointingDelayMs",
-                "minEndpointingDelayMs must not be above maxEndpointingDelayMs",
-                ".minEndpointingDelayMs",
-            )
-        )
-    )
-
-    detection: Literal["stt", "vad"] = Field(
-        default="stt", description="Who says that the caller's turn is over: the speech-to-text or voice activity."
-    )
-    min_endpointing_delay_ms: int = Field(
-        default=500, description="Shortest silence in milliseconds before the agent answers.", ge=0, le=30000
-    )
-    max_endpointing_delay_ms: int = Field(
-        default=3000, description="Longest silence in milliseconds before the agent answers.", ge=0, le=60000
-    )
-    preemptive_generation: bool = Field(
-        default=True, description="Start thinking on a likely end of turn, before it is certain."
-    )
-    allow_interruptions: bool = Field(default=True, description="Whether the caller may interrupt the agent.")
-    min_interruption_ms: int = Field(
-        default=300, description="Speech in milliseconds that counts as an interruption.", ge=0, le=10000
-    )
-    false_interruption_timeout_ms: int = Field(
-        default=4000,
-        description="Milliseconds of silence after which an agent that was interrupted without words goes on.",
-        ge=0,
-        le=60000,
-    )
-    aligned_transcript: bool = Field(
-        default=True, description="Publish the agent's words when they are spoken, not when they are generated."
-    )
 
 
 class Proxy(ApiModel):
@@ -175,6 +108,20 @@ class EnvironmentVariable(ApiModel):
     )
 
 
+def _left_from_before(part: str, field: str, value: str) -> dict[str, str]:
+    """Return the rule that a new preset is not overruled by a default that an earlier operator's schema wrote."""
+    had, has = (
+        f"has({one}.{part}) && has({one}.{part}.{field}) && {one}.{part}.{field} == {value}"
+        for one in ("oldSelf", "self")
+    )
+    return rule(
+        f"!has(self.preset) || has(oldSelf.preset) || !({had}) || !({has})",
+        f"{part}.{field} would overrule the preset, and may be a default that was written here earlier: "
+        "say null for it, or another value",
+        f".{part}.{field}",
+    )
+
+
 class AgentSpec(ApiModel):
     """An agent without code, or one of the user's own: `image` and `command`."""
 
@@ -211,6 +158,22 @@ class AgentSpec(ApiModel):
                 )
                 for field in (*_THREE, "vad", "turnHandling")
             ),
+            rule(
+                "!has(self.preset) || !has(self.realtime) || self.realtime.provider != 'plugin'",
+                "a realtime model by a plugin has its own options: leave preset out",
+                ".preset",
+            ),
+            rule(
+                "!has(self.turnHandling) || !has(self.turnHandling.detection) || "
+                "self.turnHandling.detection != 'semantic' || !has(self.vad) || !has(self.vad.minSilenceDurationMs) || "
+                f"self.vad.minSilenceDurationMs >= {presets.SHORTEST_SEMANTIC_SILENCE_MS}",
+                f"detection semantic needs {presets.SHORTEST_SEMANTIC_SILENCE_MS} ms of silence or more",
+                ".vad.minSilenceDurationMs",
+            ),
+            _left_from_before("stt", "endpointingMs", "500"),
+            _left_from_before("realtime", "endpointingMs", "500"),
+            _left_from_before("turnHandling", "minEndpointingDelayMs", "500"),
+            _left_from_before("turnHandling", "detection", "'stt'"),
             rule(
                 "self.runner != 'None' || has(self.command)",
                 "runner None is for an agent of your own, with command: the stock agent is its runner",
@@ -308,6 +271,12 @@ class AgentSpec(ApiModel):
         default=None, description="One model that hears, thinks and speaks, instead of `stt`, `llm` and `tts`."
     )
     # No defaults: beside command they would count as given.
+    preset: Literal["Fast", "Balanced", "Thorough"] | None = Field(
+        default=None,
+        description="What fields of `turnHandling`, `vad`, `stt` and `realtime` are that are left out: `Fast` answers "
+        "soon and takes some pauses for the end, `Thorough` waits until nobody is cut short; `Balanced` is what there "
+        "is without a preset. A field that is given counts. The values are in docs/pools.md.",
+    )
     vad: VoiceActivityDetection | None = Field(default=None, description="How the agent tells speech from silence.")
     turn_handling: TurnHandling | None = Field(
         default=None, description="When the agent speaks, and when it stops for the caller."
@@ -318,6 +287,37 @@ class AgentSpec(ApiModel):
         "as livekit-agents does by default: for a derivate of the stock image, the stock agent looks at none. Text "
         "from callers and transcripts are no tracks, and pass either way.",
     )
+
+    @model_validator(mode="after")
+    def _with_what_is_left_out(self) -> Self:
+        for name, part in self._timed():
+            vars(self)[name] = self._completed(name, part)
+        return self
+
+    def _completed(self, name: str, part: ApiModel) -> ApiModel:
+        """Return a part with its values, written past the setters: they count as left out."""
+        part = part.model_copy()
+        vars(part).update(presets.left_out(name, vars(part), self.preset, self._given_detection))
+        if fallbacks := vars(part).get("fallbacks"):
+            vars(part)["fallbacks"] = [self._completed(name, fallback) for fallback in fallbacks]
+        return part
+
+    @property
+    def turns(self) -> TurnHandling:
+        """Return when the agent speaks, with all values, also where nothing is said of it."""
+        return self.turn_handling or TurnHandling(**presets.left_out("turn_handling", {}, None, None))
+
+    @property
+    def _given_detection(self) -> str | None:
+        return self.turn_handling.detection if self.turn_handling else None
+
+    def _timed(self) -> list[tuple[str, ApiModel]]:
+        """Return the parts that have values by the preset; what nobody speaks of is None, and stays out of versions."""
+        parts: dict[str, ApiModel | None] = {"stt": self.stt, "realtime": self.realtime}
+        new = self.stock and self.realtime is None and (self.preset is not None or self._given_detection == "semantic")
+        parts["vad"] = self.vad or (VoiceActivityDetection() if new else None)
+        parts["turn_handling"] = self.turn_handling or (TurnHandling() if new else None)
+        return [(name, part) for name, part in parts.items() if part is not None]
 
     @property
     def stock(self) -> bool:

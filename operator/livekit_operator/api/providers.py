@@ -135,9 +135,10 @@ class SpeechToTextProvider(Provider):
         min_length=2,
         max_length=35,
     )
-    endpointing_ms: int = Field(
-        default=500,
-        description="Silence in milliseconds after which Deepgram calls an utterance complete.",
+    endpointing_ms: int | None = Field(
+        default=None,
+        description="Silence in milliseconds after which Deepgram calls an utterance complete; by `preset` when left "
+        "out.",
         ge=10,
         le=10000,
     )
@@ -259,9 +260,9 @@ class Realtime(Provider):
     voice: Annotated[str, Field(min_length=1, max_length=128)] | None = Field(
         default=None, description="Voice of provider `openai`; `marin` when left out."
     )
-    endpointing_ms: int = Field(
-        default=500,
-        description="Silence in milliseconds after which provider `openai` answers.",
+    endpointing_ms: int | None = Field(
+        default=None,
+        description="Silence in milliseconds after which provider `openai` answers; by `preset` when left out.",
         ge=10,
         le=10000,
     )

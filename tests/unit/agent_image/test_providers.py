@@ -5,13 +5,22 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from livekit import agents
+from livekit import agents, local_inference
 from livekit.plugins import deepgram, openai, silero
 
 from voice_agent import config as configuration
-from voice_agent.providers import build, build_stt, hears_turns, vad_silence
+from voice_agent.providers import build, build_stt, build_turn_detector, hears_turns, preload, vad_silence
 
 from .conftest import KEYS
+
+# What a worker in LiveKit's cloud has, where the library would ask the hosted model.
+HOSTED = {
+    "LIVEKIT_REMOTE_EOT_URL": "http://cloud/eot",
+    "LIVEKIT_INFERENCE_URL": "http://cloud",
+    "LIVEKIT_API_KEY": "key",
+    "LIVEKIT_API_SECRET": "secret",
+    "LIVEKIT_DEV_MODE": "1",
+}
 
 
 @pytest.mark.parametrize(
@@ -66,6 +75,51 @@ def test_plugins_follow_the_configuration(monkeypatch: pytest.MonkeyPatch, docum
     assert (plugins.stt.model, plugins.llm.model, plugins.tts.model) == ("nova-2", "gpt-4o-mini", "aura-2-andromeda-en")
     assert plugins.tts.sample_rate == 24000
     assert build(configuration.parse(json.dumps(document))) is plugins
+
+
+@pytest.fixture
+def loaded(monkeypatch: pytest.MonkeyPatch) -> Mock:
+    """The loading of the turn model's weights."""
+    load = Mock()
+    monkeypatch.setattr(local_inference, "init_eot", load)
+    return load
+
+
+@pytest.mark.parametrize(
+    ("detection", "hosted"), [("semantic", {}), ("semantic", HOSTED), ("stt", HOSTED), ("vad", HOSTED)]
+)
+def test_a_turn_is_judged_inside_the_pod_or_by_no_model(
+    monkeypatch: pytest.MonkeyPatch, document: dict[str, Any], loaded: Mock, detection: str, hosted: dict[str, str]
+) -> None:
+    """Whatever the library's own choice would be in LiveKit's cloud, or where its variables are set."""
+    for name, value in hosted.items():
+        monkeypatch.setenv(name, value)
+    document["turnHandling"]["detection"] = detection
+    detector = build_turn_detector(configuration.parse(json.dumps(document)))
+    assert (detector is not None, loaded.called) == (detection == "semantic",) * 2
+    if detector:
+        assert (detector.model, detector._cloud_opts) == ("turn-detector-v1-mini", None)
+
+
+@pytest.mark.parametrize("plugged", [True, False])
+@pytest.mark.parametrize("detection", ["semantic", "vad"])
+def test_the_turn_model_is_loaded_before_processes_fork(
+    monkeypatch: pytest.MonkeyPatch, document: dict[str, Any], loaded: Mock, detection: str, plugged: bool
+) -> None:
+    for name, key in KEYS.items():
+        monkeypatch.setenv(name, key)
+    build.cache_clear()
+    document["turnHandling"]["detection"] = detection
+    if plugged:
+        document["llm"] = {"provider": "plugin", "plugin": {"package": "nowhere"}}
+    preload(configuration.parse(json.dumps(document)))
+    assert loaded.called is (detection == "semantic")
+
+
+def test_a_realtime_model_knows_whose_turn_it_is(document: dict[str, Any], loaded: Mock) -> None:
+    document["turnHandling"]["detection"] = "semantic"
+    assert build_turn_detector(configuration.parse(json.dumps({**document, "realtime": {}}))) is None
+    assert not loaded.called
 
 
 LOCAL = {

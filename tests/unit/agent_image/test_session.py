@@ -1,6 +1,7 @@
 """How the configuration becomes the library's options."""
 
 import json
+from dataclasses import replace
 from typing import Any
 from unittest.mock import Mock, call
 
@@ -33,13 +34,13 @@ def plugins(monkeypatch: pytest.MonkeyPatch, config: AgentConfig) -> Plugins:
     return build(config)
 
 
-def test_the_reference_turn_handling(config: AgentConfig) -> None:
-    assert turn_handling(config) == {
+def test_the_reference_turn_handling(plugins: Plugins, config: AgentConfig) -> None:
+    assert turn_handling(config, plugins) == {
         "turn_detection": "stt",
         # Deepgram has already waited 500 ms when the library begins to count
         "endpointing": {"min_delay": 0.0, "max_delay": 2.5},
         "interruption": {"enabled": True, "mode": "vad", "min_duration": 0.3, "false_interruption_timeout": 4.0},
-        "preemptive_generation": {"enabled": True},
+        "preemptive_generation": {"enabled": True, "preemptive_tts": False},
     }
 
 
@@ -51,6 +52,7 @@ def test_the_reference_turn_handling(config: AgentConfig) -> None:
         ("stt", 1000, 500, 0.0),
         ("stt", 0, 500, 0.5),
         ("vad", 500, 500, 0.5),
+        ("semantic", 500, 300, 0.3),
     ],
 )
 def test_silence_is_waited_for_once(
@@ -61,9 +63,11 @@ def test_silence_is_waited_for_once(
     assert endpointing_delay(delay_ms, configuration.parse(json.dumps(document))) == seconds
 
 
-def test_voice_activity_ends_the_turns_of_a_speech_to_text_that_cannot(document: dict[str, Any]) -> None:
+def test_voice_activity_ends_the_turns_of_a_speech_to_text_that_cannot(
+    plugins: Plugins, document: dict[str, Any]
+) -> None:
     document["stt"] = {"provider": "openai", "model": "whisper"}
-    turns = turn_handling(configuration.parse(json.dumps(document)))
+    turns = turn_handling(configuration.parse(json.dumps(document)), plugins)
     assert (turns["turn_detection"], turns["endpointing"]) == ("vad", {"min_delay": 0.5, "max_delay": 3.0})
 
 
@@ -80,6 +84,7 @@ async def test_providers_with_fallbacks_are_asked_again_as_a_lone_one_is(
     [
         ("detection", "vad", "turn_detection", "vad"),
         ("preemptiveGeneration", False, "preemptive_generation.enabled", False),
+        ("preemptiveSpeech", True, "preemptive_generation.preemptive_tts", True),
         ("allowInterruptions", False, "interruption.enabled", False),
         ("minInterruptionMs", 700, "interruption.min_duration", 0.7),
         ("falseInterruptionTimeoutMs", 1500, "interruption.false_interruption_timeout", 1.5),
@@ -100,6 +105,12 @@ async def test_turn_handling_reaches_the_session(
     assert seen() != there
     document["turnHandling"][field] = value
     assert seen() == there
+
+
+async def test_a_model_ends_the_turns_where_there_is_one(plugins: Plugins, config: AgentConfig) -> None:
+    detector = Mock()
+    found = build_session(config, replace(plugins, turn_detector=detector))
+    assert found.turn_detection is detector
 
 
 @pytest.mark.parametrize(("detector", "turns"), [(None, "realtime_llm"), (Mock(), "vad")])

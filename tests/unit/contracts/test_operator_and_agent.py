@@ -3,15 +3,16 @@
 import dataclasses
 import json
 from datetime import UTC, datetime, timedelta
-from types import SimpleNamespace
-from typing import Any
+from types import NoneType, SimpleNamespace
+from typing import Any, get_args
 
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic.fields import FieldInfo
 
 from livekit_operator import constants
-from livekit_operator.api.agent import AgentSpec, TurnHandling, VoiceActivityDetection
+from livekit_operator.api import presets
+from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.base import ApiModel
 from livekit_operator.api.providers import (
     LanguageModelProvider,
@@ -20,6 +21,7 @@ from livekit_operator.api.providers import (
     key_variable,
     option_variable,
 )
+from livekit_operator.api.turns import TurnHandling, VoiceActivityDetection
 from livekit_operator.api.voiceagentpool import VoiceAgentPoolSpec
 from livekit_operator.clients.worker import parse_status
 from livekit_operator.constants import BASE_URL_PATTERN
@@ -61,12 +63,17 @@ def sections(of: type[ApiModel], **known: st.SearchStrategy[Any]) -> st.SearchSt
             fields[str(field.alias)] = known[name]
         elif field.annotation in (int, int | None):
             fields[str(field.alias)] = integers(field)
-        elif field.annotation is bool:
+        elif field.annotation in (bool, bool | None):
             fields[str(field.alias)] = st.booleans()
         else:
-            choices = field.annotation.__args__ if field.annotation is not None else ()
-            fields[str(field.alias)] = st.sampled_from(choices)
+            fields[str(field.alias)] = choices(field.annotation)
     return st.fixed_dictionaries({}, optional=fields)
+
+
+def choices(literal: Any) -> st.SearchStrategy[Any]:
+    """Return the values that a field takes, which may be left out."""
+    parts = [value for part in get_args(literal) for value in (get_args(part) or (part,))]
+    return st.sampled_from([value for value in parts if value is not NoneType])
 
 
 def providers(of: type[ApiModel], **known: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
@@ -86,8 +93,8 @@ def providers(of: type[ApiModel], **known: st.SearchStrategy[Any]) -> st.SearchS
 
 def in_order(turns: dict[str, Any]) -> bool:
     """Return whether the delays are in the order that the door asks for."""
-    whole = TurnHandling.model_validate(turns)
-    return whole.min_endpointing_delay_ms <= whole.max_endpointing_delay_ms
+    shortest, longest = turns.get("minEndpointingDelayMs"), turns.get("maxEndpointingDelayMs")
+    return shortest is None or longest is None or bool(shortest <= longest)
 
 
 def plugged(provider: dict[str, Any]) -> dict[str, Any]:
@@ -109,6 +116,7 @@ AGENTS = st.fixed_dictionaries(
     },
     optional={
         "greeting": TEXT,
+        "preset": st.sampled_from(list(presets.PRESETS)),
         "vad": sections(VoiceActivityDetection, activation_threshold=THRESHOLDS),
         "turnHandling": sections(TurnHandling).filter(in_order),
         "audioOnly": st.booleans(),
@@ -153,8 +161,9 @@ def test_the_stock_agent_does_what_the_spec_says(agent: dict[str, Any], worker: 
         assert part.model_dump(include=set(told)) == told
         assert config.key_variable(place) == key_variable(place)
         assert list(config.secrets_of({key_variable(place): "x"})) == [key_variable(place)]
-    assert read.turn_handling.model_dump() == (spec.turn_handling or TurnHandling()).model_dump()
-    assert read.vad.model_dump() == (spec.vad or VoiceActivityDetection()).model_dump()
+    assert read.turn_handling.model_dump() == {"preemptive_speech": False, **spec.turns.model_dump(exclude_none=True)}
+    usual = presets.left_out("vad", {}, None, None)
+    assert read.vad.model_dump() == (spec.vad or VoiceActivityDetection(**usual)).model_dump()
     assert (read.instructions, read.greeting) == (spec.instructions, spec.greeting)
     assert read.audio_only is (spec.audio_only is not False)
     assert (read.sessions_per_pod, read.idle_processes) == (worker["sessionsPerPod"], worker["idleProcesses"])

@@ -21,7 +21,7 @@ from hashlib import sha256
 from typing import Any
 
 from livekit_operator import reasons
-from livekit_operator.api.agent import AgentSpec, TurnHandling
+from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.providers import Plugin, Provider, each
 from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
 from livekit_operator.constants import (
@@ -239,7 +239,8 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         "stt": _provider(agent.stt, base_urls),
         "llm": _provider(agent.llm, base_urls),
         "tts": _provider(agent.tts, base_urls),
-        "turnHandling": (agent.turn_handling or TurnHandling()).model_dump(by_alias=True),
+        # Nor does it know all of these.
+        "turnHandling": agent.turns.model_dump(by_alias=True, exclude_none=True),
     }
 
 
