@@ -5,17 +5,18 @@ The file is written by whoever runs the pod (the operator mounts a ConfigMap); i
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from hashlib import sha256
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
+
+from .sections import Section, as_text
+from .tool_config import HEADER_VARIABLE, ToolsConfig
 
 DEFAULT_PATH = Path("/etc/voice-agent/config.json")
 PATH_VARIABLE = "AGENT_CONFIG"
@@ -35,10 +36,6 @@ class ConfigError(Exception):
     """The configuration cannot be used; the message says what to change and holds no secret."""
 
 
-def _as_text(options: Any) -> Any:
-    return json.dumps(options, sort_keys=True) if isinstance(options, dict) else options
-
-
 def _provider_url(url: str) -> str:
     parts = urlsplit(url)
     if parts.scheme not in {"http", "https", "ws", "wss"} or not parts.hostname:
@@ -54,23 +51,17 @@ ProviderUrl = Annotated[str, AfterValidator(_provider_url)]
 Milliseconds = Annotated[int, Field(ge=0)]
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        alias_generator=to_camel, validate_by_name=False, validate_by_alias=True, extra="forbid", frozen=True
-    )
-
-
-class PluginConfig(_Section):
+class PluginConfig(Section):
     """A class that the image has, and what it is made with."""
 
     package: str = Field(min_length=1)
     class_name: str | None = Field(None, alias="class", min_length=1)
     # As text, because all of a configuration is one key of a cache.
-    options: Annotated[str, BeforeValidator(_as_text)] = "{}"
+    options: Annotated[str, BeforeValidator(as_text)] = "{}"
     secret_options: tuple[str, ...] = ()
 
 
-class ProviderConfig(_Section):
+class ProviderConfig(Section):
     """What any provider has."""
 
     provider: str
@@ -149,7 +140,7 @@ class RealtimeConfig(ProviderConfig):
     endpointing_ms: Milliseconds = 500
 
 
-class VadConfig(_Section):
+class VadConfig(Section):
     """Voice activity detection."""
 
     min_speech_duration_ms: Milliseconds = 50
@@ -157,7 +148,7 @@ class VadConfig(_Section):
     activation_threshold: float = Field(0.5, gt=0, lt=1)
 
 
-class TurnHandlingConfig(_Section):
+class TurnHandlingConfig(Section):
     """Who speaks when."""
 
     detection: Literal["stt", "vad", "semantic"] = "stt"
@@ -177,7 +168,7 @@ class TurnHandlingConfig(_Section):
         return self
 
 
-class AgentConfig(_Section):
+class AgentConfig(Section):
     """The whole file."""
 
     # A name is required: an empty one makes LiveKit send the agent into every room (automatic dispatch).
@@ -196,6 +187,7 @@ class AgentConfig(_Section):
     vad: VadConfig = VadConfig()
     turn_handling: TurnHandlingConfig = TurnHandlingConfig()
     audio_only: bool = True
+    tools: ToolsConfig = ToolsConfig()
 
     @property
     def semantic(self) -> bool:
@@ -234,7 +226,8 @@ def option_variable(place: str, index: int) -> str:
 
 def secrets_of(environ: Mapping[str, str]) -> Iterator[str]:
     """The names of the variables that hold secrets of ours."""
-    yield from (name for name in environ if name in REQUIRED_VARIABLES[1:] or SECRET_VARIABLE.fullmatch(name))
+    known = (SECRET_VARIABLE, HEADER_VARIABLE)
+    yield from (n for n in environ if n in REQUIRED_VARIABLES[1:] or any(variable.fullmatch(n) for variable in known))
 
 
 def parse(text: str | bytes) -> AgentConfig:
@@ -264,6 +257,7 @@ def load(environ: Mapping[str, str] = os.environ) -> AgentConfig:
     except ConfigError as error:
         raise ConfigError(f"{path}: {error}") from None
     _require([name for place, provider in config.providers.items() for name in _secrets(place, provider)], environ)
+    _require([variable for variable, _ in config.tools.headers()], environ)
     return config
 
 

@@ -17,9 +17,10 @@ from livekit.agents import (
     TurnHandlingOptions,
     room_io,
 )
+from livekit.agents.llm import Tool, Toolset
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
-from . import providers, proxies
+from . import providers, proxies, tools
 from .config import ROLES, AgentConfig
 from .failures import report_failures
 from .pacing import YieldingAudioOutput
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 def prewarm(config: AgentConfig, process: JobProcess) -> None:
     """Prepare a process for its one call; runs before the process counts as warm."""
-    process.userdata.update(config=config, plugins=providers.build(config))
+    process.userdata.update(config=config, plugins=providers.build(config), tools=tools.build(config.tools))
 
 
 def turn_handling(config: AgentConfig, plugins: Plugins) -> TurnHandlingOptions:
@@ -104,6 +105,11 @@ def build_session(config: AgentConfig, plugins: Plugins) -> AgentSession[None]:
     )
 
 
+def build_agent(config: AgentConfig, made: list[Tool | Toolset]) -> Agent:
+    """Who speaks, with the tools that this process has made."""
+    return Agent(instructions=config.instructions, tools=made)
+
+
 def room_options(config: AgentConfig) -> room_io.RoomOptions:
     """What passes between the session and the room: sound and text, both ways."""
     return room_io.RoomOptions(
@@ -142,7 +148,7 @@ async def entrypoint(ctx: JobContext) -> None:
     report_failures(ctx, session, ProviderErrorBoard.default(), config, plugins.by_place)
     leave_with_the_last(ctx, session)
     await session.start(
-        Agent(instructions=config.instructions),
+        build_agent(config, ctx.proc.userdata["tools"]),
         room=ctx.room,
         room_options=room_options(config),
         record=False,

@@ -23,6 +23,24 @@ from tests.integration.changes import (
     variables,
 )
 
+TOOLS = {
+    "http": [
+        {
+            "name": "find_slots",
+            "description": "Finds slots.",
+            "url": "http://[::1]:8080/slots/{day}?all={all}",
+            "method": "DELETE",
+            "parameters": {
+                "type": "object",
+                "properties": {"day": {"type": "string"}, "all": {"type": "boolean"}},
+                "required": ["day", "all"],
+            },
+            "headers": [{"name": "Authorization", "scheme": "Bearer", "secretKeyRef": {"name": "x", "key": "y"}}],
+            "timeoutSeconds": 60,
+        }
+    ]
+}
+
 
 @pytest.mark.parametrize(
     ("manifest", "change"),
@@ -148,6 +166,7 @@ from tests.integration.changes import (
             {"spec.agent": {"instructions": "x", "realtime": {"apiKeySecretRef": {"name": "x", "key": "y"}}}},
             id="a realtime model",
         ),
+        pytest.param(POOL, {"spec.agent.tools": TOOLS}, id="tools"),
         pytest.param(POOL, {"spec.roomPrefix": "Café agent: "}, id="a prefix of rooms' names"),
         pytest.param(POOL, {"spec.roomPrefix": ""}, id="every room"),
         pytest.param(POOL, {"spec.agent": OWN_AGENT, "spec.metricsPort": 9091}, id="an agent of one's own"),

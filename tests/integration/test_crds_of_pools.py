@@ -10,6 +10,7 @@ LOCAL = "http://speaches/v1"
 PLUGIN = {**KEY, "provider": "plugin", "plugin": {"package": "livekit.plugins.x"}}
 OPENAI = {"provider": "openai", "model": "kokoro", "voice": "af_heart", "baseUrl": LOCAL}
 PROXY = {"name": "a", "image": "a:1"}
+TOOL = {"name": "find_slots", "description": "Finds slots.", "url": "https://booking.example.com/slots/{day}"}
 
 WRONG: list[Wrong] = [
     ("rooms of no namespace", {"spec.allowedNamespaces": ["*", "x*"]}, "spec.allowedNamespaces[1]", "match"),
@@ -84,6 +85,18 @@ WRONG: list[Wrong] = [
     ("model beside a realtime model",
      {"spec.agent": {"instructions": "x", "realtime": KEY, "turnHandling": {"detection": "semantic"}}},
      "spec.agent.turnHandling", "leave turnHandling out"),
+    ("tool whose host the model may choose", {"spec.agent.tools": {"http": [{**TOOL, "url": "https://{host}/"}]}},
+     "spec.agent.tools.http[0].url", "match"),
+    ("tool with a password in its URL", {"spec.agent.tools": {"http": [{**TOOL, "url": "https://a:b@x/"}]}},
+     "spec.agent.tools.http[0].url", "match"),
+    ("tool of the agent's own name", {"spec.agent.tools": {"http": [{**TOOL, "name": "end_call"}]}},
+     "spec.agent.tools.http[0].name", "choose another one"),
+    ("two tools of one name", {"spec.agent.tools": {"http": [TOOL, TOOL]}}, "spec.agent.tools.http[1]", "Duplicate"),
+    ("tool that sets the host", {"spec.agent.tools": {"http": [{**TOOL, "headers": [
+        {"name": "hOST", "secretKeyRef": {"name": "x", "key": "x"}}]}]}}, "spec.agent.tools.http[0].headers[0].name",
+     "the agent sets this header itself"),
+    ("tool that waits for ever", {"spec.agent.tools": {"http": [{**TOOL, "timeoutSeconds": 61}]}},
+     "spec.agent.tools.http[0].timeoutSeconds", "less than or equal to 60"),
     ("name with a space", {"spec.agentName": "front desk"}, "spec.agentName", "match"),
     ("no capacity", {"spec.sessionsPerPod": 0}, "spec.sessionsPerPod", "greater than or equal to 1"),
     ("unknown field inside", {"spec.agent.stt.wrong": 1}, "spec.agent.stt.wrong", "unknown field"),
@@ -125,7 +138,7 @@ WRONG: list[Wrong] = [
     *[(f"own agent with {field}", {"spec.agent": {**OWN_AGENT, field: value}}, f"spec.agent.{field}",
        f"{field} is for the stock agent")
       for field, value in (("instructions", "x"), ("greeting", "x"), ("vad", {}), ("turnHandling", {}),
-                           ("audioOnly", True), ("realtime", KEY), ("preset", "Fast"),
+                           ("audioOnly", True), ("realtime", KEY), ("preset", "Fast"), ("tools", {}),
                            *((part, POOL["spec"]["agent"][part]) for part in ("stt", "llm", "tts")))],
     *[(f"stock agent without {field}",
        {"spec.agent": {k: v for k, v in POOL["spec"]["agent"].items() if k != field}}, f"spec.agent.{field}",
@@ -146,7 +159,7 @@ WRONG: list[Wrong] = [
     *[(f"key of the stock agent, {name}", {"spec.agent.env": variables("TZ", name)}, "spec.agent.env",
        "the stock agent's own variables")
       for name in ("STT_API_KEY", "LLM_API_KEY", "TTS_API_KEY", "STT_FALLBACKS_2_API_KEY", "REALTIME_OPTION_7",
-                   "PYTHONPATH", "HOME")],
+                   "TOOLS_HTTP_31_HEADER_7", "PYTHONPATH", "HOME")],
     ("two values", {"spec.agent.env": variables("TZ", valueFrom={"fieldRef": {"fieldPath": "x"}})},
      "spec.agent.env[0].valueFrom", "at most one of value and valueFrom"),
     ("path from elsewhere",

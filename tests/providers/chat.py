@@ -14,6 +14,7 @@ from typing import Any
 
 from aiohttp import web
 
+from . import calling
 from .control import Control, forever
 from .keys import Keys, refusal
 from .script import answer_to
@@ -48,62 +49,89 @@ class Chat:
             return refusal("openai", fault.status)
         body = await request.json()
         question = _last_question(body.get("messages", []))
-        self._control.log("llm", "asked", connection, question=question, model=body.get("model"))
+        offered = calling.offered(body.get("tools"))
+        known = {"tools": offered} if offered else {}
+        self._control.log("llm", "asked", connection, question=question, model=body.get("model"), **known)
         if fault.hang:
             await forever()
-        answer = answer_to(question)
-        delays = self._control.delays
-        await asyncio.sleep(delays.llm_first_token_ms / 1000)
-
+        told = calling.result(body.get("messages", []))
+        call = calling.scripted(self._control.calls, question) if told is None else None
+        await asyncio.sleep(self._control.delays.llm_first_token_ms / 1000)
+        if call and call["name"] in offered:
+            return await self._call(request, body, call, connection)
+        answer = calling.NOT_OFFERED if call else answer_to(question) if told is None else told
         if not body.get("stream"):
             self._control.log("llm", "answered", connection, answer=answer)
             return web.json_response(_completion(body, answer))
-        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
-        await response.prepare(request)
-        chunk = _ChunkWriter(response, str(body.get("model", "")))
+        return await self._answer(request, body, answer, connection, fault.drop_after)
+
+    async def _call(
+        self, request: web.Request, body: Mapping[str, Any], call: calling.Call, connection: str
+    ) -> web.StreamResponse:
+        """Stream the call of a function."""
+        chunk = await _ChunkWriter.begin(request, body)
+        self._control.log("llm", "called", connection, **call)
+        for delta in calling.deltas(call):
+            await chunk.write(delta)
+        return await chunk.end("tool_calls", _usage(body, ""))
+
+    async def _answer(
+        self, request: web.Request, body: Mapping[str, Any], answer: str, connection: str, drop_after: int | None
+    ) -> web.StreamResponse:
+        """Stream an answer, word by word."""
+        chunk = await _ChunkWriter.begin(request, body)
         await chunk.write({"role": "assistant", "content": ""})
-        tokens = re.findall(r"\s*\S+", answer)
-        for sent, token in enumerate(tokens):
-            if fault.drop_after is not None and sent >= fault.drop_after:
+        for sent, token in enumerate(re.findall(r"\s*\S+", answer)):
+            if drop_after is not None and sent >= drop_after:
                 self._control.log("llm", "dropped", connection, tokens=sent)
                 assert request.transport is not None
                 request.transport.abort()
-                return response
+                return chunk.response
             if sent == 0:
                 self._control.log("llm", "first_token", connection)
             else:
-                await asyncio.sleep(delays.llm_token_ms / 1000)
+                await asyncio.sleep(self._control.delays.llm_token_ms / 1000)
             await chunk.write({"content": token})
-        await chunk.write({}, finish="stop")
-        if (body.get("stream_options") or {}).get("include_usage"):
-            await chunk.write_usage(_usage(body, answer))
-        await response.write(b"data: [DONE]\n\n")
+        response = await chunk.end("stop", _usage(body, answer))
         self._control.log("llm", "answered", connection, answer=answer)
-        await response.write_eof()
         return response
 
 
 class _ChunkWriter:
     """Writes the server-sent events of one completion."""
 
-    def __init__(self, response: web.StreamResponse, model: str) -> None:
-        self._response = response
+    @classmethod
+    async def begin(cls, request: web.Request, body: Mapping[str, Any]) -> "_ChunkWriter":
+        """Begin to answer a request."""
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
+        await response.prepare(request)
+        return cls(response, body)
+
+    def __init__(self, response: web.StreamResponse, body: Mapping[str, Any]) -> None:
+        self.response = response
+        self._counts = bool((body.get("stream_options") or {}).get("include_usage"))
         self._common = {
             "id": f"chatcmpl-{uuid.uuid4().hex}",
             "object": "chat.completion.chunk",
             "created": int(time.time()),
-            "model": model,
+            "model": str(body.get("model", "")),
         }
 
     async def write(self, delta: Mapping[str, Any], finish: str | None = None) -> None:
         choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
         await self._send({**self._common, "choices": [choice]})
 
-    async def write_usage(self, usage: Mapping[str, Any]) -> None:
-        await self._send({**self._common, "choices": [], "usage": usage})
+    async def end(self, finish: str, usage: Mapping[str, Any]) -> web.StreamResponse:
+        """Say why it ends, what it cost where that is asked, and end."""
+        await self.write({}, finish)
+        if self._counts:
+            await self._send({**self._common, "choices": [], "usage": usage})
+        await self.response.write(b"data: [DONE]\n\n")
+        await self.response.write_eof()
+        return self.response
 
     async def _send(self, event: Mapping[str, Any]) -> None:
-        await self._response.write(f"data: {json.dumps(event)}\n\n".encode())
+        await self.response.write(f"data: {json.dumps(event)}\n\n".encode())
 
 
 def _last_question(messages: Sequence[Mapping[str, Any]]) -> str | None:

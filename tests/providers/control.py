@@ -74,6 +74,8 @@ class Control:
 
     delays: Delays = field(default_factory=Delays)
     faults: Faults = field(default_factory=Faults)
+    calls: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The functions that the model calls, by the question that asks for each (calling.py)."""
     _log: deque[Event] = field(default_factory=lambda: deque(maxlen=_LOG_ENTRIES))
     _seq: int = 0
     _met: dict[Provider, int] = field(default_factory=dict)
@@ -101,8 +103,11 @@ class Control:
         return fault
 
     def change(self, request: Mapping[str, Any]) -> None:
-        """Apply `{"delays": {...}, "faults": {"stt": {...}}}`; what is not named stays, a named fault is replaced."""
-        unknown = set(request) - {"delays", "faults"}
+        """Apply `{"delays": {...}, "faults": {"stt": {...}}, "calls": {...}}`.
+
+        What is not named stays, a named fault is replaced, and so are all calls.
+        """
+        unknown = set(request) - {"delays", "faults", "calls"}
         if unknown:
             raise ControlError(f"unknown: {', '.join(sorted(unknown))}")
         delays = _changed(self.delays, _mapping(request.get("delays", {}), "delays"))
@@ -110,11 +115,14 @@ class Control:
         if set(changes) - set(PROVIDERS):
             raise ControlError(f"faults are for {', '.join(PROVIDERS)}, not {', '.join(set(changes) - set(PROVIDERS))}")
         faults = replace(self.faults, **{name: _changed(Fault(), _mapping(to, name)) for name, to in changes.items()})
-        self.delays, self.faults = delays, faults
+        calls = _mapping(request.get("calls", self.calls), "calls")
+        if any("name" not in _mapping(call, "calls") for call in calls.values()):
+            raise ControlError("calls need a name, and may have arguments")
+        self.delays, self.faults, self.calls = delays, faults, calls
         self._met = {provider: met for provider, met in self._met.items() if provider not in changes}
 
     def state(self) -> dict[str, Any]:
-        return {"delays": asdict(self.delays), "faults": asdict(self.faults)}
+        return {"delays": asdict(self.delays), "faults": asdict(self.faults), "calls": dict(self.calls)}
 
 
 def _mapping(value: Any, name: str) -> Mapping[str, Any]:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from aiohttp import WSMsgType, web
 
+from . import calling
 from .audio import from_pcm16, to_pcm16
 from .control import Control, Fault, forever
 from .endpointing import Endpointer, Mark
@@ -26,6 +27,13 @@ _RATE = 24000
 _CHUNK_BYTES = 4800  # a tenth of a second
 _LEAD_SECONDS = 0.05
 _ASKED_TO_SAY = "nothing else: "
+_USAGE: dict[str, Any] = {
+    "input_tokens": 1,
+    "output_tokens": 1,
+    "total_tokens": 2,
+    "input_token_details": {},
+    "output_token_details": {},
+}
 
 
 class Realtime:
@@ -75,6 +83,8 @@ class _Conversation:
         self._start = 0.0
         self._item = ""
         self._last: str | None = None
+        self._offered: list[str] = []
+        self._result: str | None = None
 
     async def run(self) -> None:
         """Serve until the client closes."""
@@ -89,16 +99,21 @@ class _Conversation:
                 detection = ((event["session"].get("audio") or {}).get("input") or {}).get("turn_detection") or {}
                 if milliseconds := detection.get("silence_duration_ms"):
                     self._endpointer = Endpointer(_RATE, milliseconds / 1000)
+                if "tools" in event["session"]:
+                    self._offered = calling.offered(event["session"]["tools"])
                 await self._send("session.updated", session=event["session"])
             case "input_audio_buffer.append":
                 if self._fault.hang:
                     await forever()
                 await self._hear(base64.b64decode(event["audio"]))
             case "conversation.item.create":
+                if event["item"]["type"] == "function_call_output":
+                    self._result = str(event["item"]["output"])
                 await self._add(event["item"])
             case "response.create":
                 wanted = event.get("response") or {}
-                text = str(wanted.get("instructions") or "").partition(_ASKED_TO_SAY)[2] or answer_to(None)
+                told, self._result = self._result, None
+                text = str(wanted.get("instructions") or "").partition(_ASKED_TO_SAY)[2] or told or answer_to(None)
                 await self._answer(text, wanted.get("metadata"))
 
     async def _hear(self, pcm: bytes) -> None:
@@ -129,8 +144,25 @@ class _Conversation:
             transcript=text,
             usage={"type": "duration", "seconds": 1},
         )
-        if text:
-            await self._answer(answer_to(text), None)
+        call = calling.scripted(self._control.calls, text)
+        if call and call["name"] in self._offered:
+            await self._call(call)
+        elif text:
+            await self._answer(calling.NOT_OFFERED if call else answer_to(text), None)
+
+    async def _call(self, call: calling.Call) -> None:
+        """Call a function; what comes of it is said when the client asks for another response."""
+        self._control.log("realtime", "called", self._connection, **call)
+        response: dict[str, Any] = {"id": f"resp_{uuid.uuid4().hex[:12]}", "object": "realtime.response"}
+        done = calling.item(call)
+        begun = {**done, "status": "in_progress", "arguments": ""}
+        await self._send("response.created", response={**response, "status": "in_progress", "output": []})
+        await self._send("response.output_item.added", response_id=response["id"], output_index=0, item=begun)
+        await self._add(begun)
+        await self._send("response.output_item.done", response_id=response["id"], output_index=0, item=done)
+        await self._send(
+            "response.done", response={**response, "status": "completed", "output": [done], "usage": _USAGE}
+        )
 
     async def _add(self, item: dict[str, Any]) -> None:
         previous, self._last = self._last, item["id"]
@@ -170,11 +202,8 @@ class _Conversation:
         done = {**item, "status": "completed", "content": [{"type": "output_audio", "transcript": text}]}
         await self._send("response.output_item.done", response_id=response["id"], output_index=0, item=done)
         self._control.log("realtime", "said", self._connection, text=text)
-        tokens: dict[str, Any] = {"input_tokens": 1, "output_tokens": 1, "total_tokens": 2}
-        details: dict[str, Any] = {"input_token_details": {}, "output_token_details": {}}
         await self._send(
-            "response.done",
-            response={**response, "status": "completed", "output": [done], "usage": {**tokens, **details}},
+            "response.done", response={**response, "status": "completed", "output": [done], "usage": _USAGE}
         )
 
     async def _send(self, kind: str, **fields: Any) -> None:

@@ -18,6 +18,7 @@ from livekit_operator.api.providers import (
     TextToSpeech,
     each,
 )
+from livekit_operator.api.tools import HEADER_VARIABLE_PATTERN, Tools
 from livekit_operator.api.turns import TurnHandling, VoiceActivityDetection
 
 # Variables that every agent gets from the operator. LIVEKIT_WORKER_TOKEN would have the library take itself for one in
@@ -39,6 +40,7 @@ OPERATOR_VARIABLES = (
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _STOCK_FIELDS = (
     *("instructions", "greeting", "stt", "llm", "tts", "realtime", "preset", "vad", "turnHandling", "audioOnly"),
+    "tools",
 )
 _THREE = ("stt", "llm", "tts")
 
@@ -193,7 +195,7 @@ class AgentSpec(ApiModel):
             rule("!has(self.envFrom) || has(self.image)", "envFrom is for an image of your own", ".envFrom"),
             rule(
                 "has(self.command) || !has(self.env) || !self.env.exists(e, e.name in ['HOME', 'PYTHONPATH'] "
-                f"|| e.name.matches('{SECRET_VARIABLE_PATTERN}'))",
+                f"|| e.name.matches('{SECRET_VARIABLE_PATTERN}') || e.name.matches('{HEADER_VARIABLE_PATTERN}'))",
                 "the stock agent's own variables cannot be set: HOME, PYTHONPATH, those of keys such as STT_API_KEY",
                 ".env",
             ),
@@ -287,6 +289,7 @@ class AgentSpec(ApiModel):
         "as livekit-agents does by default: for a derivate of the stock image, the stock agent looks at none. Text "
         "from callers and transcripts are no tracks, and pass either way.",
     )
+    tools: Tools | None = Field(default=None, description="What the agent may do beside speaking.")
 
     @model_validator(mode="after")
     def _with_what_is_left_out(self) -> Self:

@@ -135,7 +135,7 @@ async def _inputs_of(
     """
     then = versions.with_template(pool, version.template)
     digests: dict[str, str | None] = {}
-    for part, _, reference in sorted(build.provider_secrets(then), key=lambda secret: secret[0]):
+    for part, _, reference in sorted(build.agent_secrets(then), key=lambda secret: secret[0]):
         field = f"spec.agent.{part}"
         value = await read_value(context, pool.metadata.namespace, reference.name, reference.key, field)
         digests[part.removesuffix(".apiKeySecretRef")] = digest(value, 8)

@@ -13,9 +13,11 @@ from voice_agent import config as configuration
 from voice_agent.config import AgentConfig
 from voice_agent.providers import Plugins, build
 from voice_agent.session import (
+    build_agent,
     build_session,
     endpointing_delay,
     greet,
+    prewarm,
     realtime_turns,
     room_options,
     subscription,
@@ -157,3 +159,16 @@ def test_text_passes_whatever_tracks_the_agent_receives(
     assert options.get_text_input_options() is not None
     assert options.get_text_output_options() is not None
     assert options.get_video_input_options() is None
+
+
+def test_a_process_makes_its_tools_before_its_call(
+    document: dict[str, Any], plugins: Plugins, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    document["tools"] = {"http": [{"name": "find_slots", "description": "Finds slots.", "url": "https://x"}]}
+    config = configuration.parse(json.dumps(document))
+    process = Mock(userdata={})
+    monkeypatch.setattr("voice_agent.session.providers.build", Mock(return_value=plugins))
+    prewarm(config, process)
+    [tool] = process.userdata["tools"]
+    assert tool.id == "find_slots"
+    assert [tool.id for tool in build_agent(config, process.userdata["tools"]).tools] == ["find_slots"]

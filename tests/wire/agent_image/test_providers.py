@@ -20,10 +20,11 @@ from tests.providers.speech import AGENT_VOICE, CALLER_VOICE, prepare, speak
 from tests.wire.providers.conftest import StandIn
 from tests.wire.providers.conftest import stand_in as stand_in
 from voice_agent import config as configuration
+from voice_agent import tools
 from voice_agent.config import AgentConfig, key_variable
 from voice_agent.failures import status_code
 from voice_agent.providers import Plugins, build
-from voice_agent.session import build_session, greet
+from voice_agent.session import build_agent, build_session, greet
 
 _RATE = 24000
 _FRAME = _RATE // 50
@@ -89,9 +90,12 @@ def at(url: str, provider: dict[str, Any]) -> dict[str, Any]:
     return {**provider, "baseUrl": url}
 
 
-def configured(stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, **roles: dict[str, Any]) -> AgentConfig:
+def configured(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, *, tools: dict[str, Any] | None = None, **roles: dict[str, Any]
+) -> AgentConfig:
     """Return a configuration whose providers are the stand-ins, with their keys."""
     document: dict[str, Any] = {"agentName": "a", "instructions": "b", "turnHandling": {"alignedTranscript": False}}
+    document["tools"] = tools or {}
     for role in ("realtime",) if "realtime" in roles else ("stt", "llm", "tts"):
         first = roles.get(role, {})
         document[role] = at(stand_in.url, first)
@@ -112,13 +116,13 @@ async def close(plugins: Plugins) -> None:
             await plugin._client.close()
 
 
-async def answer(config: AgentConfig) -> str:
+async def answer(config: AgentConfig, *, question: str = _QUESTION) -> str:
     """Ask the agent, and return what can be understood of its answer."""
     plugins, loudspeaker = build(config), Loudspeaker()
     session = build_session(config, plugins)
-    session.input.audio, session.output.audio = Microphone(_QUESTION), loudspeaker
+    session.input.audio, session.output.audio = Microphone(question), loudspeaker
     async with session, asyncio.timeout(_SECONDS):
-        await session.start(Agent(instructions=config.instructions), record=False)
+        await session.start(build_agent(config, tools.build(config.tools)), record=False)
         samples = await loudspeaker.said.get()
     await close(plugins)
     found = Recogniser(prepare(AGENT_LINES, RATE, AGENT_VOICE)).recognise(samples, _RATE)

@@ -83,3 +83,24 @@ async def test_tokens_can_be_delayed(stand_in: StandIn) -> None:
     begin = asyncio.get_running_loop().time()
     await _ask(stand_in, _QUESTION)
     assert asyncio.get_running_loop().time() - begin >= 0.2 + 0.009 * len(ANSWERS[_QUESTION].split())
+
+
+async def test_a_function_is_called_by_script_and_its_result_said(stand_in: StandIn) -> None:
+    stand_in.control.change({"calls": {_QUESTION: {"name": "hours", "arguments": {"day": "monday"}}}})
+    headers = {"Authorization": f"Bearer {stand_in.keys.openai}"}
+    asked = {"role": "user", "content": _QUESTION}
+    tools = [{"type": "function", "function": {"name": "hours", "parameters": {"type": "object"}}}]
+    results: list[str] = []
+    for messages, offered in (
+        ([asked], tools),
+        ([asked], []),
+        ([asked, {"role": "tool", "content": "all day"}], tools),
+    ):
+        body = {"messages": messages, "tools": offered, "stream": True}
+        async with stand_in.session.post(f"{stand_in.url}/chat/completions", json=body, headers=headers) as response:
+            results.append(await response.text())
+    called, refused, told = results
+    assert '"name": "hours"' in called
+    assert '"finish_reason": "tool_calls"' in called
+    assert '" cannot"' in refused
+    assert '"all"' in told

@@ -33,6 +33,7 @@ async def test_a_wrong_change_is_refused_and_changes_nothing(stand_in: StandIn) 
         ({"faults": {"dns": {}}}, "dns"),
         ({"delays": {"llm_token_ms": -1}}, "llm_token_ms"),
         ({"delays": 3}, "delays"),
+        ({"calls": {"Hello?": {"arguments": {}}}}, "calls"),
     ],
 )
 def test_nonsense_is_named(change: dict[str, object], name: str) -> None:

@@ -4,6 +4,7 @@ from typing import Any
 
 from livekit_operator.api.common import SecretKeyRef
 from livekit_operator.api.providers import secrets_of
+from livekit_operator.api.tools import secrets_of_tools
 from livekit_operator.api.voiceagentpool import VoiceAgentPool
 from livekit_operator.constants import DRAIN_MARGIN_SECONDS, KEY_API_KEY, KEY_API_SECRET, LABEL_BUSY
 from livekit_operator.manifests.metadata import (
@@ -36,9 +37,11 @@ def pod_selector(pool: VoiceAgentPool) -> str:
     return ",".join(f"{key}={value}" for key, value in sorted(selector(pool, COMPONENT_AGENT).items()))
 
 
-def provider_secrets(pool: VoiceAgentPool) -> list[tuple[str, str, SecretKeyRef]]:
-    """Return field below `spec.agent`, variable and Secret key of each secret of the stock agent's providers."""
-    return [secret for place, part in pool.spec.agent.providers.items() for secret in secrets_of(place, part)]
+def agent_secrets(pool: VoiceAgentPool) -> list[tuple[str, str, SecretKeyRef]]:
+    """Return field below `spec.agent`, variable and Secret key of each secret of the stock agent's own fields."""
+    agent = pool.spec.agent
+    providers = [secret for place, part in agent.providers.items() for secret in secrets_of(place, part)]
+    return [*providers, *secrets_of_tools(agent.tools)]
 
 
 def secret_variables(pool: VoiceAgentPool) -> dict[str, SecretKeyRef]:

@@ -40,7 +40,7 @@ from livekit_operator.manifests.metadata import (
 from livekit_operator.manifests.pod_template import apply_template
 from livekit_operator.manifests.security import unprivileged_container, unprivileged_pod
 from livekit_operator.pools.manifests.additions import container_rights, user_of, with_additions
-from livekit_operator.pools.manifests.children import agent_name, child_name, grace_seconds, provider_secrets
+from livekit_operator.pools.manifests.children import agent_name, agent_secrets, child_name, grace_seconds
 from livekit_operator.pools.manifests.leaving import build_leaving_hook
 from livekit_operator.pools.manifests.versions import (
     CONFIG_FILE,
@@ -316,7 +316,7 @@ def _environment(pool: VoiceAgentPool, version: PoolVersion, track: str, inputs:
     secrets = [
         secret_variable("LIVEKIT_API_KEY", child_name(pool), KEY_API_KEY),
         secret_variable("LIVEKIT_API_SECRET", child_name(pool), KEY_API_SECRET),
-        *(secret_variable(variable, ref.name, ref.key) for _, variable, ref in provider_secrets(pool)),
+        *(secret_variable(variable, ref.name, ref.key) for _, variable, ref in agent_secrets(pool)),
     ]
     users = [variable.model_dump(by_alias=True, exclude_none=True) for variable in given.values()]
     return [*({"name": name, "value": value} for name, value in plain.items()), *secrets, *users]

@@ -23,6 +23,7 @@ from typing import Any
 from livekit_operator import reasons
 from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.providers import Plugin, Provider, each
+from livekit_operator.api.tools import Tools
 from livekit_operator.api.voiceagentpool import VoiceAgentPool, VoiceAgentPoolSpec
 from livekit_operator.constants import (
     ANNOTATION_FAILED,
@@ -230,6 +231,8 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         config["vad"] = agent.vad.model_dump(by_alias=True)
     if agent.audio_only is not None:
         config["audioOnly"] = agent.audio_only
+    if agent.tools is not None:
+        config["tools"] = _tools(agent.tools)
     base_urls = template.get("providerBaseUrls", {})
     config = {**config, "instructions": agent.instructions, "greeting": agent.greeting}
     if agent.realtime is not None:
@@ -275,6 +278,15 @@ def _plugin(plugin: Plugin) -> dict[str, Any]:
     values: dict[str, Any] = plugin.model_dump(by_alias=True, exclude={"secret_options"}, exclude_none=True)
     names = [option.name for option in plugin.secret_options or ()]
     return {**values, "secretOptions": names} if names else values
+
+
+def _tools(tools: Tools) -> dict[str, Any]:
+    """Return what the agent knows of tools; of their secrets only the headers, in the order of their variables."""
+    every: dict[str, Any] = tools.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True)
+    for tool in (*every.get("http", []), *every.get("mcp", [])):
+        for header in tool.get("headers", []):
+            del header["secretKeyRef"]
+    return every
 
 
 def _said(part: Any) -> Any:

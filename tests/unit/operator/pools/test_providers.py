@@ -107,6 +107,34 @@ async def test_the_secrets_of_a_plugin_are_looked_for_and_only_calls_ask_it(worl
     assert told["message"] == "Every provider answers (llm, stt). Only calls ask plugins (tts)."
 
 
+async def test_the_secrets_of_tools_are_looked_for_and_never_in_the_file(world: World) -> None:
+    await world.with_server()
+    headers = [{"name": "Authorization", "scheme": "Bearer", "secretKeyRef": {"name": "booking", "key": "token"}}]
+    tool = {"name": "find_slots", "description": "Finds slots.", "url": "https://x/slots", "headers": headers}
+    world.kubernetes.put(manifests.providers_secret())
+    world.kubernetes.put(manifests.pool(agent={**manifests.pool()["spec"]["agent"], "tools": {"http": [tool]}}))
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    words = "Secret booking of spec.agent.tools.http[0].headers[0].secretKeyRef"
+    assert words in world.message("VoiceAgentPool", "front-desk")
+    world.kubernetes.put(manifests.secret("booking", token="key-of-the-booking"))
+    await world.settle()
+    [pod] = world.agent_pods()
+    variables = {entry["name"]: entry for entry in pod["spec"]["containers"][0]["env"]}
+    assert variables["TOOLS_HTTP_0_HEADER_0"]["valueFrom"]["secretKeyRef"] == {"name": "booking", "key": "token"}
+    assert "key-of-the-booking" not in str([pod, *world.world()["ConfigMap"]])
+
+
+async def test_a_schema_that_no_agent_understands_is_told(world: World) -> None:
+    await world.with_server()
+    wrong = {"type": "object", "properties": {"day": {"$ref": "https://elsewhere"}}}
+    tool = {"name": "find_slots", "description": "Finds slots.", "url": "https://x/slots", "parameters": wrong}
+    world.kubernetes.put(manifests.pool(agent={**manifests.pool()["spec"]["agent"], "tools": {"http": [tool]}}))
+    await world.reconcile("VoiceAgentPool", "front-desk")
+    assert world.ready("VoiceAgentPool", "front-desk") == ("False", "NotUnderstood")
+    words = "spec.agent.tools.http.0.parameters is not understood: parameters.day has $ref, which is not supported"
+    assert words in world.message("VoiceAgentPool", "front-desk")
+
+
 async def test_a_pod_that_no_other_provider_helps_counts(world: World) -> None:
     await world.with_server()
     await world.with_pool(replicas=2)

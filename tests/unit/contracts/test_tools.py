@@ -1,0 +1,72 @@
+"""The operator writes of tools what agents read, and gives them the secrets where they look for them."""
+
+import json
+from typing import Any
+
+from livekit_operator.api.agent import AgentSpec
+from livekit_operator.api.tools import secrets_of_tools
+from livekit_operator.pools.manifests import versions
+from tests.fakes import manifests, models
+from voice_agent import config
+from voice_agent.tools import arguments
+
+KEY = {"name": "booking", "key": "token"}
+DAY = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
+TOOLS: dict[str, Any] = {
+    "http": [
+        {"name": "least", "description": "Does something.", "url": "https://booking.example.com"},
+        {
+            "name": "most",
+            "description": "Finds slots.",
+            "url": "https://booking.example.com/slots/{day}",
+            "method": "DELETE",
+            "parameters": DAY,
+            "headers": [
+                {"name": "Authorization", "scheme": "Bearer", "secretKeyRef": KEY},
+                {"name": "X-Desk", "secretKeyRef": KEY},
+            ],
+            "timeoutSeconds": 3,
+        },
+    ],
+}
+
+
+def written(tools: dict[str, Any]) -> str:
+    """Return the file that agents find."""
+    pool = models.pool(agent={**manifests.pool()["spec"]["agent"], "tools": tools})
+    data: dict[str, str] = versions.build_version_map(pool, versions.build_template(pool, "agent:1", {}))["data"]
+    return data[versions.CONFIG_FILE]
+
+
+def test_agents_read_what_is_said_and_none_of_the_secrets() -> None:
+    text = written(TOOLS)
+    assert "booking" not in text.replace("booking.example.com", "")
+    spec = AgentSpec.model_validate({**manifests.pool()["spec"]["agent"], "tools": TOOLS}).tools
+    assert spec is not None
+    said = spec.model_dump(exclude_none=True)
+    for tool in (*said["http"],):
+        for header in tool["headers"]:
+            del header["secret_key_ref"]
+        tool["parameters"] = json.dumps(tool.get("parameters", {"type": "object", "properties": {}}), sort_keys=True)
+    read = config.parse(text).tools.model_dump(exclude_none=True)
+    for tool in read["http"]:
+        tool["parameters"] = json.dumps(json.loads(tool["parameters"]), sort_keys=True)
+    assert json.loads(json.dumps(read)) == json.loads(json.dumps(said))
+
+
+def test_each_secret_is_in_the_variable_in_which_the_agent_looks_for_it() -> None:
+    spec = AgentSpec.model_validate({**manifests.pool()["spec"]["agent"], "tools": TOOLS})
+    given = [variable for _, variable, _ in secrets_of_tools(spec.tools)]
+    assert given == [variable for variable, _ in config.parse(written(TOOLS)).tools.headers()]
+    assert list(config.secrets_of(dict.fromkeys(given, "x"))) == given
+
+
+def test_every_schema_that_is_taken_can_be_checked_by_the_agent() -> None:
+    schema = json.loads(config.parse(written(TOOLS)).tools.http[0].parameters)
+    assert arguments.problem(schema, {}) is None
+    assert set(arguments._TYPES) == {"array", "boolean", "integer", "number", "object", "string"}
+
+
+def test_pools_without_tools_are_what_they_were() -> None:
+    pool = models.pool()
+    assert "tools" not in versions.build_agent_config(versions.build_template(pool, "agent:1", {}))
