@@ -168,6 +168,17 @@ class TurnHandlingConfig(Section):
         return self
 
 
+class LimitsConfig(Section):
+    """How long a call may last; words that are empty are not said."""
+
+    max_call_seconds: int | None = Field(None, ge=1)
+    max_call_words: str = ""
+    warn_before_seconds: int | None = Field(None, ge=1)
+    warn_words: str = ""
+    max_silence_seconds: int | None = Field(None, ge=1)
+    max_silence_words: str = ""
+
+
 class AgentConfig(Section):
     """The whole file."""
 
@@ -188,6 +199,7 @@ class AgentConfig(Section):
     turn_handling: TurnHandlingConfig = TurnHandlingConfig()
     audio_only: bool = True
     tools: ToolsConfig = ToolsConfig()
+    limits: LimitsConfig | None = None
 
     @property
     def semantic(self) -> bool:

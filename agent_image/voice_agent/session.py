@@ -22,7 +22,9 @@ from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from . import providers, proxies, tools
 from .config import ROLES, AgentConfig
+from .ending import utter
 from .failures import report_failures
+from .limits import Keeper
 from .pacing import YieldingAudioOutput
 from .presence import leave_with_the_last
 from .provider_errors import ProviderErrorBoard
@@ -120,17 +122,6 @@ def room_options(config: AgentConfig) -> room_io.RoomOptions:
     )
 
 
-def greet(session: AgentSession[None], words: str, *, aloud: bool) -> None:
-    """Say words at once, also into an empty room: the speech waits until somebody has subscribed to the track.
-
-    A realtime model cannot be given words to speak, only be asked to say them.
-    """
-    if aloud:
-        session.say(words)
-    else:
-        session.generate_reply(instructions=f"Say exactly these words and nothing else: {words}")
-
-
 async def entrypoint(ctx: JobContext) -> None:
     """One call, from joining the room to handing over to the session's own tasks."""
     config: AgentConfig = ctx.proc.userdata["config"]
@@ -156,5 +147,8 @@ async def entrypoint(ctx: JobContext) -> None:
     await joining
     if session.output.audio is not None:
         session.output.audio = YieldingAudioOutput(session.output.audio)
+    if config.limits:
+        Keeper(ctx, session, config.limits).watch()
     if config.greeting:
-        greet(session, config.greeting, aloud=plugins.tts is not None)
+        # at once, also into an empty room: the speech waits until somebody has subscribed to the track
+        utter(session, config.greeting)

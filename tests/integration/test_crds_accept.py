@@ -228,6 +228,11 @@ TOOLS = {
             id="a model that ends turns",
         ),
         pytest.param(POOL, {"spec.agent.turnHandling": {"minEndpointingDelayMs": 4000}}, id="one delay of two"),
+        pytest.param(
+            POOL,
+            {"spec.agent.limits": {"maxCallSeconds": 900, "warnBeforeSeconds": 60, "maxSilenceSeconds": 30}},
+            id="calls that end",
+        ),
         pytest.param(POOL, {"spec.podTemplate": {"nodeSelector": {"pool": "voice"}}}, id="placed"),
         pytest.param(
             POOL, {f"spec.{part}": value for part, value in EVERYTHING.items()}, id="all that a Deployment could say"

@@ -8,6 +8,7 @@ from livekit_operator.api import presets
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import Image
 from livekit_operator.api.containers import ContainerSecurity, EnvironmentFroms, PullPolicy
+from livekit_operator.api.conversation import ConversationLimits
 from livekit_operator.api.pods import PodPart
 from livekit_operator.api.providers import (
     SECRET_VARIABLE_PATTERN,
@@ -40,7 +41,7 @@ OPERATOR_VARIABLES = (
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _STOCK_FIELDS = (
     *("instructions", "greeting", "stt", "llm", "tts", "realtime", "preset", "vad", "turnHandling", "audioOnly"),
-    "tools",
+    *("tools", "limits"),
 )
 _THREE = ("stt", "llm", "tts")
 
@@ -290,6 +291,9 @@ class AgentSpec(ApiModel):
         "from callers and transcripts are no tracks, and pass either way.",
     )
     tools: Tools | None = Field(default=None, description="What the agent may do beside speaking.")
+    limits: ConversationLimits | None = Field(
+        default=None, description="How long a call may last, and how long nobody may speak; no limits when left out."
+    )
 
     @model_validator(mode="after")
     def _with_what_is_left_out(self) -> Self:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import replace
 from typing import Any
-from unittest.mock import Mock, call
+from unittest.mock import Mock
 
 import pytest
 from livekit.agents import AutoSubscribe
@@ -16,7 +16,6 @@ from voice_agent.session import (
     build_agent,
     build_session,
     endpointing_delay,
-    greet,
     prewarm,
     realtime_turns,
     room_options,
@@ -119,15 +118,6 @@ async def test_a_model_ends_the_turns_where_there_is_one(plugins: Plugins, confi
 def test_a_realtime_model_says_whose_turn_it_is_if_it_can(detector: Any, turns: str) -> None:
     found = Plugins(vad=detector, stt=None, llm=Mock(), tts=None, by_place={})
     assert realtime_turns(found)["turn_detection"] == turns
-
-
-@pytest.mark.parametrize("aloud", [True, False])
-def test_a_greeting_is_said_or_asked_for(aloud: bool) -> None:
-    session = Mock()
-    greet(session, "Hello?", aloud=aloud)
-    said = session.say.mock_calls, session.generate_reply.mock_calls
-    asked = call(instructions="Say exactly these words and nothing else: Hello?")
-    assert said == (([call("Hello?")], []) if aloud else ([], [asked]))
 
 
 async def test_the_detector_reaches_the_session(plugins: Plugins, config: AgentConfig) -> None:

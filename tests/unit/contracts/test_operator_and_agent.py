@@ -107,6 +107,14 @@ def plugged(provider: dict[str, Any]) -> dict[str, Any]:
 
 
 THRESHOLDS = st.floats(0, 1, exclude_min=True, exclude_max=True)
+LIMITS = st.fixed_dictionaries(
+    {"maxCallSeconds": st.integers(3601, 86400)},
+    optional={
+        "warnBeforeSeconds": st.integers(5, 3600),
+        "maxSilenceSeconds": st.integers(5, 3600),
+        **{f"{limit}Words": st.just("") | TEXT for limit in ("maxCall", "warn", "maxSilence")},
+    },
+)
 AGENTS = st.fixed_dictionaries(
     {
         "instructions": TEXT,
@@ -120,6 +128,7 @@ AGENTS = st.fixed_dictionaries(
         "vad": sections(VoiceActivityDetection, activation_threshold=THRESHOLDS),
         "turnHandling": sections(TurnHandling).filter(in_order),
         "audioOnly": st.booleans(),
+        "limits": LIMITS,
     },
 )
 _SPEC = VoiceAgentPoolSpec.model_fields
@@ -166,6 +175,7 @@ def test_the_stock_agent_does_what_the_spec_says(agent: dict[str, Any], worker: 
     assert read.vad.model_dump() == (spec.vad or VoiceActivityDetection(**usual)).model_dump()
     assert (read.instructions, read.greeting) == (spec.instructions, spec.greeting)
     assert read.audio_only is (spec.audio_only is not False)
+    assert (read.limits and read.limits.model_dump()) == (spec.limits and spec.limits.model_dump())
     assert (read.sessions_per_pod, read.idle_processes) == (worker["sessionsPerPod"], worker["idleProcesses"])
     assert read.drain_timeout_seconds == max(1, worker["drainTimeoutSeconds"])
     assert read.metrics_port == worker.get("metricsPort")

@@ -22,9 +22,10 @@ from tests.wire.providers.conftest import stand_in as stand_in
 from voice_agent import config as configuration
 from voice_agent import tools
 from voice_agent.config import AgentConfig, key_variable
+from voice_agent.ending import utter
 from voice_agent.failures import status_code
 from voice_agent.providers import Plugins, build
-from voice_agent.session import build_agent, build_session, greet
+from voice_agent.session import build_agent, build_session
 
 _RATE = 24000
 _FRAME = _RATE // 50
@@ -190,7 +191,7 @@ async def test_a_realtime_model_is_asked_for_the_greeting(stand_in: StandIn, mon
     session.output.audio = loudspeaker
     async with session, asyncio.timeout(_SECONDS):
         await session.start(Agent(instructions=config.instructions), record=False)
-        greet(session, GREETING, aloud=False)
+        utter(session, GREETING)
         samples = await loudspeaker.said.get()
     found = Recogniser(prepare(AGENT_LINES, RATE, AGENT_VOICE)).recognise(samples, _RATE)
     assert isinstance(found, Recognised)

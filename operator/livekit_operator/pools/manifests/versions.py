@@ -233,6 +233,8 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         config["audioOnly"] = agent.audio_only
     if agent.tools is not None:
         config["tools"] = _tools(agent.tools)
+    if agent.limits is not None:
+        config["limits"] = agent.limits.model_dump(by_alias=True, exclude_none=True)
     base_urls = template.get("providerBaseUrls", {})
     config = {**config, "instructions": agent.instructions, "greeting": agent.greeting}
     if agent.realtime is not None:
