@@ -200,6 +200,7 @@ class AgentConfig(Section):
     audio_only: bool = True
     tools: ToolsConfig = ToolsConfig()
     limits: LimitsConfig | None = None
+    never_say: tuple[str, ...] = ()
 
     @property
     def semantic(self) -> bool:

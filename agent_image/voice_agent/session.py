@@ -25,6 +25,7 @@ from .config import ROLES, AgentConfig
 from .ending import utter
 from .failures import report_failures
 from .limits import Keeper
+from .never_say import CarefulAgent
 from .pacing import YieldingAudioOutput
 from .presence import leave_with_the_last
 from .provider_errors import ProviderErrorBoard
@@ -109,6 +110,8 @@ def build_session(config: AgentConfig, plugins: Plugins) -> AgentSession[None]:
 
 def build_agent(config: AgentConfig, made: list[Tool | Toolset]) -> Agent:
     """Who speaks, with the tools that this process has made."""
+    if config.never_say:
+        return CarefulAgent(config.never_say, instructions=config.instructions, tools=made)
     return Agent(instructions=config.instructions, tools=made)
 
 

@@ -233,6 +233,9 @@ TOOLS = {
             {"spec.agent.limits": {"maxCallSeconds": 900, "warnBeforeSeconds": 60, "maxSilenceSeconds": 30}},
             id="calls that end",
         ),
+        pytest.param(
+            POOL, {"spec.agent.neverSay": ["x" * 64, "Acme Corp", "C++", "敏感词"] * 16}, id="words never said"
+        ),
         pytest.param(POOL, {"spec.podTemplate": {"nodeSelector": {"pool": "voice"}}}, id="placed"),
         pytest.param(
             POOL, {f"spec.{part}": value for part, value in EVERYTHING.items()}, id="all that a Deployment could say"

@@ -77,6 +77,11 @@ WRONG: list[Wrong] = [
      "set maxCallSeconds or maxSilenceSeconds"),
     ("warning of no end", {"spec.agent.limits": {"maxSilenceSeconds": 30, "warnBeforeSeconds": 10}},
      "spec.agent.limits.warnBeforeSeconds", "needs maxCallSeconds"),
+    ("words of a realtime model", {"spec.agent": {"instructions": "x", "realtime": KEY, "neverSay": ["darn"]}},
+     "spec.agent.neverSay", "leave neverSay out"),
+    *[(f"{what} never said", {"spec.agent.neverSay": words}, "spec.agent.neverSay", why)
+      for what, words, why in (("nothing", [], "at least 1"), ("space", ["x", " "], "match"),
+                               ("too much", ["x" * 65], "64"), ("too many", ["x"] * 65, "at most 64"))],
     ("warning before the call", {"spec.agent.limits": {"maxCallSeconds": 60, "warnBeforeSeconds": 60}},
      "spec.agent.limits.warnBeforeSeconds", "must be below maxCallSeconds"),
     ("delays reversed", {"spec.agent.turnHandling": {"minEndpointingDelayMs": 4000, "maxEndpointingDelayMs": 3999}},

@@ -8,7 +8,7 @@ from livekit_operator.api import presets
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import Image
 from livekit_operator.api.containers import ContainerSecurity, EnvironmentFroms, PullPolicy
-from livekit_operator.api.conversation import ConversationLimits
+from livekit_operator.api.conversation import ConversationLimits, NeverSaid
 from livekit_operator.api.pods import PodPart
 from livekit_operator.api.providers import (
     SECRET_VARIABLE_PATTERN,
@@ -41,7 +41,7 @@ OPERATOR_VARIABLES = (
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _STOCK_FIELDS = (
     *("instructions", "greeting", "stt", "llm", "tts", "realtime", "preset", "vad", "turnHandling", "audioOnly"),
-    *("tools", "limits"),
+    *("tools", "limits", "neverSay"),
 )
 _THREE = ("stt", "llm", "tts")
 
@@ -178,6 +178,11 @@ class AgentSpec(ApiModel):
             _left_from_before("turnHandling", "minEndpointingDelayMs", "500"),
             _left_from_before("turnHandling", "detection", "'stt'"),
             rule(
+                "!has(self.realtime) || !has(self.neverSay)",
+                "a realtime model speaks by itself, and nothing can be taken out of that: leave neverSay out",
+                ".neverSay",
+            ),
+            rule(
                 "self.runner != 'None' || has(self.command)",
                 "runner None is for an agent of your own, with command: the stock agent is its runner",
                 ".runner",
@@ -293,6 +298,11 @@ class AgentSpec(ApiModel):
     tools: Tools | None = Field(default=None, description="What the agent may do beside speaking.")
     limits: ConversationLimits | None = Field(
         default=None, description="How long a call may last, and how long nobody may speak; no limits when left out."
+    )
+    never_say: Annotated[list[NeverSaid], Field(min_length=1, max_length=64)] | None = Field(
+        default=None,
+        description="Words that are taken out of what the agent says and of its transcript, whoever wrote them: whole "
+        "words or phrases, in upper or lower case.",
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""What a conversation of the stock agent is held to."""
+"""What a conversation of the stock agent is held to: how long it lasts, and what is never said in it."""
 
 from typing import Annotated
 
@@ -7,6 +7,10 @@ from pydantic import ConfigDict, Field
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 
 Words = Annotated[str, Field(max_length=1024)]
+# One word or several, without spaces around them.
+NeverSaid = Annotated[
+    str, Field(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$")
+]
 
 
 class ConversationLimits(ApiModel):

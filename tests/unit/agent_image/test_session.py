@@ -11,6 +11,7 @@ from livekit.plugins import openai
 
 from voice_agent import config as configuration
 from voice_agent.config import AgentConfig
+from voice_agent.never_say import CarefulAgent
 from voice_agent.providers import Plugins, build
 from voice_agent.session import (
     build_agent,
@@ -162,3 +163,7 @@ def test_a_process_makes_its_tools_before_its_call(
     [tool] = process.userdata["tools"]
     assert tool.id == "find_slots"
     assert [tool.id for tool in build_agent(config, process.userdata["tools"]).tools] == ["find_slots"]
+    careful = build_agent(config.model_copy(update={"never_say": ("darn",)}), process.userdata["tools"])
+    assert [tool.id for tool in careful.tools] == ["find_slots"]
+    assert careful.instructions == config.instructions
+    assert isinstance(careful, CarefulAgent)

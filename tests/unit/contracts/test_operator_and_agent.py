@@ -129,6 +129,7 @@ AGENTS = st.fixed_dictionaries(
         "turnHandling": sections(TurnHandling).filter(in_order),
         "audioOnly": st.booleans(),
         "limits": LIMITS,
+        "neverSay": st.lists(st.just("darn") | st.just("Acme Corp"), min_size=1, max_size=64),
     },
 )
 _SPEC = VoiceAgentPoolSpec.model_fields
@@ -175,6 +176,7 @@ def test_the_stock_agent_does_what_the_spec_says(agent: dict[str, Any], worker: 
     assert read.vad.model_dump() == (spec.vad or VoiceActivityDetection(**usual)).model_dump()
     assert (read.instructions, read.greeting) == (spec.instructions, spec.greeting)
     assert read.audio_only is (spec.audio_only is not False)
+    assert read.never_say == tuple(spec.never_say or ())
     assert (read.limits and read.limits.model_dump()) == (spec.limits and spec.limits.model_dump())
     assert (read.sessions_per_pod, read.idle_processes) == (worker["sessionsPerPod"], worker["idleProcesses"])
     assert read.drain_timeout_seconds == max(1, worker["drainTimeoutSeconds"])

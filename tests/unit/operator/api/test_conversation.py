@@ -3,9 +3,9 @@
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import TypeAdapter, ValidationError
 
-from livekit_operator.api.conversation import ConversationLimits
+from livekit_operator.api.conversation import ConversationLimits, NeverSaid
 
 
 def test_words_are_there_without_being_written() -> None:
@@ -28,3 +28,28 @@ def test_words_are_there_without_being_written() -> None:
 def test_limits_are_bounded(limits: dict[str, Any], field: str) -> None:
     with pytest.raises(ValidationError, match=field):
         ConversationLimits.model_validate(limits)
+
+
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        ("darn", True),
+        ("Acme Corp", True),
+        ("C++", True),
+        ("敏感词", True),
+        ("x" * 64, True),
+        ("x" * 65, False),
+        ("", False),
+        (" ", False),
+        ("darn ", False),
+        (" darn", False),
+        ("da\nrn", False),
+    ],
+)
+def test_which_words_may_be_listed(words: str, taken: bool) -> None:
+    adapter = TypeAdapter[str](NeverSaid)
+    if taken:
+        assert adapter.validate_python(words) == words
+    else:
+        with pytest.raises(ValidationError):
+            adapter.validate_python(words)
