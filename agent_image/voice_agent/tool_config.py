@@ -34,9 +34,19 @@ class HttpToolConfig(Section):
     timeout_seconds: int = Field(10, ge=1)
 
 
+class TransferTargetConfig(Section):
+    """Somebody to whom a call may be transferred."""
+
+    name: str = Field(min_length=1)
+    description: str | None = None
+    to: str = Field(min_length=1)
+
+
 class ToolsConfig(Section):
     """What the model may do beside speaking."""
 
+    built_in: tuple[Literal["EndCall", "SendData", "SendDtmf", "TransferCall"], ...] = ()
+    transfer_to: tuple[TransferTargetConfig, ...] = ()
     http: tuple[HttpToolConfig, ...] = ()
 
     def headers(self) -> Iterator[tuple[str, HeaderConfig]]:

@@ -24,6 +24,11 @@ from tests.integration.changes import (
 )
 
 TOOLS = {
+    "builtIn": ["EndCall", "SendData", "SendDtmf", "TransferCall"],
+    "transferTo": [
+        {"name": "reception", "description": "A person.", "to": "tel:+15550100"},
+        {"name": "lab", "to": "sip:lab.1%2B@[2001:db8::1]:5060"},
+    ],
     "http": [
         {
             "name": "find_slots",
@@ -38,7 +43,7 @@ TOOLS = {
             "headers": [{"name": "Authorization", "scheme": "Bearer", "secretKeyRef": {"name": "x", "key": "y"}}],
             "timeoutSeconds": 60,
         }
-    ]
+    ],
 }
 
 

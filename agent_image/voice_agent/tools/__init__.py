@@ -6,9 +6,9 @@ from livekit.agents.llm import Tool, Toolset
 
 from voice_agent.tool_config import ToolsConfig
 
-from . import http
+from . import call, http
 
 
 def build(config: ToolsConfig) -> list[Tool | Toolset]:
     """The tools that need no connection."""
-    return [http.build(index, tool) for index, tool in enumerate(config.http)]
+    return [*call.build(config), *(http.build(index, tool) for index, tool in enumerate(config.http))]

@@ -1,4 +1,4 @@
-"""What the stock agent's model may do beside speaking: functions over HTTP."""
+"""What the stock agent's model may do beside speaking: functions over HTTP, and of the call itself."""
 
 import re
 from collections import Counter
@@ -11,7 +11,8 @@ from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import SecretKeyRef
 from livekit_operator.api.parameters import parameters_schema
 
-# What the model knows the agent's own functions by: none of the others may have these names.
+BuiltIn = Literal["EndCall", "SendData", "SendDtmf", "TransferCall"]
+# What the model knows them by: none of the others may have these names.
 BUILT_IN_FUNCTIONS = {
     "EndCall": "end_call",
     "SendData": "send_data",
@@ -68,7 +69,7 @@ class HttpTool(ApiModel):
         json_schema_extra=schema_extra(
             rule(
                 f"!(self.name in [{', '.join(repr(name) for name in BUILT_IN_FUNCTIONS.values())}])",
-                "a function of the agent itself has this name: choose another one",
+                "a function of builtIn has this name: choose another one",
                 ".name",
             )
         )
@@ -119,9 +120,51 @@ class HttpTool(ApiModel):
         return self
 
 
+class TransferTarget(ApiModel):
+    """Somebody to whom a call may be transferred."""
+
+    name: FunctionName = Field(description="Name that the model chooses it by, such as `reception`.")
+    description: Annotated[str, Field(min_length=1, max_length=256)] | None = Field(
+        default=None, description="When to transfer a call there, for the model."
+    )
+    to: Annotated[
+        str,
+        Field(
+            max_length=256,
+            pattern=r"^(tel:\+?[0-9]{1,20}|sips?:[-+._%A-Za-z0-9]+@([-.A-Za-z0-9]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?)$",
+        ),
+    ] = Field(description="`tel:+15550100` or `sip:reception@pbx.example.com`.")
+
+
 class Tools(ApiModel):
     """What the model may do beside speaking."""
 
+    model_config = ConfigDict(
+        json_schema_extra=schema_extra(
+            rule(
+                "!has(self.builtIn) || !('TransferCall' in self.builtIn) || has(self.transferTo)",
+                "TransferCall needs transferTo: say to whom calls may be transferred",
+                ".transferTo",
+            ),
+            rule(
+                "!has(self.transferTo) || (has(self.builtIn) && 'TransferCall' in self.builtIn)",
+                "transferTo is for TransferCall: name that in builtIn, or leave transferTo out",
+                ".transferTo",
+            ),
+        )
+    )
+
+    built_in: Annotated[
+        list[BuiltIn], Field(max_length=len(BUILT_IN_FUNCTIONS), json_schema_extra={"x-kubernetes-list-type": "set"})
+    ] = Field(
+        default_factory=list,
+        description="`EndCall` says goodbye and closes the room; `SendDtmf` presses keys towards a "
+        "telephone line; `TransferCall` hands a caller on the telephone over to one of `transferTo`; `SendData` sends "
+        "a text to the participants on the topic `agent-data`.",
+    )
+    transfer_to: Annotated[list[TransferTarget], Field(min_length=1, max_length=32, json_schema_extra=_BY_NAME)] | (
+        None
+    ) = Field(default=None, description="To whom `TransferCall` may transfer a call; to nobody else.")
     http: Annotated[list[HttpTool], Field(max_length=_MOST_HTTP, json_schema_extra=_BY_NAME)] = Field(
         default_factory=list, description="Functions that are requests to endpoints of yours."
     )
@@ -129,6 +172,7 @@ class Tools(ApiModel):
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = Counter(tool.name for tool in self.http)
+        names.update(BUILT_IN_FUNCTIONS[name] for name in self.built_in)
         if twice := sorted(name for name, count in names.items() if count > 1):
             raise ValueError(f"two tools are called {twice[0]}: the model could not tell them apart; leave one out")
         return self

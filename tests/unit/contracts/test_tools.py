@@ -3,16 +3,23 @@
 import json
 from typing import Any
 
+from livekit.agents.llm.tool_context import get_fnc_tool_names
+
 from livekit_operator.api.agent import AgentSpec
-from livekit_operator.api.tools import secrets_of_tools
+from livekit_operator.api.tools import BUILT_IN_FUNCTIONS, secrets_of_tools
 from livekit_operator.pools.manifests import versions
 from tests.fakes import manifests, models
-from voice_agent import config
+from voice_agent import config, tools
 from voice_agent.tools import arguments
 
 KEY = {"name": "booking", "key": "token"}
 DAY = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
 TOOLS: dict[str, Any] = {
+    "builtIn": ["TransferCall", "EndCall", "SendDtmf", "SendData"],
+    "transferTo": [
+        {"name": "reception", "description": "Who wants a person.", "to": "tel:+15550100"},
+        {"name": "lab", "to": "sip:lab@pbx.example.com"},
+    ],
     "http": [
         {"name": "least", "description": "Does something.", "url": "https://booking.example.com"},
         {
@@ -31,9 +38,9 @@ TOOLS: dict[str, Any] = {
 }
 
 
-def written(tools: dict[str, Any]) -> str:
+def written(said: dict[str, Any]) -> str:
     """Return the file that agents find."""
-    pool = models.pool(agent={**manifests.pool()["spec"]["agent"], "tools": tools})
+    pool = models.pool(agent={**manifests.pool()["spec"]["agent"], "tools": said})
     data: dict[str, str] = versions.build_version_map(pool, versions.build_template(pool, "agent:1", {}))["data"]
     return data[versions.CONFIG_FILE]
 
@@ -44,7 +51,7 @@ def test_agents_read_what_is_said_and_none_of_the_secrets() -> None:
     spec = AgentSpec.model_validate({**manifests.pool()["spec"]["agent"], "tools": TOOLS}).tools
     assert spec is not None
     said = spec.model_dump(exclude_none=True)
-    for tool in (*said["http"],):
+    for tool in said["http"]:
         for header in tool["headers"]:
             del header["secret_key_ref"]
         tool["parameters"] = json.dumps(tool.get("parameters", {"type": "object", "properties": {}}), sort_keys=True)
@@ -65,6 +72,13 @@ def test_every_schema_that_is_taken_can_be_checked_by_the_agent() -> None:
     schema = json.loads(config.parse(written(TOOLS)).tools.http[0].parameters)
     assert arguments.problem(schema, {}) is None
     assert set(arguments._TYPES) == {"array", "boolean", "integer", "number", "object", "string"}
+
+
+def test_the_agent_makes_every_function_by_the_name_that_is_kept_for_it() -> None:
+    made = tools.build(config.parse(written({**TOOLS, "http": []})).tools)
+    names = get_fnc_tool_names(made)
+    assert names == [BUILT_IN_FUNCTIONS[name] for name in TOOLS["builtIn"]]
+    assert set(names) == set(BUILT_IN_FUNCTIONS.values())
 
 
 def test_pools_without_tools_are_what_they_were() -> None:

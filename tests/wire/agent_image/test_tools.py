@@ -4,22 +4,24 @@ import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
+from unittest.mock import AsyncMock, Mock
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from livekit import rtc
 from livekit.agents import AgentSession
 
 from tests.providers.calling import NOT_OFFERED
 from tests.providers.script import ANSWERS
-from tests.wire.agent_image.test_providers import answer, close, configured
+from tests.wire.agent_image.test_providers import _SECONDS, Loudspeaker, Microphone, answer, close, configured
 from tests.wire.agent_image.test_providers import sessions_of_http as sessions_of_http
 from tests.wire.providers.conftest import StandIn
 from tests.wire.providers.conftest import stand_in as stand_in
 from voice_agent import tools
 from voice_agent.config import AgentConfig
 from voice_agent.providers import build
-from voice_agent.session import build_agent
+from voice_agent.session import build_agent, build_session
 
 QUESTION = next(iter(ANSWERS))
 # What the model would not say by itself when it is asked that.
@@ -115,3 +117,29 @@ async def test_nothing_but_what_is_listed_is_offered(
     assert await written(configured(stand_in, monkeypatch, tools=http(booking.url))) == NOT_OFFERED
     offered = [event["detail"]["tools"] for event in stand_in.control.events() if event["event"] == "asked"]
     assert offered == [["find_slots"]]
+
+
+@pytest.mark.parametrize(
+    "roles", [pytest.param({}, id="a language model"), pytest.param({"realtime": {}}, id="a realtime model")]
+)
+@pytest.mark.usefixtures("sessions_of_http")
+async def test_a_call_ends_when_goodbye_was_said_and_has_not_failed(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, roles: dict[str, Any]
+) -> None:
+    job, over = Mock(), asyncio.Event()
+    job.room.name, job.api.room.delete_room = "lobby", AsyncMock()
+    job.room.remote_participants = {"alice": Mock(kind=rtc.ParticipantKind.PARTICIPANT_KIND_STANDARD)}
+    job.shutdown.side_effect = lambda _: over.set()
+    monkeypatch.setattr("voice_agent.tools.call.get_job_context", lambda: job)
+    stand_in.control.change({"calls": {QUESTION: {"name": "end_call"}}})
+    config = configured(stand_in, monkeypatch, tools={"builtIn": ["EndCall"]}, **roles)
+    plugins, loudspeaker = build(config), Loudspeaker()
+    session = build_session(config, plugins)
+    session.input.audio, session.output.audio = Microphone(QUESTION), loudspeaker
+    async with session, asyncio.timeout(_SECONDS):
+        await session.start(build_agent(config, tools.build(config.tools)), record=False)
+        await over.wait()
+        assert not loudspeaker.said.empty()
+    await close(plugins)
+    job.shutdown.assert_called_once_with("the model ended it")
+    job.api.room.delete_room.assert_awaited_once()
