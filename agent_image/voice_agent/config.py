@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, ValidationError, model_validator
 
 from .sections import Section, as_text
+from .templates import problem_of
 from .tool_config import HEADER_VARIABLE, ToolsConfig
 
 DEFAULT_PATH = Path("/etc/voice-agent/config.json")
@@ -201,6 +202,14 @@ class AgentConfig(Section):
     tools: ToolsConfig = ToolsConfig()
     limits: LimitsConfig | None = None
     never_say: tuple[str, ...] = ()
+    prompt_templates: bool = False
+
+    @model_validator(mode="after")
+    def _templates_can_be_rendered(self) -> AgentConfig:
+        for name, text in (("instructions", self.instructions), ("greeting", self.greeting or "")):
+            if self.prompt_templates and (problem := problem_of(text)):
+                raise ValueError(f"{name}: {problem}")
+        return self
 
     @property
     def semantic(self) -> bool:

@@ -21,6 +21,7 @@ from livekit.agents.llm import Tool, Toolset
 from livekit.agents.voice.agent_session import SessionConnectOptions
 
 from . import providers, proxies, tools
+from .briefing import Briefing, opening
 from .config import ROLES, AgentConfig
 from .ending import utter
 from .failures import report_failures
@@ -108,11 +109,12 @@ def build_session(config: AgentConfig, plugins: Plugins) -> AgentSession[None]:
     )
 
 
-def build_agent(config: AgentConfig, made: list[Tool | Toolset]) -> Agent:
-    """Who speaks, with the tools that this process has made."""
+def build_agent(config: AgentConfig, made: list[Tool | Toolset], instructions: str | None = None) -> Agent:
+    """Who speaks, with the tools that this process has made, told its instructions if not those of the file."""
+    told = config.instructions if instructions is None else instructions
     if config.never_say:
-        return CarefulAgent(config.never_say, instructions=config.instructions, tools=made)
-    return Agent(instructions=config.instructions, tools=made)
+        return CarefulAgent(config.never_say, instructions=told, tools=made)
+    return Agent(instructions=told, tools=made)
 
 
 def room_options(config: AgentConfig) -> room_io.RoomOptions:
@@ -141,8 +143,9 @@ async def entrypoint(ctx: JobContext) -> None:
     session = build_session(config, plugins)
     report_failures(ctx, session, ProviderErrorBoard.default(), config, plugins.by_place)
     leave_with_the_last(ctx, session)
+    agent = build_agent(config, ctx.proc.userdata["tools"], opening(config, ctx))
     await session.start(
-        build_agent(config, ctx.proc.userdata["tools"]),
+        agent,
         room=ctx.room,
         room_options=room_options(config),
         record=False,
@@ -152,6 +155,8 @@ async def entrypoint(ctx: JobContext) -> None:
         session.output.audio = YieldingAudioOutput(session.output.audio)
     if config.limits:
         Keeper(ctx, session, config.limits).watch()
-    if config.greeting:
+    if config.prompt_templates:
+        await Briefing(ctx, session, agent, config).begin()
+    elif config.greeting:
         # at once, also into an empty room: the speech waits until somebody has subscribed to the track
         utter(session, config.greeting)

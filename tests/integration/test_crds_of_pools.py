@@ -77,6 +77,13 @@ WRONG: list[Wrong] = [
      "set maxCallSeconds or maxSilenceSeconds"),
     ("warning of no end", {"spec.agent.limits": {"maxSilenceSeconds": 30, "warnBeforeSeconds": 10}},
      "spec.agent.limits.warnBeforeSeconds", "needs maxCallSeconds"),
+    *[(f"placeholder that is {what}", {"spec.agent.promptTemplates": True, f"spec.agent.{field}": f"Help {text}"},
+       f"spec.agent.{field}", "two opening braces begin a placeholder")
+      for field in ("instructions", "greeting")
+      for what, text in (("unknown", "{{ caller.name }}"), ("open", "{{ room.name"), ("code", "{{ 7 * 7 }}"),
+                         ("filtered", "{{ room.name | upper }}"), ("thrice", "{{{ room.name }}}"))],
+    ("templates of an own agent", {"spec.agent": {**OWN_AGENT, "promptTemplates": False}},
+     "spec.agent.promptTemplates", "leave it out beside command"),
     ("words of a realtime model", {"spec.agent": {"instructions": "x", "realtime": KEY, "neverSay": ["darn"]}},
      "spec.agent.neverSay", "leave neverSay out"),
     *[(f"{what} never said", {"spec.agent.neverSay": words}, "spec.agent.neverSay", why)

@@ -8,7 +8,7 @@ from livekit_operator.api import presets
 from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import Image
 from livekit_operator.api.containers import ContainerSecurity, EnvironmentFroms, PullPolicy
-from livekit_operator.api.conversation import ConversationLimits, NeverSaid
+from livekit_operator.api.conversation import ConversationLimits, NeverSaid, template_rule
 from livekit_operator.api.pods import PodPart
 from livekit_operator.api.providers import (
     SECRET_VARIABLE_PATTERN,
@@ -41,7 +41,7 @@ OPERATOR_VARIABLES = (
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _STOCK_FIELDS = (
     *("instructions", "greeting", "stt", "llm", "tts", "realtime", "preset", "vad", "turnHandling", "audioOnly"),
-    *("tools", "limits", "neverSay"),
+    *("tools", "limits", "neverSay", "promptTemplates"),
 )
 _THREE = ("stt", "llm", "tts")
 
@@ -177,6 +177,7 @@ class AgentSpec(ApiModel):
             _left_from_before("realtime", "endpointingMs", "500"),
             _left_from_before("turnHandling", "minEndpointingDelayMs", "500"),
             _left_from_before("turnHandling", "detection", "'stt'"),
+            *(template_rule(field) for field in ("instructions", "greeting")),
             rule(
                 "!has(self.realtime) || !has(self.neverSay)",
                 "a realtime model speaks by itself, and nothing can be taken out of that: leave neverSay out",
@@ -303,6 +304,11 @@ class AgentSpec(ApiModel):
         default=None,
         description="Words that are taken out of what the agent says and of its transcript, whoever wrote them: whole "
         "words or phrases, in upper or lower case.",
+    )
+    prompt_templates: bool | None = Field(
+        default=None,
+        description="Whether `instructions` and `greeting` hold placeholders of the room and the first person in it, "
+        'such as `{{ participant.name | default("the caller") }}`; false when left out.',
     )
 
     @model_validator(mode="after")

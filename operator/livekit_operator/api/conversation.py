@@ -1,4 +1,6 @@
-"""What a conversation of the stock agent is held to: how long it lasts, and what is never said in it."""
+"""What a conversation of the stock agent is held to: how long it lasts, what is never said in it, and the values of a
+call that its prompts may hold.
+"""
 
 from typing import Annotated
 
@@ -11,6 +13,25 @@ Words = Annotated[str, Field(max_length=1024)]
 NeverSaid = Annotated[
     str, Field(min_length=1, max_length=64, pattern=r"^[^\s\x00-\x1f\x7f]([^\x00-\x1f\x7f]*[^\s\x00-\x1f\x7f])?$")
 ]
+# Read by the API server's RE2 and by Python alike. Two opening braces always begin a placeholder.
+_KEYS = r"(\.[A-Za-z0-9_-]+)"
+_NAME = (
+    rf"(room\.name|participant\.(name|identity)|(room|participant)\.metadata{_KEYS}*|participant\.attributes{_KEYS}+)"
+)
+_PLACEHOLDER = rf'\{{\{{ *{_NAME} *(\| *default\("[^"{{}}\\\x00-\x1f]*"\) *)?\}}\}}'
+TEMPLATE_PATTERN = rf"^([^{{]|\{{[^{{]|{_PLACEHOLDER})*\{{?$"
+
+
+def template_rule(field: str) -> dict[str, str]:
+    """Return the rule that a text of an agent with `promptTemplates` has no placeholder but known ones."""
+    return rule(
+        f"!has(self.promptTemplates) || !self.promptTemplates || !has(self.{field}) "
+        f"|| self.{field}.matches(r'{TEMPLATE_PATTERN}')",
+        "with promptTemplates, two opening braces begin a placeholder, such as {{ room.name }}, "
+        "{{ room.metadata.customer }}, {{ participant.name }}, {{ participant.attributes.plan }} or "
+        '{{ participant.name | default("the caller") }}',
+        f".{field}",
+    )
 
 
 class ConversationLimits(ApiModel):

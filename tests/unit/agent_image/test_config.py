@@ -74,6 +74,15 @@ def test_a_wrong_field_is_named(document: dict[str, Any], path: str, value: Any,
     assert "pass" not in str(caught.value)
 
 
+@pytest.mark.parametrize("field", ["instructions", "greeting"])
+def test_a_wrong_placeholder_is_told_where_there_are_any(document: dict[str, Any], field: str) -> None:
+    document[field] = "Hello {{ caller.name }}"
+    assert getattr(configuration.parse(json.dumps(document)), field) == "Hello {{ caller.name }}"
+    document["promptTemplates"] = True
+    with pytest.raises(ConfigError, match=rf"{field}: \{{\{{ caller.name \}}\}} is no placeholder"):
+        configuration.parse(json.dumps(document))
+
+
 def test_every_wrong_field_is_named_at_once() -> None:
     with pytest.raises(ConfigError, match=r"agentName: .*; instructions: "):
         configuration.parse("{}")

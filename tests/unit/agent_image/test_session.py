@@ -165,5 +165,6 @@ def test_a_process_makes_its_tools_before_its_call(
     assert [tool.id for tool in build_agent(config, process.userdata["tools"]).tools] == ["find_slots"]
     careful = build_agent(config.model_copy(update={"never_say": ("darn",)}), process.userdata["tools"])
     assert [tool.id for tool in careful.tools] == ["find_slots"]
-    assert careful.instructions == config.instructions
+    assert careful.instructions == build_agent(config, []).instructions == config.instructions
+    assert build_agent(config, [], "").instructions == ""
     assert isinstance(careful, CarefulAgent)

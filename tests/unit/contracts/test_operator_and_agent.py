@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from types import NoneType, SimpleNamespace
 from typing import Any, get_args
@@ -14,6 +15,7 @@ from livekit_operator import constants
 from livekit_operator.api import presets
 from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.base import ApiModel
+from livekit_operator.api.conversation import TEMPLATE_PATTERN
 from livekit_operator.api.providers import (
     LanguageModelProvider,
     SpeechToTextProvider,
@@ -35,6 +37,7 @@ from voice_agent.runner import settings
 from voice_agent.runner.capacity import CapacityGuard
 from voice_agent.runner.sessions import Sessions
 from voice_agent.runner.status import WorkerStatus
+from voice_agent.templates import problem_of
 
 SECONDS = st.integers(*(int(datetime(year, 1, 1, tzinfo=UTC).timestamp()) for year in (2000, 2199)))
 MOMENTS = SECONDS.map(lambda seconds: f"{datetime.fromtimestamp(seconds, UTC):%Y-%m-%dT%H:%M:%SZ}")
@@ -115,20 +118,22 @@ LIMITS = st.fixed_dictionaries(
         **{f"{limit}Words": st.just("") | TEXT for limit in ("maxCall", "warn", "maxSilence")},
     },
 )
+PROMPTS = TEXT.filter(lambda text: "{{" not in text) | st.just("{{ room.name }}, {{ participant.name }}")
 AGENTS = st.fixed_dictionaries(
     {
-        "instructions": TEXT,
+        "instructions": PROMPTS,
         "stt": providers(SpeechToTextProvider, language=st.from_regex(r"\A[a-z]{2}(-[A-Z]{2})?\Z")),
         "llm": providers(LanguageModelProvider, temperature=st.floats(0, 2)),
         "tts": providers(TextToSpeechProvider, voice=TEXT, response_format=st.sampled_from(["pcm", "wav", "mp3"])),
     },
     optional={
-        "greeting": TEXT,
+        "greeting": PROMPTS,
         "preset": st.sampled_from(list(presets.PRESETS)),
         "vad": sections(VoiceActivityDetection, activation_threshold=THRESHOLDS),
         "turnHandling": sections(TurnHandling).filter(in_order),
         "audioOnly": st.booleans(),
         "limits": LIMITS,
+        "promptTemplates": st.booleans(),
         "neverSay": st.lists(st.just("darn") | st.just("Acme Corp"), min_size=1, max_size=64),
     },
 )
@@ -176,12 +181,25 @@ def test_the_stock_agent_does_what_the_spec_says(agent: dict[str, Any], worker: 
     assert read.vad.model_dump() == (spec.vad or VoiceActivityDetection(**usual)).model_dump()
     assert (read.instructions, read.greeting) == (spec.instructions, spec.greeting)
     assert read.audio_only is (spec.audio_only is not False)
+    assert read.prompt_templates is bool(spec.prompt_templates)
     assert read.never_say == tuple(spec.never_say or ())
     assert (read.limits and read.limits.model_dump()) == (spec.limits and spec.limits.model_dump())
     assert (read.sessions_per_pod, read.idle_processes) == (worker["sessionsPerPod"], worker["idleProcesses"])
     assert read.drain_timeout_seconds == max(1, worker["drainTimeoutSeconds"])
     assert read.metrics_port == worker.get("metricsPort")
     assert read.initialize_timeout_seconds == worker.get("initializeTimeoutSeconds", 20)
+
+
+PARTS = (
+    *("{", "{{", "{{{", "}}", "}", " ", "x", "\n", ".", "|", '"', "default(", ")", "\\"),
+    *("room", ".name", ".metadata", "participant", ".identity", ".attributes", ".a-b_1"),
+    *("{{ room.name }}", "{{participant.attributes.a.b}}", '{{ room.metadata.a.0 | default("a, b") }}'),
+)
+
+
+@given(text=st.lists(st.sampled_from(PARTS)).map("".join))
+def test_the_door_and_the_agent_know_the_same_placeholders(text: str) -> None:
+    assert bool(re.fullmatch(TEMPLATE_PATTERN, text)) is (problem_of(text) is None)
 
 
 @given(worker=WORKERS)

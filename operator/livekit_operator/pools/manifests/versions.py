@@ -237,6 +237,8 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         config["limits"] = agent.limits.model_dump(by_alias=True, exclude_none=True)
     if agent.never_say is not None:
         config["neverSay"] = agent.never_say
+    if agent.prompt_templates:
+        config["promptTemplates"] = True
     base_urls = template.get("providerBaseUrls", {})
     config = {**config, "instructions": agent.instructions, "greeting": agent.greeting}
     if agent.realtime is not None:

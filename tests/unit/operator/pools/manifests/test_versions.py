@@ -76,6 +76,7 @@ def parsed(stored: Manifest) -> versions.PoolVersion | None:
         pytest.param({"agent": agent(audioOnly=False)}, False, id="video"),
         pytest.param({"agent": agent(limits={"maxCallSeconds": 60})}, False, id="length of calls"),
         pytest.param({"agent": agent(neverSay=["darn"])}, False, id="words"),
+        pytest.param({"agent": agent(promptTemplates=True)}, False, id="templates"),
         pytest.param(
             {"agent": agent(tts={**agent()["tts"], "fallbacks": [{**agent()["llm"], "provider": "openai"}]})},
             False, id="fallback",
@@ -333,7 +334,10 @@ def test_a_plugin_is_configured_with_the_names_of_its_secrets_alone() -> None:
 
 
 def test_what_an_older_stock_image_does_not_know_is_configured_only_where_it_is_written() -> None:
-    assert not {"vad", "audioOnly", "limits", "neverSay"} & versions.build_agent_config(template()).keys()
+    assert (
+        not {"vad", "audioOnly", "limits", "neverSay", "promptTemplates"}
+        & versions.build_agent_config(template()).keys()
+    )
     spec = agent(vad={"activationThreshold": 0.7}, audioOnly=False)
     config = versions.build_agent_config(template(agent=spec))
     assert config["audioOnly"] is False
