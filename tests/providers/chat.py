@@ -50,7 +50,8 @@ class Chat:
         body = await request.json()
         question = _last_question(body.get("messages", []))
         offered = calling.offered(body.get("tools"))
-        known = {"tools": offered} if offered else {}
+        known: dict[str, object] = {"tools": offered} if offered else {}
+        known["told"] = [text for role in ("system", "developer") for text in _texts(body.get("messages", []), role)]
         self._control.log("llm", "asked", connection, question=question, model=body.get("model"), **known)
         if fault.hang:
             await forever()
@@ -135,14 +136,19 @@ class _ChunkWriter:
 
 
 def _last_question(messages: Sequence[Mapping[str, Any]]) -> str | None:
-    """The text of the last user message; its content is a string or a list of parts."""
-    for message in reversed(messages):
-        if message.get("role") == "user":
-            content = message.get("content")
-            if isinstance(content, str):
-                return content
-            return " ".join(part.get("text", "") for part in content or [] if part.get("type") == "text")
-    return None
+    """The text of the last user message."""
+    return next(iter(_texts(messages, "user")[::-1]), None)
+
+
+def _texts(messages: Sequence[Mapping[str, Any]], role: str) -> list[str]:
+    """The texts of a role's messages; a content is a string or a list of parts."""
+    return [_text(message.get("content")) for message in messages if message.get("role") == role]
+
+
+def _text(content: Any) -> str:
+    if isinstance(content, str):
+        return content
+    return " ".join(part.get("text", "") for part in content or [] if part.get("type") == "text")
 
 
 def _usage(body: Mapping[str, Any], answer: str) -> dict[str, Any]:

@@ -99,6 +99,8 @@ class _Conversation:
                 detection = ((event["session"].get("audio") or {}).get("input") or {}).get("turn_detection") or {}
                 if milliseconds := detection.get("silence_duration_ms"):
                     self._endpointer = Endpointer(_RATE, milliseconds / 1000)
+                if told := event["session"].get("instructions"):
+                    self._control.log("realtime", "told", self._connection, text=told)
                 if "tools" in event["session"]:
                     self._offered = calling.offered(event["session"]["tools"])
                 await self._send("session.updated", session=event["session"])
