@@ -12,8 +12,10 @@ from pathlib import Path
 
 from tests.cluster import base_image, build_context, buildah, layout, oci_layout, progress, tools
 from tests.cluster.errors import ClusterError
+from tests.node_agent import library
 
 _CA_BUNDLE = Path("/etc/ssl/certs/ca-certificates.crt")
+_NODE_AGENT = layout.REPOSITORY / "tests" / "node_agent" / "agent.mjs"
 
 
 @dataclass(frozen=True)
@@ -26,10 +28,11 @@ class ComposedImage:
     key: Callable[[], str]
     files: Callable[[], Mapping[str, Path]]
     version: str | None = None
+    on_base: bool = False
 
     def digest(self) -> str:
         """Changes when the image must be built anew."""
-        return tools.digest([self.dockerfile, self.key()], [])
+        return tools.digest([self.dockerfile, self.key(), *([BASE.digest()] if self.on_base else [])], [])
 
     def build(self, reference: str) -> None:
         """Build it into buildah's storage."""
@@ -38,7 +41,8 @@ class ComposedImage:
             (context / "Dockerfile").write_text(self.dockerfile)
             for name, source in self.files().items():
                 shutil.copy(source, context / name)
-            buildah.build(self.name, reference, context / "Dockerfile", context)
+            arguments = _base_image() if self.on_base else {}
+            buildah.build(self.name, reference, context / "Dockerfile", context, arguments)
 
 
 @dataclass(frozen=True)
@@ -58,11 +62,7 @@ class ProjectImage:
 
     def build(self, reference: str) -> None:
         """Build it into buildah's storage."""
-        base = pin(BASE).reference
-        if not buildah.has(base):
-            BASE.build(base)
-        arguments = {"BASE_IMAGE": buildah.local_name(base)}
-        buildah.build(self.name, reference, self.dockerfile, self.context, arguments)
+        buildah.build(self.name, reference, self.dockerfile, self.context, _base_image())
 
     def _text(self) -> str:
         try:
@@ -89,6 +89,14 @@ def pin(image: Image) -> Pinned:
     """The image that the sources make at this moment."""
     digest = image.digest()
     return Pinned(image, f"{image.name}-{digest}", f"{image.repository}:{image.version or f'dev-{digest}'}")
+
+
+def _base_image() -> dict[str, str]:
+    """Have the base in buildah's storage, and return the build argument that names it."""
+    base = pin(BASE).reference
+    if not buildah.has(base):
+        BASE.build(base)
+    return {"BASE_IMAGE": buildah.local_name(base)}
 
 
 def _of_tool(
@@ -154,10 +162,22 @@ HOSTILE = ProjectImage(
     layout.REPOSITORY / "tests" / "hostile_server" / "Dockerfile",
     layout.REPOSITORY / "tests" / "hostile_server",
 )
+NODE_AGENT = ComposedImage(
+    name="node-agent",
+    repository="livekit-operator-test/node-agent",
+    dockerfile=(
+        "ARG BASE_IMAGE\nFROM ${BASE_IMAGE}\nADD node_modules.tar /app/\n"
+        "RUN ln -s /app/node_modules/node-linux-*/bin/node /usr/local/bin/node\n"
+        'COPY agent.mjs /app/\nWORKDIR /app\nENV HOME=/tmp\nUSER 1000:1000\nCMD ["node", "agent.mjs", "start"]\n'
+    ),
+    key=lambda: tools.digest([library.digest(library.NEWEST)], [(_NODE_AGENT.name, _NODE_AGENT.read_bytes())]),
+    files=lambda: {"node_modules.tar": library.archive(library.NEWEST), "agent.mjs": _NODE_AGENT},
+    on_base=True,
+)
 
 # What the cluster itself needs to run any pod.
 OF_THE_CLUSTER: tuple[Image, ...] = (PAUSE, COREDNS)
-ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS, REDIS, HOSTILE)
+ALL: tuple[Image, ...] = (*OF_THE_CLUSTER, BASE, LIVEKIT_SERVER, OPERATOR, AGENT, PROVIDERS, REDIS, HOSTILE, NODE_AGENT)
 
 
 def are_built(wanted: Iterable[Pinned]) -> bool:

@@ -24,7 +24,8 @@ TEST_KEYS = {"deepgram": "test-deepgram-key", "openai": "test-openai-key"}
 class Images:
     """References of the images under test.
 
-    `providers` is None where no stand-in is wanted, `redis` for the chart's; `hostile` is a server that misbehaves.
+    `providers` is None where no stand-in is wanted, `redis` for the chart's; `hostile` is a server that misbehaves,
+    `node_agent` an agent for Node.js.
     """
 
     operator: str
@@ -32,13 +33,15 @@ class Images:
     providers: str | None
     redis: str | None = None
     hostile: str | None = None
+    node_agent: str | None = None
 
 
 def find_images(target: Target, environment: Mapping[str, str] = os.environ) -> Images:
     """Return the images built for the local cluster, or those that the environment names for another one."""
     if target.local:
         built = json.loads(layout.IMAGES.read_text())
-        return Images(built["operator"], built["agent"], built["providers"], built["redis"], built["hostile"])
+        names = ("operator", "agent", "providers", "redis", "hostile", "node-agent")
+        return Images(*(built[name] for name in names))
     try:
         operator, agent = environment["OPERATOR_IMAGE"], environment["AGENT_IMAGE"]
     except KeyError as missing:
@@ -49,6 +52,7 @@ def find_images(target: Target, environment: Mapping[str, str] = os.environ) -> 
         environment.get("PROVIDERS_IMAGE"),
         environment.get("REDIS_IMAGE"),
         environment.get("HOSTILE_IMAGE"),
+        environment.get("NODE_AGENT_IMAGE"),
     )
 
 

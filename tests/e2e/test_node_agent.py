@@ -1,0 +1,103 @@
+"""An agent for Node.js, its code unchanged, is called by a caller with a real voice: as any agent of a pool is."""
+
+import time
+from typing import Any
+
+import pytest
+
+from tests.caller.call import Call
+from tests.caller.report import heard, said_by_agents
+from tests.e2e import pools, stock_agents
+from tests.e2e.conftest import Story
+from tests.e2e.pools import gone, rolled_out
+from tests.e2e.stock_agents import assert_uncut, home, set_up
+from tests.e2e.switchboard import only_agent
+from tests.harness import install
+from tests.harness.calls import QUESTION, ask, asking
+from tests.harness.kubectl import Manifest, until
+from tests.harness.processes import sigkill
+from tests.harness.resources import POOL, SERVER, resource
+from tests.harness.watching import Watched
+from tests.providers.script import ANSWERS, GREETING
+
+pytestmark = pytest.mark.quiet
+
+GOODBYE = "Goodbye."
+SECONDS = 15.0
+
+
+@pytest.mark.timeout(300)
+async def test_each_call_has_a_pod_and_keeps_it_through_a_rollout(story: Story) -> None:
+    first_secret, second_secret = await set_up(story, _pool(story, replicas=2), 2)
+    await story.condition("voiceagentpool", POOL, "RunnerApplied", "Applied", status="True")
+    async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, Call(first_secret) as first:
+        await first.greeting(60)
+        async with Call(second_secret) as second:
+            await second.greeting(60)
+            old = [await home(story, secret["room"]) for secret in (first_secret, second_secret)]
+            names = pools.names_of(old)
+            assert len(set(names)) == 2, "one call in each pod"
+            before = pool.last.status["revision"]
+            async with asking(first), asking(second):
+                await pools.change(story, {"agent": {"env": [*_env(), {"name": "VERSION", "value": "2"}]}})
+                await pool.until(
+                    "the new version to serve", lambda s: rolled_out(s) and s.status["revision"] != before, seconds=120
+                )
+                assert pool.last.status["remainingSessions"] == 2
+            reports = [first.report(), second.report()]
+    for report in reports:
+        assert_uncut(report)
+    left = time.monotonic()
+    await gone(story, *names, seconds=90)
+    print(f"the old pods were gone {time.monotonic() - left:.1f} s after the last call")
+
+
+@pytest.mark.timeout(300)
+async def test_a_killed_worker_is_replaced_and_a_call_that_ended_well_stays_over(story: Story) -> None:
+    (secret,) = await set_up(story, _pool(story, replicas=2), 1)
+    async with Call(secret) as call:
+        await call.greeting(60)
+        await ask(call)
+        (old,) = call.agents()
+        killed = time.monotonic()
+        await sigkill(story.kubectl, await home(story, secret["room"]))
+        new = await call.agent_joins_again([old], 60)
+        greeted = await call.greeting(30, after=killed) - killed
+        await only_agent(story, secret["room"], new)
+        await ask(call)
+        print(f"greeted again {greeted:.1f} s after the kill")
+        assert greeted < SECONDS
+
+        await call.say(GOODBYE)
+        await call.agent_gone(30)
+        room: Manifest = await until("the room to say that the call is over", lambda: _finished(story, secret["room"]))
+        assert call.agents() == [], "nobody is called again"
+        report = call.report()
+    assert room["status"]["agents"][0]["state"] == "Finished"
+    said = [*said_by_agents(report), *heard(report)]
+    assert said.count(GREETING) >= 2, report.to_text()
+    assert ANSWERS[QUESTION] in said, report.to_text()
+
+
+async def _finished(story: Story, room: str) -> Manifest | None:
+    manifest = await story.kubectl.get("meetingroom", room)
+    states = [agent.get("state") for agent in manifest["status"].get("agents") or ()]
+    return manifest if states == ["Finished"] else None
+
+
+def _pool(story: Story, **spec: Any) -> Manifest:
+    image = install.find_images(story.platform.target).node_agent
+    assert image, "set NODE_AGENT_IMAGE"
+    agent = {"image": image, "command": ["node", "agent.mjs", "start"], "runtime": "Node", "env": _env()}
+    wanted = {"serverRef": {"name": SERVER}, "agent": agent, "idleProcesses": 1, "drainTimeoutSeconds": 180, **spec}
+    return resource("VoiceAgentPool", POOL, {"resources": stock_agents.SMALL, **wanted})
+
+
+def _env() -> list[Manifest]:
+    url = f"http://{install.PROVIDERS}.{install.SYSTEM_NAMESPACE}.svc:{install.PROVIDERS_PORT}/v1"
+    key = {"secretKeyRef": {"name": "providers", "key": "openai"}}
+    return [
+        {"name": "GREETING", "value": GREETING},
+        {"name": "OPENAI_BASE_URL", "value": url},
+        {"name": "OPENAI_API_KEY", "valueFrom": key},
+    ]
