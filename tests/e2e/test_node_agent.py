@@ -28,7 +28,7 @@ SECONDS = 15.0
 
 @pytest.mark.timeout(300)
 async def test_each_call_has_a_pod_and_keeps_it_through_a_rollout(story: Story) -> None:
-    first_secret, second_secret = await set_up(story, _pool(story, replicas=2), 2)
+    first_secret, second_secret = await set_up(story, _pool(story, replicas=2, sessionsPerPod=1), 2)
     await story.condition("voiceagentpool", POOL, "RunnerApplied", "Applied", status="True")
     async with Watched(story.kubectl, "voiceagentpool", POOL) as pool, Call(first_secret) as first:
         await first.greeting(60)

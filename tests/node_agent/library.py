@@ -45,12 +45,12 @@ def archive(version: str) -> Path:
 
     Raises what `library` raises.
     """
-    made = layout.CACHE / "node" / f"{digest(version)}.tar"
+    packages, made = library(version), layout.CACHE / "node" / f"{digest(version)}.tar"
     with locking.exclusive(made.stem):
         if not made.exists():
             unfinished = made.with_suffix(".unfinished")
             with tarfile.open(unfinished, "w") as tar:
-                tar.add(library(version), "node_modules", filter=_at_run_time)
+                tar.add(packages, "node_modules", filter=_at_run_time)
             unfinished.rename(made)
     return made
 
