@@ -16,6 +16,11 @@ ROOT = "livekit-operator-cluster"
 # Processes live in leaves: version 2 allows none beside child groups.
 CONTROL_PLANE = f"{ROOT}/control-plane"
 
+# What a cluster counts as where cores are short, in programs: elsewhere it would have machines of its own. As one
+# program it would starve beside the voices of a story.
+WEIGHT = 16
+_WEIGHT_OF_ONE = {1: ("cpu.shares", 1024), 2: ("cpu.weight", 100)}
+
 # What kubelet needs of version 2.
 _CONTROLLERS = ("cpuset", "cpu", "io", "memory", "hugetlb", "pids", "rdma")
 
@@ -68,6 +73,14 @@ def ensure(group: str) -> None:
             path.mkdir(exist_ok=True)
             if "cpuset" in hierarchy.controllers:
                 _inherit_cpuset(path)
+
+
+def weigh(group: str, programs: int) -> None:
+    """Let a group have as much of the cores, where these are short, as so many programs."""
+    for hierarchy in hierarchies():
+        name, one = _WEIGHT_OF_ONE[hierarchy.version]
+        if (file := hierarchy.mount / group / name).exists():
+            file.write_text(str(programs * one))
 
 
 def _enable_controllers(group: Path) -> None:

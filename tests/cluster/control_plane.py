@@ -43,6 +43,7 @@ def start() -> None:
         )
         kubeconfigs.ensure_admin()
         cgroups.ensure(cgroups.CONTROL_PLANE)
+        cgroups.weigh(cgroups.ROOT, cgroups.WEIGHT)
         started = [program.name for program in (_etcd(), _api_server()) if processes.ensure(program)]
         step.result = f"started {' and '.join(started)}" if started else "running already"
 

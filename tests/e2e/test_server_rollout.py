@@ -27,10 +27,13 @@ from tests.harness.watching import Seen, Watched
 pytestmark = pytest.mark.quiet
 
 DRAIN_SECONDS = 15
+# Three servers and up to six voices each: two such stories at once would take the cores from each other's sound.
+MANY = "three-servers"
 # Of these stories alone, which are of the group `nodes`: others on the host network keep the usual ports.
 SIGNAL_PORT, TCP_PORT, MEDIA = 18880, 18881, {"start": 51100, "end": 51140}
 
 
+@pytest.mark.xdist_group(MANY)
 @pytest.mark.timeout(240)
 async def test_a_rollout_waits_for_the_call_on_every_server(story: Story) -> None:
     await story.kubectl.apply(server(3))
@@ -70,6 +73,7 @@ async def test_a_rollout_waits_for_the_call_on_every_server(story: Story) -> Non
         print(f"the old servers were gone {time.monotonic() - ended:.1f} s after the last call")
 
 
+@pytest.mark.xdist_group(MANY)
 @pytest.mark.timeout(240)
 async def test_fewer_servers_are_the_emptiest_fewer(story: Story) -> None:
     await story.kubectl.apply(server(3))

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.cluster import cgroups
 from tests.cluster.cgroups import Hierarchy, parse_mounts
 
 _V1 = """\
@@ -47,3 +48,17 @@ def test_a_hierarchy_mounted_twice_counts_once() -> None:
 
 def test_a_mount_point_with_a_blank() -> None:
     assert parse_mounts(r"cgroup2 /sys/a\040b cgroup2 rw 0 0")[0].mount == Path("/sys/a b")
+
+
+@pytest.mark.parametrize(("version", "file", "weight"), [(1, "cpu.shares", "16384"), (2, "cpu.weight", "1600")])
+def test_a_group_may_count_as_many_programs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, file: str, weight: str
+) -> None:
+    found = [Hierarchy(tmp_path / name, version, frozenset()) for name in ("cpu", "memory")]
+    monkeypatch.setattr(cgroups, "hierarchies", lambda: found)
+    for hierarchy in found:
+        (hierarchy.mount / "cluster").mkdir(parents=True)
+    (tmp_path / "cpu" / "cluster" / file).write_text("1")
+    cgroups.weigh("cluster", 16)
+    assert (tmp_path / "cpu" / "cluster" / file).read_text() == weight
+    assert not list((tmp_path / "memory" / "cluster").iterdir()), "not every hierarchy weighs"
