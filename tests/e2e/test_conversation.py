@@ -10,7 +10,7 @@ from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER, quickstart
 from tests.providers.script import ANSWERS, GREETING
 
 # Conversations of real sound, and the quickstart's server has the host ports that everybody's has.
-pytestmark = [pytest.mark.quiet, pytest.mark.xdist_group("quickstart")]
+pytestmark = pytest.mark.alone
 
 QUESTION = "What are your opening hours?"
 

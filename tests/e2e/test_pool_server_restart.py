@@ -16,7 +16,7 @@ from tests.harness.processes import life, sigkill
 from tests.harness.resources import POOL
 from tests.harness.servers import SERVERS
 
-pytestmark = pytest.mark.quiet
+pytestmark = pytest.mark.alone
 
 
 @pytest.mark.timeout(240)

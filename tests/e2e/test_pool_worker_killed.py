@@ -17,7 +17,7 @@ from tests.harness.calls import QUESTION, ask, asking
 from tests.harness.processes import life, sigkill
 from tests.providers.script import ANSWERS, GREETING
 
-pytestmark = pytest.mark.quiet
+pytestmark = pytest.mark.alone
 
 # The server itself notices only after some twenty seconds, and then makes no new agent.
 SECONDS = 15.0

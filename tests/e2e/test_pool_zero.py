@@ -15,7 +15,7 @@ from tests.harness.calls import ask
 from tests.harness.resources import POOL
 from tests.harness.watching import Watched
 
-pytestmark = pytest.mark.quiet
+pytestmark = pytest.mark.alone
 
 GREETED_SECONDS = 60.0
 

@@ -8,7 +8,7 @@ from tests.harness.install import TEST_KEYS
 from tests.harness.resources import POOL, QUICKSTART, ROOM, SERVER
 
 # A conversation of real sound, and the quickstart's server has the host ports that everybody's has.
-pytestmark = [pytest.mark.quiet, pytest.mark.xdist_group("quickstart")]
+pytestmark = pytest.mark.alone
 
 KINDS = "pods,configmaps,deployments,replicasets,services,events,livekitservers,voiceagentpools,meetingrooms"
 
