@@ -17,17 +17,19 @@ from contextlib import asynccontextmanager
 
 from tests.benchmarks import polling, record
 from tests.benchmarks.calls import KINDS, measure_calls
-from tests.benchmarks.pools import bursts, costs, demand, greetings, losses
+from tests.benchmarks.pools import bursts, costs, demand, greetings, losses, replies
 from tests.benchmarks.servers import measure_servers
 from tests.benchmarks.table import Figure, summary, table
 from tests.harness import install
 from tests.harness.kubectl import Kubectl
+from tests.harness.resources import quickstart
 from tests.harness.target import Target, find_target
 
 # What can be measured, and the options that say how often.
 PARTS: Mapping[str, Sequence[str]] = {
     "polling": (),
     "calls": ("calls", "starts"),
+    "replies": ("questions",),
     "warm": ("calls",),
     "zero": ("times",),
     "burst": ("times",),
@@ -54,6 +56,15 @@ class Benchmarks:
         """Measure conversations with the quickstart's agent."""
         async with self._namespace() as kubectl:
             return (await measure_calls(kubectl, self._options.calls, self._options.starts)).figures()
+
+    async def replies(self) -> list[Figure]:
+        """Measure replies by what ends the caller's turn."""
+        figures = replies.ReplyFigures()
+        agent = quickstart()[1]["spec"]["agent"]
+        for mode in replies.MODES:
+            async with self._namespace() as kubectl:
+                await replies.measure_replies(kubectl, figures, mode, agent, self._options.questions)
+        return figures.figures()
 
     async def warm(self) -> list[Figure]:
         """Measure greetings of a warm pool."""
@@ -156,6 +167,7 @@ def main() -> int:
         "--only", nargs="+", choices=tuple(PARTS), default=tuple(PARTS), help="what to measure (default everything)"
     )
     parser.add_argument("--calls", type=int, default=10, help="calls, one after the other (default 10)")
+    parser.add_argument("--questions", type=int, default=10, help="questions to each agent of replies (default 10)")
     parser.add_argument("--starts", type=int, default=5, help="first calls, each to a pod just started (default 5)")
     parser.add_argument("--times", type=int, default=5, help="bursts, wakings, demands and losses of pools (default 5)")
     parser.add_argument("--rollouts", type=int, default=3, help="rollouts and losses of servers (default 3)")

@@ -11,6 +11,7 @@ from .keys import Keys
 from .listen import Listen
 from .realtime import Realtime
 from .recognition import RATE, Recogniser
+from .recorded import QUESTION, recorded
 from .script import AGENT_LINES, CALLER_LINES, sentences
 from .speak import Speak
 from .speech import AGENT_VOICE, CALLER_VOICE, prepare
@@ -22,7 +23,9 @@ _TTS_RATE = 24000  # the plugin's default; other rates are synthesised when firs
 
 def application(control: Control, keys: Keys, extra_lines: Iterable[str] = ()) -> web.Application:
     """Build the server; synthesises every known sentence first, so that no request waits for it."""
-    recogniser = Recogniser(prepare((*CALLER_LINES, *extra_lines), RATE, CALLER_VOICE))
+    spoken = prepare((*CALLER_LINES, *extra_lines), RATE, CALLER_VOICE)
+    # Of the recordings one: what recognition takes grows with each line that is known.
+    recogniser = Recogniser((*spoken, recorded(QUESTION, RATE)))
     prepare((sentence for line in AGENT_LINES for sentence in sentences(line)), _TTS_RATE, AGENT_VOICE)
     app = web.Application()
     for provider in (

@@ -138,12 +138,12 @@ def speak(text: str, rate: int, voice: str = AGENT_VOICE) -> Utterance:
     for index, position in enumerate(positions):
         following = positions[index + 1] if index + 1 < len(positions) else len(text)
         end = starts.get(following, seconds)
-        words += _written(text[position:following], starts[position], end)
+        words += written(text[position:following], starts[position], end)
     return Utterance(text, rate, resample(sound, engine.rate, rate), tuple(words))
 
 
-def _written(text: str, start: float, end: float) -> list[Word]:
-    """The words of a marked piece; espeak-ng speaks some in one breath ("of the"), which share its time."""
+def written(text: str, start: float, end: float) -> list[Word]:
+    """The words of a piece that share its time by their letters; espeak-ng speaks some in one breath ("of the")."""
     words = text.split()
     letters = sum(map(len, words))
     spoken = []

@@ -95,7 +95,8 @@ def configured(
     stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, *, tools: dict[str, Any] | None = None, **roles: dict[str, Any]
 ) -> AgentConfig:
     """Return a configuration whose providers are the stand-ins, with their keys."""
-    document: dict[str, Any] = {"agentName": "a", "instructions": "b", "turnHandling": {"alignedTranscript": False}}
+    turns = {"alignedTranscript": False, **roles.get("turnHandling", {})}
+    document: dict[str, Any] = {"agentName": "a", "instructions": "b", "turnHandling": turns}
     document["tools"] = tools or {}
     for role in ("realtime",) if "realtime" in roles else ("stt", "llm", "tts"):
         first = roles.get(role, {})
@@ -158,6 +159,11 @@ OPENAI_TTS = {"provider": "openai", "model": "kokoro", "voice": "af_heart"}
         ),
         pytest.param({"stt": PLUGGED_STT, "tts": PLUGGED_TTS}, {"transcriptions", "llm", "speech"}, id="plugins"),
         pytest.param({"realtime": {"endpointingMs": 400}}, {"realtime"}, id="a realtime model"),
+        pytest.param(
+            {"turnHandling": {"detection": "semantic", "preemptiveSpeech": True}},
+            {"stt", "llm", "tts"},
+            id="Deepgram's, with the turn model",
+        ),
     ],
 )
 @pytest.mark.usefixtures("sessions_of_http")
