@@ -10,7 +10,7 @@ import signal
 from livekit.agents import tokenize
 from livekit.agents.utils import http_context
 
-from . import config, providers, session  # noqa: F401  the agent and every plugin
+from . import config, providers, session, tools  # noqa: F401  the agent and every plugin
 from .rehearsal import rehearse
 from .runner import stacks
 
@@ -43,6 +43,8 @@ http_context._create_ssl_context()
 tokenize.basic.hyphenate_word("warm")
 
 # the worker has just read the same file; a job process given another configuration builds its own
-providers.preload(config.load())
+_config = config.load()
+providers.preload(_config)
+tools.preload(_config.tools)
 
 rehearse()

@@ -16,6 +16,8 @@ from livekit.agents.utils import http_context
 from .config import NO_KEY, AgentConfig, ProviderConfig, RealtimeConfig, SttProvider, TtsProvider, key_variable
 from .endpoints import deepgram_url, openai_url, realtime_url
 from .provider_errors import KEY_REFUSED, ProviderError, ProviderErrorBoard
+from .tool_checks import McpCheck
+from .tool_config import McpServerConfig, header_values
 
 logger = logging.getLogger(__name__)
 
@@ -55,12 +57,14 @@ def models_verdict(status: int) -> int | None:
     return status if status in {401, 402, 403, 429} or status >= 500 else OK
 
 
-def settles(provider: ProviderConfig, code: int) -> bool:
+def settles(provider: ProviderConfig | McpServerConfig, code: int) -> bool:
     """Whether a check that passes disproves an error with this code met in a call.
 
     The list of models says nothing about a request that was refused for what it asked, and a plugin is not asked at
     all: that it refuses its key is so until it serves a call, or a pod has another key.
     """
+    if isinstance(provider, McpServerConfig):
+        return True
     if provider.provider == "plugin":
         return code not in KEY_REFUSED
     return provider.provider != "openai" or code == 0 or models_verdict(code) is not OK or code >= 1000
@@ -122,11 +126,14 @@ class ProviderMonitor:
     """Keeps the board of provider errors true outside calls."""
 
     def __init__(self, config: AgentConfig, environ: Mapping[str, str], board: ProviderErrorBoard) -> None:
-        self._providers = config.providers
-        self._checks = {
+        servers = {f"tools.{place}": server for place, server in config.tools.servers.items()}
+        self._providers: dict[str, ProviderConfig | McpServerConfig] = {**config.providers, **servers}
+        self._checks: dict[str, Check] = {
             place: check_of(provider, environ.get(key_variable(place)) or NO_KEY)
-            for place, provider in self._providers.items()
+            for place, provider in config.providers.items()
         }
+        for place, server in config.tools.servers.items():
+            self._checks[f"tools.{place}"] = McpCheck(server.url, header_values(place, server.headers, environ))
         self._board = board
 
     async def run(self, interval: float = INTERVAL) -> None:

@@ -17,13 +17,16 @@ from typing import Any
 from .config import ROLES, AgentConfig
 
 KEY_REFUSED = frozenset({401, 403})
+# A call goes on without a server of tools.
+TOOLS = "tools"
+_ORDER = (*ROLES, TOOLS)
 
 
 @dataclass(frozen=True)
 class ProviderError:
     """One refusal: `code` is the HTTP status, 0 when the provider never answered.
 
-    `role` is the provider's place in the configuration: `stt`, or `stt.fallbacks[0]`.
+    `role` is the provider's place in the configuration: `stt`, `stt.fallbacks[0]`, or `tools.mcp[0]`.
     """
 
     role: str
@@ -61,7 +64,10 @@ def role_of(place: str) -> str:
 
 
 def document(errors: list[ProviderError], config: AgentConfig) -> list[dict[str, Any]]:
-    """The errors for `/status`: `covered` are those in whose place another provider of the role answers."""
+    """The errors for `/status`: `covered` are those by which no call ends.
+
+    That is, in whose place another provider of the role answers, and of servers of tools.
+    """
     failing = {error.role for error in errors}
     mute = {role for role in ROLES if failing.issuperset(config.places(role))}
     return [{**asdict(error), "covered": role_of(error.role) not in mute} for error in errors]
@@ -102,7 +108,7 @@ class ProviderErrorBoard:
                 errors.append(ProviderError(**json.loads(path.read_text("utf-8"))))
             except FileNotFoundError:
                 continue
-        return sorted(errors, key=lambda error: (ROLES.index(role_of(error.role)), error.role))
+        return sorted(errors, key=lambda error: (_ORDER.index(role_of(error.role)), error.role))
 
     def _path(self, place: str) -> Path:
         return self._directory / f"{place}.json"

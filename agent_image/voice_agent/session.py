@@ -140,7 +140,8 @@ async def entrypoint(ctx: JobContext) -> None:
         plugins.tts.prewarm()
     await asyncio.sleep(0)  # session.start() would join too, with other options: let ours be first at the lock
 
-    session = build_session(config, plugins)
+    session, agent = build_session(config, plugins), build_agent(config, ctx.proc.userdata["tools"])
+    servers = tools.connect(ctx, config.tools, ProviderErrorBoard.default())
     report_failures(ctx, session, ProviderErrorBoard.default(), config, plugins.by_place)
     leave_with_the_last(ctx, session)
     agent = build_agent(config, ctx.proc.userdata["tools"], opening(config, ctx))
@@ -150,6 +151,7 @@ async def entrypoint(ctx: JobContext) -> None:
         room_options=room_options(config),
         record=False,
     )
+    servers.give_to(agent)
     await joining
     if session.output.audio is not None:
         session.output.audio = YieldingAudioOutput(session.output.audio)

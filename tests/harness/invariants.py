@@ -22,6 +22,8 @@ _ALWAYS = {
 _UNDEGRADED = ("Progressing", "ScaledToZero", "Deleting", "NamespaceTerminating")
 # Reasons of AgentsAvailable=False that say that no agent at all can be called, however many are ready.
 _UNSERVED = ("AgentNameMismatch", "DeploymentMismatch", "TargetLoadTooLow", "ProviderRejected")
+# Reasons of ProvidersAccepted=False beside which calls go on.
+_CALLS_GO_ON = ("FallbackServes", "ToolsUnavailable")
 _COMPONENT = "app.kubernetes.io/component"
 _REVISION = "livekit-operator.dev/revision"
 _SERVED, _PROVEN = "livekit-operator.dev/served", "livekit-operator.dev/proven"
@@ -186,7 +188,7 @@ def _pool_ready(told: Told) -> Iterator[str]:
     wanted, starts = told.count("desiredReplicas"), told.scaling.get("minReplicas") == 0
     if not told.count("readyReplicas") and wanted and not (starts or told.scaling.get("schedules")):
         yield "it is ready and no pod is"
-    if told.says("ProvidersAccepted", "False") and told.reason("ProvidersAccepted") != "FallbackServes":
+    if told.says("ProvidersAccepted", "False") and told.reason("ProvidersAccepted") not in _CALLS_GO_ON:
         yield "it is ready and a provider is not"
     if told.reason("AgentsAvailable") in _UNSERVED:
         yield "it is ready and none of its agents can be called"

@@ -10,6 +10,7 @@ LOCAL = "http://speaches/v1"
 PLUGIN = {**KEY, "provider": "plugin", "plugin": {"package": "livekit.plugins.x"}}
 OPENAI = {"provider": "openai", "model": "kokoro", "voice": "af_heart", "baseUrl": LOCAL}
 PROXY = {"name": "a", "image": "a:1"}
+MCP = {"name": "crm", "url": "https://crm.example.com/mcp", "allowed": ["find"]}
 TOOL = {"name": "find_slots", "description": "Finds slots.", "url": "https://booking.example.com/slots/{day}"}
 
 WRONG: list[Wrong] = [
@@ -114,6 +115,12 @@ WRONG: list[Wrong] = [
     ("transfer to what is no URI",
      {"spec.agent.tools": {"builtIn": ["TransferCall"], "transferTo": [{"name": "a", "to": "+1555"}]}},
      "spec.agent.tools.transferTo[0].to", "match"),
+    ("server of tools that allows none", {"spec.agent.tools": {"mcp": [{**MCP, "allowed": []}]}},
+     "spec.agent.tools.mcp[0].allowed", "at least 1"),
+    ("server of tools whose name no model takes", {"spec.agent.tools": {"mcp": [{**MCP, "allowed": ["a.b"]}]}},
+     "spec.agent.tools.mcp[0].allowed[0]", "match"),
+    ("server of tools with a query", {"spec.agent.tools": {"mcp": [{**MCP, "url": "https://x/mcp?key=y"}]}},
+     "spec.agent.tools.mcp[0].url", "match"),
     ("tool whose host the model may choose", {"spec.agent.tools": {"http": [{**TOOL, "url": "https://{host}/"}]}},
      "spec.agent.tools.http[0].url", "match"),
     ("tool with a password in its URL", {"spec.agent.tools": {"http": [{**TOOL, "url": "https://a:b@x/"}]}},

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +22,7 @@ from livekit.agents.utils import http_context
 from yarl import URL
 
 from voice_agent.logs import Redactor
-from voice_agent.tool_config import HeaderConfig, HttpToolConfig, header_variable
+from voice_agent.tool_config import HttpToolConfig, header_values
 
 from . import arguments
 
@@ -35,13 +34,13 @@ MOST_URL = 8192
 _LONGEST_SECRET = 8192  # no server takes longer headers; read beyond the end, so that none is cut and left
 _PLACEHOLDER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)\}")
 _IN_QUERY = ("GET", "DELETE")
-_CUT = " … (the rest of the answer was left out)"
+_LEFT_OUT = " … (the rest of the answer was left out)"
 
 
 def build(index: int, config: HttpToolConfig) -> RawFunctionTool[..., Any]:
     """The function of the endpoint at a place of the list."""
     schema = json.loads(config.parameters)
-    headers = headers_of(f"http[{index}]", config.headers)
+    headers = header_values(f"http[{index}]", config.headers)
 
     async def call(raw_arguments: dict[str, object]) -> str:
         if wrong := arguments.problem(schema, raw_arguments):
@@ -55,12 +54,6 @@ def build(index: int, config: HttpToolConfig) -> RawFunctionTool[..., Any]:
     parameters = {**schema, "properties": schema.get("properties", {})}
     description = {"name": config.name, "description": config.description, "parameters": parameters}
     return function_tool(call, raw_schema=description)
-
-
-def headers_of(place: str, headers: tuple[HeaderConfig, ...]) -> dict[str, str]:
-    """The headers of a tool with their values."""
-    found = {header.name: (header.scheme, os.environ[header_variable(place, i)]) for i, header in enumerate(headers)}
-    return {name: f"{scheme} {value}" if scheme else value for name, (scheme, value) in found.items()}
 
 
 def secrets_in(headers: Mapping[str, str]) -> Redactor:
@@ -115,7 +108,7 @@ async def _ask(config: HttpToolConfig, url: URL, body: Mapping[str, Any] | None,
             if response.status >= 300:
                 logger.warning("a tool was refused", extra={"tool": config.name, "status": response.status})
                 raise ToolError(f"{config.name} failed: the service refused the request (HTTP {response.status}).")
-            text = _cut(secrets_in(headers).text(await _read(response)))
+            text = cut(secrets_in(headers).text(await _read(response)))
     except TimeoutError:
         logger.warning("a tool did not answer in time", extra={"tool": config.name})
         raise ToolError(f"{config.name} failed: no answer within {config.timeout_seconds} seconds.") from None
@@ -136,6 +129,7 @@ async def _read(response: aiohttp.ClientResponse) -> str:
     return found[: MOST_BYTES + _LONGEST_SECRET].decode("utf-8", "replace")
 
 
-def _cut(text: str) -> str:
+def cut(text: str) -> str:
+    """As much of an answer as the model is given."""
     encoded = text.encode()
-    return text if len(encoded) <= MOST_BYTES else encoded[:MOST_BYTES].decode("utf-8", "ignore") + _CUT
+    return text if len(encoded) <= MOST_BYTES else encoded[:MOST_BYTES].decode("utf-8", "ignore") + _LEFT_OUT

@@ -1,4 +1,4 @@
-"""What the stock agent's model may do beside speaking: functions over HTTP, and of the call itself."""
+"""What the stock agent's model may do beside speaking: functions over HTTP, of MCP servers, and of the call itself."""
 
 import re
 from collections import Counter
@@ -21,12 +21,14 @@ BUILT_IN_FUNCTIONS = {
 }
 _HOST = r"https?://([-._A-Za-z0-9]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 # No user and password, no fragment, and no placeholder in the host: nobody but the pool's author says where it leads.
+URL_PATTERN = rf"^{_HOST}(/[^\x00-\x20\x7f?#{{}}\\]*)?$"
 URL_TEMPLATE_PATTERN = rf"^{_HOST}(/[^\x00-\x20\x7f?#\\]*)?(\?[^\x00-\x20\x7f#\\]*)?$"
 PLACEHOLDER = re.compile(r"\{([a-zA-Z_][a-zA-Z0-9_]*)\}")
 # As the language models' providers take them.
 FunctionName = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z_][a-zA-Z0-9_-]*$")]
 TimeoutSeconds = Annotated[int, Field(ge=1, le=60)]
 _MOST_HTTP = 32
+_MOST_SERVERS = 8
 _MOST_HEADERS = 8
 # What makes the request what it is; a header of the user's must not change where it ends or whom it is for.
 _RESERVED = (
@@ -120,6 +122,26 @@ class HttpTool(ApiModel):
         return self
 
 
+class McpServer(ApiModel):
+    """A server of the Model Context Protocol, over streamable HTTP."""
+
+    name: Annotated[str, Field(min_length=1, max_length=63, pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")] = Field(
+        description="Name of the server, for logs and conditions."
+    )
+    url: Annotated[str, Field(max_length=2048, pattern=URL_PATTERN)] = Field(
+        description="Its endpoint, such as `https://crm.example.com/mcp`."
+    )
+    headers: Headers = Field(default_factory=list, description="Headers whose values are in Secrets.")
+    allowed: Annotated[
+        list[Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[a-zA-Z0-9_-]+$")]],
+        Field(min_length=1, max_length=64, json_schema_extra={"x-kubernetes-list-type": "set"}),
+    ] = Field(description="Tools of the server that the model is given; it never learns of others.")
+    timeout_seconds: TimeoutSeconds = Field(
+        default=10,
+        description="Seconds that the server has to answer: when the call begins, and for each call of a tool.",
+    )
+
+
 class TransferTarget(ApiModel):
     """Somebody to whom a call may be transferred."""
 
@@ -168,10 +190,16 @@ class Tools(ApiModel):
     http: Annotated[list[HttpTool], Field(max_length=_MOST_HTTP, json_schema_extra=_BY_NAME)] = Field(
         default_factory=list, description="Functions that are requests to endpoints of yours."
     )
+    mcp: Annotated[list[McpServer], Field(max_length=_MOST_SERVERS, json_schema_extra=_BY_NAME)] = Field(
+        default_factory=list,
+        description="Servers of the Model Context Protocol whose tools the model is given. A call goes on without one "
+        "that is down.",
+    )
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
         names = Counter(tool.name for tool in self.http)
+        names.update(name for server in self.mcp for name in set(server.allowed))
         names.update(BUILT_IN_FUNCTIONS[name] for name in self.built_in)
         if twice := sorted(name for name, count in names.items() if count > 1):
             raise ValueError(f"two tools are called {twice[0]}: the model could not tell them apart; leave one out")
@@ -188,6 +216,7 @@ def secrets_of_tools(tools: Tools | None) -> Iterator[tuple[str, str, SecretKeyR
     if tools is None:
         return
     places = [(f"http[{index}]", tool.headers) for index, tool in enumerate(tools.http)]
+    places += [(f"mcp[{index}]", server.headers) for index, server in enumerate(tools.mcp)]
     for place, headers in places:
         for index, header in enumerate(headers):
             field = f"tools.{place}.headers[{index}].secretKeyRef"

@@ -43,7 +43,7 @@ def _accepted(providers: Mapping[str, Provider]) -> str:
 def provider_reason(errors: Sequence[ProviderError]) -> Reason:
     """Return the reason that stands for some errors of providers."""
     if all(error.covered for error in errors):
-        return reasons.FALLBACK_SERVES
+        return reasons.TOOLS_UNAVAILABLE if all(_is_of_tools(error) for error in errors) else reasons.FALLBACK_SERVES
     refused = any(error.code in REFUSED_CODES for error in errors if not error.covered)
     return reasons.PROVIDER_REJECTED if refused else reasons.PROVIDER_FAILING
 
@@ -53,7 +53,14 @@ def provider_problems(errors: Sequence[ProviderError]) -> str:
     return " ".join(_provider_problem(error) for error in errors)
 
 
+def _is_of_tools(error: ProviderError) -> bool:
+    """Return whether it is of a server of tools, without which calls go on."""
+    return error.role.startswith("tools.")
+
+
 def _provider_problem(error: ProviderError) -> str:
+    if _is_of_tools(error):
+        return f"{_what_is_wrong_with_tools(error)} Calls go on without its tools."
     stands_in = " Another provider stands in." if error.covered else ""
     return f"{_what_is_wrong(error)}{stands_in}"
 
@@ -68,3 +75,13 @@ def _what_is_wrong(error: ProviderError) -> str:
         hint = f"check the network and spec.agent.{error.role}.baseUrl."
         return f"{error.provider} cannot be reached for {error.role}: {hint}"
     return f"{error.provider} fails for {error.role} (code {error.code}): check spec.agent.{error.role}."
+
+
+def _what_is_wrong_with_tools(error: ProviderError) -> str:
+    server = f"MCP server {error.provider}"
+    if error.code in REFUSED_CODES:
+        hint = f"check the Secrets of spec.agent.{error.role}.headers."
+        return f"{server} refuses what it is sent (HTTP {error.code}): {hint}"
+    if error.code == 0:
+        return f"{server} cannot be reached: check the network and spec.agent.{error.role}.url."
+    return f"{server} fails (HTTP {error.code}): check spec.agent.{error.role}.url."

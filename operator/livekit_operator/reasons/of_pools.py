@@ -187,6 +187,12 @@ OTHERS = Table(
             condition="ProvidersAccepted",
         ),
         Row(
+            (reasons.TOOLS_UNAVAILABLE,),
+            "an MCP server of `agent.tools` does not answer or refuses; calls go on without its tools",
+            "check what the message names: its `url`, the network, the Secrets of its `headers`",
+            condition="ProvidersAccepted",
+        ),
+        Row(
             (reasons.WORKERS_UNREACHABLE,),
             "no pod answers the operator on port 8082",
             "a NetworkPolicy that lets the operator in",

@@ -110,6 +110,24 @@ async def test_nobody_there(document: dict[str, Any], tmp_path: Path) -> None:
     ]
 
 
+async def test_a_server_of_tools_is_asked_in_its_protocol_with_its_headers(
+    document: dict[str, Any], tmp_path: Path
+) -> None:
+    async def initialize(request: web.Request) -> web.Response:
+        return web.Response(status=200 if request.headers.get("Authorization") == "Bearer k" else 401)
+
+    app, board = web.Application(), ProviderErrorBoard(tmp_path)
+    app.router.add_post("/mcp", initialize)
+    async with TestServer(app, host="127.0.0.1") as server, aiohttp.ClientSession() as session:
+        headers = [{"name": "Authorization", "scheme": "Bearer"}]
+        desk = {"name": "desk", "url": str(server.make_url("/mcp")), "allowed": ["find"], "headers": headers}
+        config = configuration.parse(json.dumps({**document, "tools": {"mcp": [desk]}}))
+        for key, told in (("wrong", [("tools.mcp[0]", "desk", 401)]), ("k", [])):
+            monitor = ProviderMonitor(config, {**KEYS, "TOOLS_MCP_0_HEADER_0": key}, board)
+            await monitor.check(session, ["tools.mcp[0]"])
+            assert [(error.role, error.provider, error.code) for error in board.current()] == told
+
+
 async def test_a_list_of_models_does_not_excuse_a_refused_chat(
     providers: tuple[Providers, str], document: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -66,3 +66,11 @@ def test_time_is_rfc3339() -> None:
 )
 def test_explanations(code: int, words: str) -> None:
     assert words in explain(code)
+
+
+def test_no_call_ends_for_want_of_a_server_of_tools(document_with_fallback: dict[str, Any], tmp_path: Path) -> None:
+    config, board = configuration.parse(json.dumps(document_with_fallback)), ProviderErrorBoard(tmp_path)
+    for place in ("tools.mcp[1]", "llm", "tools.mcp[0]"):
+        board.report(ProviderError.now(place, "somebody", 0))
+    told = [(error["role"], error["covered"]) for error in document(board.current(), config)]
+    assert told == [("llm", False), ("tools.mcp[0]", True), ("tools.mcp[1]", True)]

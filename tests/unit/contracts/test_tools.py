@@ -5,11 +5,14 @@ from typing import Any
 
 from livekit.agents.llm.tool_context import get_fnc_tool_names
 
+from livekit_operator import reasons, views
 from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.tools import BUILT_IN_FUNCTIONS, secrets_of_tools
 from livekit_operator.pools.manifests import versions
+from livekit_operator.pools.providers import provider_problems, provider_reason
 from tests.fakes import manifests, models
 from voice_agent import config, tools
+from voice_agent.provider_errors import ProviderError, document
 from voice_agent.tools import arguments
 
 KEY = {"name": "booking", "key": "token"}
@@ -35,6 +38,16 @@ TOOLS: dict[str, Any] = {
             "timeoutSeconds": 3,
         },
     ],
+    "mcp": [
+        {"name": "least", "url": "https://crm.example.com/mcp", "allowed": ["find"]},
+        {
+            "name": "most",
+            "url": "https://crm.example.com/mcp",
+            "allowed": ["look", "change"],
+            "headers": [{"name": "Authorization", "scheme": "Bearer", "secretKeyRef": KEY}],
+            "timeoutSeconds": 60,
+        },
+    ],
 }
 
 
@@ -51,9 +64,10 @@ def test_agents_read_what_is_said_and_none_of_the_secrets() -> None:
     spec = AgentSpec.model_validate({**manifests.pool()["spec"]["agent"], "tools": TOOLS}).tools
     assert spec is not None
     said = spec.model_dump(exclude_none=True)
-    for tool in said["http"]:
+    for tool in (*said["http"], *said["mcp"]):
         for header in tool["headers"]:
             del header["secret_key_ref"]
+    for tool in said["http"]:
         tool["parameters"] = json.dumps(tool.get("parameters", {"type": "object", "properties": {}}), sort_keys=True)
     read = config.parse(text).tools.model_dump(exclude_none=True)
     for tool in read["http"]:
@@ -76,9 +90,18 @@ def test_every_schema_that_is_taken_can_be_checked_by_the_agent() -> None:
 
 def test_the_agent_makes_every_function_by_the_name_that_is_kept_for_it() -> None:
     made = tools.build(config.parse(written({**TOOLS, "http": []})).tools)
-    names = get_fnc_tool_names(made)
+    names = get_fnc_tool_names(made)  # those of servers come later
     assert names == [BUILT_IN_FUNCTIONS[name] for name in TOOLS["builtIn"]]
     assert set(names) == set(BUILT_IN_FUNCTIONS.values())
+
+
+def test_an_error_of_a_server_names_the_field_of_the_pool() -> None:
+    read = config.parse(written(TOOLS))
+    told = document([ProviderError.now(f"tools.{place}", "x", 0) for place in read.tools.servers], read)
+    assert [(error["role"], error["covered"]) for error in told] == [("tools.mcp[0]", True), ("tools.mcp[1]", True)]
+    errors = [views.ProviderError(e["role"], e["provider"], e["code"], e["message"], covered=True) for e in told]
+    assert "spec.agent.tools.mcp[1].url" in provider_problems(errors)
+    assert provider_reason(errors) == reasons.TOOLS_UNAVAILABLE
 
 
 def test_pools_without_tools_are_what_they_were() -> None:

@@ -11,6 +11,7 @@ from livekit_operator.api.providers import SECRET_VARIABLE_PATTERN
 from livekit_operator.api.tools import (
     _RESERVED,
     HEADER_VARIABLE_PATTERN,
+    URL_PATTERN,
     URL_TEMPLATE_PATTERN,
     HttpTool,
     Tools,
@@ -25,6 +26,7 @@ SLOTS: dict[str, Any] = {
     "url": "https://booking.example.com/slots",
 }
 DAY = {"type": "object", "properties": {"day": {"type": "string"}}, "required": ["day"]}
+CRM: dict[str, Any] = {"name": "crm", "url": "http://crm/mcp", "allowed": ["find_customer"]}
 KEY = {"name": "booking", "key": "token"}
 
 
@@ -47,6 +49,13 @@ KEY = {"name": "booking", "key": "token"}
             "its type must be string",
         ),
         ({"http": [SLOTS, SLOTS]}, "two tools are called find_slots"),
+        ({"http": [SLOTS], "mcp": [{**CRM, "allowed": ["find_slots"]}]}, "two tools are called find_slots"),
+        ({"mcp": [CRM, {**CRM, "name": "other"}]}, "two tools are called find_customer"),
+        ({"builtIn": ["EndCall"], "mcp": [{**CRM, "allowed": ["end_call"]}]}, "two tools are called end_call"),
+        ({"mcp": [{**CRM, "allowed": []}]}, "at least 1"),
+        ({"mcp": [{**CRM, "allowed": ["a.b"]}]}, "pattern"),
+        ({"mcp": [{**CRM, "url": "ws://crm/mcp"}]}, "pattern"),
+        ({"mcp": [{**CRM, "name": f"c{i}", "allowed": [f"a{i}"]} for i in range(9)]}, "at most 8"),
         ({"builtIn": ["Shout"]}, "EndCall"),
         ({"transferTo": [{"name": "a", "to": "+1555"}]}, "pattern"),
         ({"transferTo": [{"name": "a", "to": "sip:a@b;x=y"}]}, "pattern"),
@@ -83,6 +92,20 @@ def test_nobody_but_the_author_says_which_host_is_asked(url: str, template: bool
 
 
 @pytest.mark.parametrize(
+    ("url", "taken"),
+    [
+        ("https://crm.example.com/mcp", True),
+        ("http://[::1]:8080", True),
+        ("https://crm.example.com/mcp?key=x", False),
+        ("https://user:pass@crm.example.com/mcp", False),
+        ("https://crm.example.com/{tenant}", False),
+    ],
+)
+def test_the_url_of_a_server_is_an_endpoint(url: str, taken: bool) -> None:
+    assert bool(re.search(URL_PATTERN, url)) is taken
+
+
+@pytest.mark.parametrize(
     ("name", "reserved"),
     [
         ("Host", True),
@@ -103,17 +126,20 @@ def test_placeholders_that_are_parameters_are_taken() -> None:
 
 def test_every_header_has_a_field_and_a_variable() -> None:
     headers = [{"name": "Authorization", "scheme": "Bearer", "secretKeyRef": KEY}, {"name": "X", "secretKeyRef": KEY}]
-    tools = Tools.model_validate({"http": [SLOTS, {**SLOTS, "name": "b", "headers": headers}]})
+    tools = Tools.model_validate(
+        {"http": [SLOTS, {**SLOTS, "name": "b", "headers": headers}], "mcp": [{**CRM, "headers": headers[:1]}]}
+    )
     found = list(secrets_of_tools(tools))
     assert [(field, variable) for field, variable, _ in found] == [
         ("tools.http[1].headers[0].secretKeyRef", "TOOLS_HTTP_1_HEADER_0"),
         ("tools.http[1].headers[1].secretKeyRef", "TOOLS_HTTP_1_HEADER_1"),
+        ("tools.mcp[0].headers[0].secretKeyRef", "TOOLS_MCP_0_HEADER_0"),
     ]
     assert {(reference.name, reference.key) for _, _, reference in found} == {("booking", "token")}
     assert list(secrets_of_tools(None)) == []
 
 
-@pytest.mark.parametrize(("place", "index"), [("http[0]", 0), ("http[31]", 7)])
+@pytest.mark.parametrize(("place", "index"), [("http[0]", 0), ("http[31]", 7), ("mcp[7]", 7)])
 def test_every_variable_is_recognised(place: str, index: int) -> None:
     variable = header_variable(place, index)
     assert re.search(HEADER_VARIABLE_PATTERN, variable)

@@ -107,6 +107,35 @@ async def test_the_secrets_of_a_plugin_are_looked_for_and_only_calls_ask_it(worl
     assert told["message"] == "Every provider answers (llm, stt). Only calls ask plugins (tts)."
 
 
+@pytest.mark.parametrize(
+    ("code", "says"),
+    [
+        (0, "MCP server crm cannot be reached: check the network and spec.agent.tools.mcp[0].url. Calls go on without"),
+        (
+            401,
+            "MCP server crm refuses what it is sent (HTTP 401): check the Secrets of spec.agent.tools.mcp[0].headers.",
+        ),
+        (503, "MCP server crm fails (HTTP 503): check spec.agent.tools.mcp[0].url. Calls go on without its tools."),
+    ],
+)
+async def test_a_pool_goes_on_without_a_server_of_tools_and_says_so(world: World, code: int, says: str) -> None:
+    await world.with_server()
+    await world.with_pool()
+    world.kubernetes.put(manifests.room(agents=[{"poolRef": {"name": "front-desk"}}]))
+    [pod] = world.agent_pods()
+    tools = ProviderError("tools.mcp[0]", "crm", code, "m", covered=True)
+    world.say(pod, errors=(tools,))
+    await world.settle()
+    told = condition(world.get("VoiceAgentPool", "front-desk"), "ProvidersAccepted")
+    assert (told["status"], told["reason"]) == ("False", "ToolsUnavailable")
+    assert says in told["message"]
+    assert world.ready("VoiceAgentPool", "front-desk") == ("True", "Ready")
+    assert world.ready("MeetingRoom", "support-42") == ("True", "Ready")
+    world.say(pod, errors=(tools, replace(REFUSED, covered=True)))
+    await world.settle()
+    assert condition(world.get("VoiceAgentPool", "front-desk"), "ProvidersAccepted")["reason"] == "FallbackServes"
+
+
 async def test_the_secrets_of_tools_are_looked_for_and_never_in_the_file(world: World) -> None:
     await world.with_server()
     headers = [{"name": "Authorization", "scheme": "Bearer", "secretKeyRef": {"name": "booking", "key": "token"}}]
