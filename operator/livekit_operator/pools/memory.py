@@ -46,6 +46,8 @@ class SeenPod:
     """In how many passes in a row it did not answer."""
     took: bool = False
     """Whether it took calls though it was leaving."""
+    busy_at: datetime | None = None
+    """When it last said that it has calls."""
 
     @property
     def heard(self) -> bool:

@@ -151,8 +151,9 @@ async def observe_pods(context: Context, pool: VoiceAgentPool, memory: PoolMemor
         missed = 0 if answer is not None else (before.missed if before else 0) + 1
         took = leaving and before is not None and before.took
         took = took or (before is not None and takes_calls(before.status, answer, _leaving_for(manifest, now)))
-        name = manifest["metadata"]["name"]
-        seen[uid] = SeenPod(revision, leaving, container, ended, answer or kept, name, missed, took)
+        status, name = answer or kept, manifest["metadata"]["name"]
+        busy_at = now if status and status.sessions else before.busy_at if before and kept else None
+        seen[uid] = SeenPod(revision, leaving, container, ended, status, name, missed, took, busy_at)
     emptied = _emptied_nodes(context)
     pods = [_observed(manifest, seen[manifest["metadata"]["uid"]], emptied, now) for manifest in manifests]
     hangs = await why_it_hangs(context, [pod.manifest for pod in pods if pod.trouble is None])
@@ -254,7 +255,8 @@ def _observed(pod: Manifest, seen: SeenPod, emptied: set[str], now: datetime) ->
     since = find(status.get("conditions"), CONDITION_READY).get("lastTransitionTime")
     ready_since = parse_timestamp(since) if since else None
     unready = why_unready(pod, worker if seen.heard else None, now)
-    unheard = has_not_heard(worker if seen.heard else None, _leaving_for(pod, now), took=seen.took)
+    idle_for = now - seen.busy_at if seen.busy_at else None
+    unheard = has_not_heard(worker if seen.heard else None, _leaving_for(pod, now), took=seen.took, idle_for=idle_for)
     return ObservedPod(view, pod, worker, seen.heard, trouble, crash, ready_since, unready, unheard)
 
 

@@ -8,16 +8,18 @@ from livekit_operator.views import WorkerStatus
 PATIENCE = timedelta(seconds=30)
 
 
-def has_not_heard(worker: WorkerStatus | None, leaving: timedelta, *, took: bool) -> bool:
+def has_not_heard(
+    worker: WorkerStatus | None, leaving: timedelta, *, took: bool, idle_for: timedelta | None = None
+) -> bool:
     """Return whether a worker that runs goes on though its pod has been leaving for so long.
 
-    One without the runner does not say whether it drains: it has not heard if it took calls since, or has none and
-    is still there.
+    One without the runner does not say whether it drains: it has not heard if it took calls since, or is still there
+    though its last call ended a while ago (`idle_for`, None when it never had one).
     """
     if worker is None or leaving < PATIENCE:
         return False
     if worker.registered is None:
-        return took or not worker.sessions
+        return took or (not worker.sessions and (idle_for is None or idle_for >= PATIENCE))
     return not worker.draining
 
 

@@ -32,3 +32,23 @@ async def test_a_worker_that_does_not_heed_that_its_pod_leaves_is_told(
     await world.settle()
     progressing = manifests.condition(world.get("VoiceAgentPool", "front-desk"), "Progressing")
     assert progressing["reason"] == reason, progressing["message"]
+
+
+async def test_a_worker_without_the_runner_may_end_after_its_last_call(world: World) -> None:
+    """It does not say that it drains: what is known is that its last call has ended, and when."""
+    await world.with_server()
+    await world.with_pool(replicas=1)
+    [pod] = world.agent_pods()
+    address = pod["status"]["podIP"]
+    world.worker.answers[address] = WorkerStatus(None, 1)
+    await world.settle()
+    await world.kubernetes.delete("Pod", NAMESPACE, pod["metadata"]["name"])
+    world.clock.advance(120)
+    await world.settle()
+    world.worker.answers[address] = WorkerStatus(None, 0)
+    reasons = []
+    for later in (1, 40):
+        world.clock.advance(later)
+        await world.settle()
+        reasons.append(manifests.condition(world.get("VoiceAgentPool", "front-desk"), "Progressing")["reason"])
+    assert reasons == ["Draining", "NotDraining"]

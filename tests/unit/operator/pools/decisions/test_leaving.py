@@ -36,6 +36,12 @@ def test_who_has_not_heard(worker: WorkerStatus | None, leaving: timedelta, took
     assert has_not_heard(worker, leaving, took=took) is unheard
 
 
+@pytest.mark.parametrize(("idle_for", "unheard"), [(None, True), (timedelta(), False), (SHORT, False), (LONG, True)])
+def test_one_whose_last_call_has_just_ended_may_be_about_to_leave(idle_for: timedelta | None, unheard: bool) -> None:
+    assert has_not_heard(plain(0), 2 * LONG, took=False, idle_for=idle_for) is unheard
+    assert has_not_heard(SERVES, 2 * LONG, took=False, idle_for=idle_for), "one with the runner says that it drains"
+
+
 @pytest.mark.parametrize(
     ("before", "now", "leaving", "took"),
     [
