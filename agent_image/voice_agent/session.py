@@ -140,7 +140,7 @@ async def entrypoint(ctx: JobContext) -> None:
         plugins.tts.prewarm()
     await asyncio.sleep(0)  # session.start() would join too, with other options: let ours be first at the lock
 
-    session, agent = build_session(config, plugins), build_agent(config, ctx.proc.userdata["tools"])
+    session = build_session(config, plugins)
     servers = tools.connect(ctx, config.tools, ProviderErrorBoard.default())
     report_failures(ctx, session, ProviderErrorBoard.default(), config, plugins.by_place)
     leave_with_the_last(ctx, session)
@@ -151,7 +151,7 @@ async def entrypoint(ctx: JobContext) -> None:
         room_options=room_options(config),
         record=False,
     )
-    servers.give_to(agent)
+    servers.give_to(session)
     await joining
     if session.output.audio is not None:
         session.output.audio = YieldingAudioOutput(session.output.audio)

@@ -13,7 +13,7 @@ import logging
 from typing import Any
 
 import httpx2
-from livekit.agents import Agent, ToolError
+from livekit.agents import AgentSession, ToolError
 from livekit.agents.llm import RawFunctionTool, function_tool
 from livekit.agents.utils import http_context
 
@@ -49,10 +49,10 @@ class Servers:
         """Ask all of them at once for their tools."""
         self._asked = [asyncio.create_task(self._ask(*server)) for server in self._config.servers.items()]
 
-    def give_to(self, agent: Agent) -> None:
-        """Give the tools of each to the model as soon as they are known."""
+    def give_to(self, session: AgentSession[Any]) -> None:
+        """Give the tools of each to the model as soon as they are known; the session has been started."""
         if self._asked:
-            self._giving = asyncio.create_task(self._give(agent))
+            self._giving = asyncio.create_task(self._give(session))
 
     async def aclose(self) -> None:
         """Leave all of them, at the end of the call."""
@@ -61,9 +61,10 @@ class Servers:
         leaving = [asyncio.wait_for(server.aclose(), _FAREWELL_SECONDS) for server in self._connected]
         await asyncio.gather(*leaving, return_exceptions=True)
 
-    async def _give(self, agent: Agent) -> None:
+    async def _give(self, session: AgentSession[Any]) -> None:
         for ready in asyncio.as_completed(self._asked):
             if tools := await ready:
+                agent = session.current_agent
                 await agent.update_tools([*agent.tools, *tools])
 
     async def _ask(self, place: str, config: McpServerConfig) -> list[McpTool]:

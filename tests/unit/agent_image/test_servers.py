@@ -11,6 +11,7 @@ import pytest
 from livekit.agents import Agent, ToolError
 from livekit.agents.llm import function_tool
 
+from voice_agent import tools
 from voice_agent.logs import Redactor
 from voice_agent.provider_errors import ProviderError, ProviderErrorBoard
 from voice_agent.tool_config import McpServerConfig, ToolsConfig
@@ -68,6 +69,7 @@ class Call:
         self.connections = connections
         self.board = ProviderErrorBoard(folder)
         self.agent = Agent(instructions="x", tools=[tool("own")])
+        self.session: Any = SimpleNamespace(current_agent=self.agent)
         monkeypatch.setattr(servers, "connection", lambda config, _: connections[config.name])
 
     async def run(self, *configs: dict[str, Any]) -> list[str]:
@@ -75,7 +77,7 @@ class Call:
         config = ToolsConfig.model_validate_json(json.dumps({"mcp": configs}))
         asked = Servers(config, self.board)
         asked.begin()
-        asked.give_to(self.agent)
+        asked.give_to(self.session)
         if asked._giving:
             await asked._giving
         await asked.aclose()
@@ -137,7 +139,7 @@ async def test_an_end_in_the_middle_leaves_all(tmp_path: Path, monkeypatch: pyte
     call = Call(tmp_path, monkeypatch, desk=Connection(fails=None))
     asked = Servers(ToolsConfig.model_validate_json(json.dumps({"mcp": [server(seconds=60)]})), call.board)
     asked.begin()
-    asked.give_to(call.agent)
+    asked.give_to(call.session)
     await asyncio.sleep(0)
     await asked.aclose()
     assert call.connections["desk"].left
@@ -202,3 +204,27 @@ def test_what_a_server_says_of_a_tool_is_bounded(said: str | None, told: str) ->
 def test_the_text_of_an_answer(parts: list[tuple[str, Any]], structured: Any, text: str) -> None:
     content = [SimpleNamespace(type=kind, text=words) for kind, words in parts]
     assert text_of(SimpleNamespace(content=content, structured_content=structured)) == text
+
+
+@pytest.mark.parametrize(("configs", "imported"), [([], []), ([server()], ["livekit.agents.llm.mcp"])])
+def test_only_a_pool_with_servers_pays_for_the_client(
+    monkeypatch: pytest.MonkeyPatch, configs: list[dict[str, Any]], imported: list[str]
+) -> None:
+    found: list[str] = []
+    monkeypatch.setattr("voice_agent.tools.importlib.import_module", found.append)
+    tools.preload(ToolsConfig.model_validate_json(json.dumps({"mcp": configs})))
+    assert found == imported
+
+
+@pytest.mark.parametrize(("configs", "ends"), [([], 0), ([server()], 1)])
+async def test_servers_are_left_when_the_job_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, configs: list[dict[str, Any]], ends: int
+) -> None:
+    call, at_the_end = Call(tmp_path, monkeypatch, desk=Connection(tool("find"))), list[Any]()
+    job: Any = SimpleNamespace(add_shutdown_callback=at_the_end.append)
+    asked = tools.connect(job, ToolsConfig.model_validate_json(json.dumps({"mcp": configs})), call.board)
+    await asyncio.gather(*asked._asked)
+    assert len(at_the_end) == ends
+    for end in at_the_end:
+        await end()
+    assert call.connections["desk"].left is bool(ends)

@@ -74,7 +74,7 @@ async def written(config: AgentConfig, board: ProviderErrorBoard) -> str:
     servers.begin()
     async with AgentSession[None](llm=plugins.llm, vad=None, turn_handling={"turn_detection": None}) as session:
         await session.start(agent, record=False)
-        servers.give_to(agent)
+        servers.give_to(session)
         assert servers._giving is not None
         await servers._giving
         await session.run(user_input=QUESTION)
