@@ -199,6 +199,7 @@ class AgentConfig(Section):
     vad: VadConfig = VadConfig()
     turn_handling: TurnHandlingConfig = TurnHandlingConfig()
     audio_only: bool = True
+    noise_suppression: bool = False
     tools: ToolsConfig = ToolsConfig()
     limits: LimitsConfig | None = None
     never_say: tuple[str, ...] = ()

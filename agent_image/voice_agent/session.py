@@ -27,6 +27,7 @@ from .ending import utter
 from .failures import report_failures
 from .limits import Keeper
 from .never_say import CarefulAgent
+from .noise import NoiseSuppressor
 from .pacing import YieldingAudioOutput
 from .presence import leave_with_the_last
 from .provider_errors import ProviderErrorBoard
@@ -117,9 +118,16 @@ def build_agent(config: AgentConfig, made: list[Tool | Toolset], instructions: s
     return Agent(instructions=told, tools=made)
 
 
+def sound_options(config: AgentConfig) -> room_io.AudioInputOptions:
+    """What is done to the caller's sound before anybody hears it; levels are evened out either way."""
+    noise = NoiseSuppressor() if config.noise_suppression else None
+    return room_io.AudioInputOptions(noise_cancellation=noise, auto_gain_control=True)
+
+
 def room_options(config: AgentConfig) -> room_io.RoomOptions:
     """What passes between the session and the room: sound and text, both ways."""
     return room_io.RoomOptions(
+        audio_input=sound_options(config),
         video_input=False,
         text_output=room_io.TextOutputOptions(sync_transcription=config.turn_handling.aligned_transcript),
         # presence.py decides when to leave: the library leaves with the first participant, others or not

@@ -55,7 +55,7 @@ async def test_an_agent_hears_with_limits_of_its_own(story: Story) -> None:
     server, pool, room = quickstart()
     # Of a noisy line; and video would be received, if there were any.
     noisy = {"minSpeechDurationMs": 120, "activationThreshold": 0.6, "minSilenceDurationMs": 350}
-    pool["spec"]["agent"] |= {"vad": noisy, "audioOnly": False}
+    pool["spec"]["agent"] |= {"vad": noisy, "noiseSuppression": True, "audioOnly": False}
     await story.kubectl.apply(server, pool, room)
     await story.ready("voiceagentpool", POOL)
     await story.ready("meetingroom", ROOM)
@@ -72,6 +72,7 @@ OPENAI = {"provider": "openai", "apiKeySecretRef": {"name": "providers", "key": 
     [
         pytest.param({"stt": OPENAI, "tts": OPENAI}, (), id="OpenAI's protocol alone"),
         pytest.param({"realtime": OPENAI}, ("stt", "llm", "tts"), id="a realtime model"),
+        pytest.param({"turnHandling": {"detection": "semantic"}, "preset": "Fast"}, (), id="the turn model"),
     ],
 )
 async def test_a_caller_talks_with_an_agent_of_other_providers(

@@ -214,6 +214,7 @@ TOOLS = {
                     "activationThreshold": 0.01,
                 },
                 "spec.agent.audioOnly": False,
+                "spec.agent.noiseSuppression": True,
             },
             id="a detector of voices, and video",
         ),

@@ -174,7 +174,8 @@ WRONG: list[Wrong] = [
     *[(f"own agent with {field}", {"spec.agent": {**OWN_AGENT, field: value}}, f"spec.agent.{field}",
        f"{field} is for the stock agent")
       for field, value in (("instructions", "x"), ("greeting", "x"), ("vad", {}), ("turnHandling", {}),
-                           ("audioOnly", True), ("realtime", KEY), ("preset", "Fast"), ("tools", {}),
+                           ("audioOnly", True), ("noiseSuppression", True), ("realtime", KEY), ("preset", "Fast"),
+                           ("tools", {}),
                            *((part, POOL["spec"]["agent"][part]) for part in ("stt", "llm", "tts")))],
     *[(f"stock agent without {field}",
        {"spec.agent": {k: v for k, v in POOL["spec"]["agent"].items() if k != field}}, f"spec.agent.{field}",

@@ -41,7 +41,7 @@ OPERATOR_VARIABLES = (
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _STOCK_FIELDS = (
     *("instructions", "greeting", "stt", "llm", "tts", "realtime", "preset", "vad", "turnHandling", "audioOnly"),
-    *("tools", "limits", "neverSay", "promptTemplates"),
+    *("tools", "limits", "neverSay", "promptTemplates", "noiseSuppression"),
 )
 _THREE = ("stt", "llm", "tts")
 
@@ -289,6 +289,11 @@ class AgentSpec(ApiModel):
     vad: VoiceActivityDetection | None = Field(default=None, description="How the agent tells speech from silence.")
     turn_handling: TurnHandling | None = Field(
         default=None, description="When the agent speaks, and when it stops for the caller."
+    )
+    noise_suppression: bool | None = Field(
+        default=None,
+        description="Take steady noise out of what callers send, inside the pod: for telephones, because browsers do "
+        "so themselves. False when left out.",
     )
     audio_only: bool | None = Field(
         default=None,

@@ -12,6 +12,7 @@ from livekit.plugins import openai
 from voice_agent import config as configuration
 from voice_agent.config import AgentConfig
 from voice_agent.never_say import CarefulAgent
+from voice_agent.noise import NoiseSuppressor
 from voice_agent.providers import Plugins, build
 from voice_agent.session import (
     build_agent,
@@ -123,6 +124,15 @@ def test_a_realtime_model_says_whose_turn_it_is_if_it_can(detector: Any, turns: 
 
 async def test_the_detector_reaches_the_session(plugins: Plugins, config: AgentConfig) -> None:
     assert build_session(config, plugins).vad is plugins.vad
+
+
+@pytest.mark.parametrize("noise", [True, False])
+def test_noise_is_taken_out_where_that_is_asked_for(document: dict[str, Any], noise: bool) -> None:
+    document["noiseSuppression"] = noise
+    options = room_options(configuration.parse(json.dumps(document))).get_audio_input_options()
+    assert options is not None
+    assert isinstance(options.noise_cancellation, NoiseSuppressor) is noise
+    assert options.auto_gain_control is True, "the library leaves it out beside a suppressor"
 
 
 @pytest.mark.parametrize("aligned", [True, False])

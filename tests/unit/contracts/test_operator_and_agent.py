@@ -132,6 +132,7 @@ AGENTS = st.fixed_dictionaries(
         "vad": sections(VoiceActivityDetection, activation_threshold=THRESHOLDS),
         "turnHandling": sections(TurnHandling).filter(in_order),
         "audioOnly": st.booleans(),
+        "noiseSuppression": st.booleans(),
         "limits": LIMITS,
         "promptTemplates": st.booleans(),
         "neverSay": st.lists(st.just("darn") | st.just("Acme Corp"), min_size=1, max_size=64),
@@ -180,6 +181,7 @@ def test_the_stock_agent_does_what_the_spec_says(agent: dict[str, Any], worker: 
     usual = presets.left_out("vad", {}, None, None)
     assert read.vad.model_dump() == (spec.vad or VoiceActivityDetection(**usual)).model_dump()
     assert (read.instructions, read.greeting) == (spec.instructions, spec.greeting)
+    assert read.noise_suppression is (spec.noise_suppression is True)
     assert read.audio_only is (spec.audio_only is not False)
     assert read.prompt_templates is bool(spec.prompt_templates)
     assert read.never_say == tuple(spec.never_say or ())

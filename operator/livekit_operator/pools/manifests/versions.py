@@ -231,6 +231,8 @@ def build_agent_config(template: Template) -> dict[str, Any]:
         config["vad"] = agent.vad.model_dump(by_alias=True)
     if agent.audio_only is not None:
         config["audioOnly"] = agent.audio_only
+    if agent.noise_suppression is not None:
+        config["noiseSuppression"] = agent.noise_suppression
     if agent.tools is not None:
         config["tools"] = _tools(agent.tools)
     if agent.limits is not None:

@@ -56,9 +56,7 @@ def parsed(stored: Manifest) -> versions.PoolVersion | None:
         pytest.param({"replicas": 5}, True, id="number"),
         pytest.param({"autoscaling": {"maxReplicas": 3}}, True, id="limits"),
         pytest.param({"rollout": {"maxSurge": 2}}, True, id="rollout"),
-        pytest.param(
-            {"agent": agent(env=[], vad=None, turnHandling=None, audioOnly=None)}, True, id="nothing said twice"
-        ),
+        pytest.param({"agent": agent(env=[], vad=None, turnHandling=None, audioOnly=None)}, True, id="nothing twice"),
         pytest.param({"podTemplate": {"labels": {}}}, True, id="empty overrides"),
         pytest.param({"sessionsPerPod": 5}, False, id="capacity"),
         pytest.param({"idleProcesses": 5}, False, id="idle processes"),
@@ -74,6 +72,8 @@ def parsed(stored: Manifest) -> versions.PoolVersion | None:
         pytest.param({"agent": agent(vad={"minSpeechDurationMs": 80})}, False, id="voice activity"),
         pytest.param({"agent": agent(turnHandling={"detection": "vad"})}, False, id="turn handling"),
         pytest.param({"agent": agent(audioOnly=False)}, False, id="video"),
+        pytest.param({"agent": agent(noiseSuppression=True)}, False, id="noise"),
+        pytest.param({"agent": agent(preset="Balanced")}, False, id="preset"),
         pytest.param({"agent": agent(limits={"maxCallSeconds": 60})}, False, id="length of calls"),
         pytest.param({"agent": agent(neverSay=["darn"])}, False, id="words"),
         pytest.param({"agent": agent(promptTemplates=True)}, False, id="templates"),
@@ -335,7 +335,7 @@ def test_a_plugin_is_configured_with_the_names_of_its_secrets_alone() -> None:
 
 def test_what_an_older_stock_image_does_not_know_is_configured_only_where_it_is_written() -> None:
     assert (
-        not {"vad", "audioOnly", "limits", "neverSay", "promptTemplates"}
+        not {"vad", "audioOnly", "noiseSuppression", "limits", "neverSay", "promptTemplates"}
         & versions.build_agent_config(template()).keys()
     )
     spec = agent(vad={"activationThreshold": 0.7}, audioOnly=False)
