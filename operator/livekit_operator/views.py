@@ -153,6 +153,8 @@ class EndedCall:
     job: EndedJob
     at: datetime
     pod: str
+    version: str = ""
+    """Of that pod: it changes with the pool's spec and with the Secrets and ConfigMaps that it names."""
 
 
 @dataclass(frozen=True, slots=True)

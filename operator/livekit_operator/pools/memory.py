@@ -48,6 +48,13 @@ class SeenPod:
     """Whether it took calls though it was leaving."""
     busy_at: datetime | None = None
     """When it last said that it has calls."""
+    inputs: str = ""
+    """Digest of the Secrets and ConfigMaps that it began with."""
+
+    @property
+    def version(self) -> str:
+        """Return what changes where its agent may do better than the one before."""
+        return f"{self.revision} {self.inputs}".strip()
 
     @property
     def heard(self) -> bool:
@@ -123,6 +130,8 @@ class PoolMemory:
     """Whether its workers take a job for each who publishes, as they said last."""
     staying: frozenset[str] = frozenset()
     """Names of its pods that may be called."""
+    versions: frozenset[str] = frozenset()
+    """Of these."""
     _ended_in: dict[str, list[EndedCall]] = field(default_factory=dict)
     """Name of a room -> how calls in it ended, the last one last."""
 
@@ -170,7 +179,7 @@ class PoolMemory:
         """
         known = {uid for uid, pod in self.pods.items() if pod.status is not None}
         told = {
-            job.id: EndedCall(job, now if uid in known else min(now, job.at or now), pod.name)
+            job.id: EndedCall(job, now if uid in known else min(now, job.at or now), pod.name, pod.version)
             for uid, pod in pods.items()
             for job in (pod.status.ended if pod.status else ())
             if job.id not in held
@@ -326,7 +335,9 @@ class PoolMemory:
         said = [pod.status for pod in self.pods.values() if pod.status is not None]
         self.tells = any(status.jobs is not None for status in said)
         self.publishers = any(status.publishers for status in said) if said else self.publishers
-        self.staying = frozenset(pod.name for pod in self.pods.values() if not (pod.leaving or pod.ended))
+        staying = [pod for pod in self.pods.values() if not (pod.leaving or pod.ended)]
+        self.staying = frozenset(pod.name for pod in staying)
+        self.versions = frozenset(pod.version for pod in staying)
         self._ended_in = {}
         for call in sorted(self.ended.values(), key=lambda call: call.at):
             self._ended_in.setdefault(call.job.room, []).append(call)

@@ -147,13 +147,14 @@ async def observe_pods(context: Context, pool: VoiceAgentPool, memory: PoolMemor
         # A worker that is too busy to answer keeps its last report; one that has restarted does not.
         kept = before.status if before and before.container == container and not ended else None
         revision = (manifest["metadata"].get("labels") or {}).get(LABEL_REVISION, "")
+        inputs = (manifest["metadata"].get("annotations") or {}).get(ANNOTATION_INPUTS, "")
         leaving = "deletionTimestamp" in manifest["metadata"]
         missed = 0 if answer is not None else (before.missed if before else 0) + 1
         took = leaving and before is not None and before.took
         took = took or (before is not None and takes_calls(before.status, answer, _leaving_for(manifest, now)))
         status, name = answer or kept, manifest["metadata"]["name"]
         busy_at = now if status and status.sessions else before.busy_at if before and kept else None
-        seen[uid] = SeenPod(revision, leaving, container, ended, status, name, missed, took, busy_at)
+        seen[uid] = SeenPod(revision, leaving, container, ended, status, name, missed, took, busy_at, inputs)
     emptied = _emptied_nodes(context)
     pods = [_observed(manifest, seen[manifest["metadata"]["uid"]], emptied, now) for manifest in manifests]
     hangs = await why_it_hangs(context, [pod.manifest for pod in pods if pod.trouble is None])

@@ -46,7 +46,8 @@ ROOMS = Table(
         Row(
             (reasons.AGENT_FAILING,),
             "the agent fails again and again; the message has how often, on which pod, and its last words",
-            "the agent's code; the pod's log. It is called again after a pause that grows to two minutes",
+            "the agent's code; the pod's log. It is called again after a pause that grows to two minutes, and at once "
+            "where its pods have been replaced",
         ),
         Row(
             (reasons.AGENT_LEAVES_EARLY,),

@@ -117,6 +117,7 @@ def _facts(room: Key, candidate: Candidate, name: str, now: datetime) -> PoolFac
         tells=memory.tells,
         publishers=memory.publishers,
         pods=memory.staying,
+        versions=memory.versions,
         looked_seconds=max(0.0, (now - memory.looked).total_seconds()) if memory.looked else 0.0,
         problem=candidate.problem,
         unserved=memory.problem,

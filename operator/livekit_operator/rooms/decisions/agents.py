@@ -99,6 +99,8 @@ def _sharing_names(pools: Sequence[PoolFacts]) -> Sequence[PoolFacts]:
                 pool,
                 lost=frozenset().union(*(other.lost for other in same)),
                 taken=frozenset().union(*(other.taken for other in same)),
+                pods=frozenset().union(*(other.pods for other in same)),
+                versions=frozenset().union(*(other.versions for other in same)),
                 looked_seconds=max(other.looked_seconds for other in same),
                 ended=sorted((one for other in same for one in other.ended), key=lambda one: one.at),
             )
@@ -126,7 +128,7 @@ def _plan_for(scene: Scene, pool: PoolFacts, same: AgentPlan | None) -> AgentPla
     after = replace(after, met=decision.state == "Joined" and (after.met or bool(scene.people)))
     if decision.state == "Joined" and after.failures:
         left = LASTED_SECONDS - max((dispatch.age for dispatch in requests), default=0.0)
-        if left > 0:
+        if left > 0 and not after.outdated(pool.versions):
             decision = replace(decision, again=min(left, decision.again or left))
         else:
             after = replace(after, failures=0, last_failure=None)

@@ -88,6 +88,10 @@ class AskedAgent:
         """Return this once nobody needs an agent: whoever comes next asks anew."""
         return replace(self, failures=0, last_failure=None, left_at=None, leaving=False, failed=False)
 
+    def outdated(self, versions: frozenset[str]) -> bool:
+        """Return whether no pod that may be called is of the version that failed: the one that is there may do well."""
+        return bool(self.last_failure and self.last_failure.version and self.last_failure.version not in versions)
+
     def pause(self, now: datetime, pods: frozenset[str]) -> float:
         """Return for how many seconds an agent that fails, or leaves too soon, is not called again.
 

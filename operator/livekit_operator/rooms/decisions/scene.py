@@ -41,6 +41,8 @@ class PoolFacts:
     """Whether its workers take a job for each who publishes."""
     pods: frozenset[str] = frozenset()
     """Names of its pods that may be called."""
+    versions: frozenset[str] = frozenset()
+    """Of these."""
     problem: Problem | None = None
     """Why none of its agents comes to any room."""
     unserved: Problem | None = None

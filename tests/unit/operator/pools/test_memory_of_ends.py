@@ -30,3 +30,13 @@ def test_of_a_pod_that_is_new_to_the_operator_a_call_ended_when_the_pod_says() -
     memory.see({"a": pod("a", ended=(ENDED, later)), "b": pod("b", ended=(ahead,))}, NOW)
     at = {call.job.id: call.at for call in memory.ended_in("lobby")}
     assert at == {"AJ_1": NOW - timedelta(hours=1), "AJ_2": NOW, "AJ_3": NOW}
+
+
+def test_a_call_ended_on_a_version_which_may_be_gone() -> None:
+    memory = PoolMemory()
+    old, new = pod("a", ended=(ENDED,)), replace(pod("b"), inputs="new key")
+    memory.see({"a": replace(old, inputs="old key"), "b": new}, NOW)
+    (call,) = memory.ended_in("lobby")
+    assert (call.version, memory.versions) == ("r old key", {"r old key", "r new key"})
+    memory.see({"a": replace(old, inputs="old key", leaving=True), "b": new}, NOW)
+    assert memory.versions == {"r new key"}

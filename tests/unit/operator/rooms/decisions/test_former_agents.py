@@ -189,6 +189,23 @@ def test_failures_count_until_a_call_has_lasted(age: float, failures: int, reaso
         assert plan.decision.again == pytest.approx(LASTED_SECONDS - age)
 
 
+@pytest.mark.parametrize(
+    ("version", "failures"),
+    [
+        pytest.param("old key", 0, id="none of its pods is of the version that failed"),
+        pytest.param("new key", 3, id="the same version may fail again"),
+        pytest.param("", 3, id="not known"),
+    ],
+)
+def test_failures_of_a_version_that_is_gone_say_nothing_of_the_agent_that_is_there(version: str, failures: int) -> None:
+    last = replace(ended("AJ_0", "LookupError: no"), version=version)
+    asked = replace(ASKED, failures=3, last_failure=last)
+    pool = {"pods": frozenset({"front-desk-2"}), "versions": frozenset({"new key"})}
+    plan = decided(asked=asked, pool=pool, participants=[CALLER, AGENT], dispatches=[replace(CALL, age=1.0)])
+    assert (plan.decision.state, plan.asked.failures) == ("Joined", failures)
+    assert (plan.problem is None) == (failures == 0)
+
+
 def test_a_call_that_lasted_before_it_failed_is_the_first_that_did() -> None:
     asked = replace(ASKED, failures=5)
     call = replace(CALL, age=LASTED_SECONDS + 1)
