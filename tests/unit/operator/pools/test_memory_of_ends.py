@@ -5,6 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 from livekit_operator.pools.memory import PoolMemory, SeenPod
 from livekit_operator.views import EndedJob, WorkerJob, WorkerStatus
+from tests.fakes import manifests
+from tests.fakes.manifests import NAMESPACE
+from tests.fakes.world import World
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ENDED = EndedJob("AJ_1", "lobby", failed=False, dispatch="AD_1", at=NOW - timedelta(hours=1))
@@ -37,6 +40,22 @@ def test_a_call_ended_on_a_version_which_may_be_gone() -> None:
     old, new = pod("a", ended=(ENDED,)), replace(pod("b"), inputs="new key")
     memory.see({"a": replace(old, inputs="old key"), "b": new}, NOW)
     (call,) = memory.ended_in("lobby")
-    assert (call.version, memory.versions) == ("r old key", {"r old key", "r new key"})
+    assert call.version == "r old key"
+    assert memory.versions == {"r old key", "r new key"}
     memory.see({"a": replace(old, inputs="old key", leaving=True), "b": new}, NOW)
     assert memory.versions == {"r new key"}
+
+
+async def test_pods_that_began_with_another_key_are_another_version(world: World) -> None:
+    """Their agent may do well where the one before failed."""
+    await world.with_server()
+    await world.with_pool(replicas=1)
+    before = world.context.pools[NAMESPACE, "front-desk"].versions
+    changed = manifests.secret("providers", NAMESPACE, deepgram="dg-key", openai="another-key")["data"]
+    world.kubernetes.edit("Secret", NAMESPACE, "providers", {"data": changed})
+    world.clock.advance(10)
+    await world.settle()
+    world.run_pods()
+    await world.settle()
+    after = world.context.pools[NAMESPACE, "front-desk"].versions
+    assert after - before

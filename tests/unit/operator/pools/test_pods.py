@@ -58,19 +58,6 @@ async def test_pods_that_find_no_node_are_explained(world: World) -> None:
     assert "Unschedulable: 0/2 nodes" in world.message("VoiceAgentPool", "front-desk")
 
 
-async def test_pods_that_began_with_another_key_are_another_version(world: World) -> None:
-    """Their agent may do well where the one before failed."""
-    await world.with_server()
-    await world.with_pool(replicas=1)
-    before = world.context.pools[NAMESPACE, "front-desk"].versions
-    world.kubernetes.put(manifests.secret("providers", NAMESPACE, deepgram="dg-key", openai="another-key"))
-    await world.settle()
-    world.run_pods()
-    await world.settle()
-    after = world.context.pools[NAMESPACE, "front-desk"].versions
-    assert after - before
-
-
 async def test_pods_on_a_node_that_is_emptied_are_replaced_first(world: World) -> None:
     await world.with_server()
     await world.with_pool(replicas=1)
