@@ -27,6 +27,35 @@ _SECRET_SHAPES = (
     # the body of a provider's answer, which the library appends to its errors
     re.compile(r"(?<=\bbody=).+?(?=, retryable=|$)", re.MULTILINE),
 )
+# What may be a URL, where its host ends, and a port.
+_RUN = re.compile(r"""[^\s"<>]+""")
+_END_OF_HOST = re.compile(r"[/?#]")
+_PORT = re.compile(r":\d{1,5}\W*")
+
+
+def without_logins(text: str) -> str:
+    """A text without what URLs have for logging in: `redis://[redacted]@host`."""
+    return _RUN.sub(lambda run: _masked(run[0], run.end() == len(text)), text) if "://" in text else text
+
+
+def _masked(run: str, is_last: bool) -> str:
+    first, *rest = run.split("://")
+    last = len(rest) - 1
+    return "://".join([first, *(_without_login(part, is_last and at == last) for at, part in enumerate(rest))])
+
+
+def _without_login(part: str, is_last: bool) -> str:
+    """What follows a scheme. Passwords that nobody has escaped may hold all that ends a host, and what a text ends with
+    may have been cut."""
+    host = _END_OF_HOST.split(part, maxsplit=1)[0]
+    if "@" in host:
+        return f"{MASK}@{host.rpartition('@')[2]}{part[len(host) :]}"
+    _, colon, behind = host.partition(":")
+    if not colon or "[" in host or _PORT.fullmatch(f":{behind}"):
+        return part
+    if "@" in part:
+        return f"{MASK}@{part.rpartition('@')[2]}"
+    return MASK if is_last else part
 
 
 class Redactor:
@@ -41,7 +70,7 @@ class Redactor:
             text = text.replace(secret, MASK)
         for shape in _SECRET_SHAPES:
             text = shape.sub(MASK, text)
-        return text
+        return without_logins(text)
 
     def value(self, value: Any) -> Any:
         """The same, through the lists and objects of a JSON value."""

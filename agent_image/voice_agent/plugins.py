@@ -8,17 +8,21 @@ from __future__ import annotations
 
 import importlib
 import json
+import logging
 import os
 import subprocess
 import sys
 from typing import Any
 
-from .config import CLASSES, AgentConfig, ConfigError, PluginConfig, key_variable, load, option_variable
+from .config import CLASSES, AgentConfig, ConfigError, PluginConfig, key_variable, load, option_variable, secrets_of
 from .logs import Redactor
 from .provider_errors import role_of
 
+logger = logging.getLogger(__name__)
+
 PAGE = "docs/pools.md, Any plugin"
 TIMEOUT = 20.0  # seconds; what takes longer is left to the job processes
+MOST_LETTERS = 16384  # of what is logged of it
 
 
 def make(plugin: PluginConfig, place: str, kind: Any) -> Any:
@@ -54,15 +58,29 @@ def check(config: AgentConfig) -> None:
     """See in another process whether every plugin can be made; raises ConfigError when one cannot."""
     if not any(provider.plugin for provider in config.providers.values()):
         return
+    code, words = run([sys.executable, "-m", __name__])
+    if code:
+        raise ConfigError(words[-1] if words else f"a plugin ends its process ({code}): see the log")
+
+
+def run(command: list[str]) -> tuple[int | None, list[str]]:
+    """The exit code of a process that tries plugins, None when it takes too long, and the lines of its output.
+
+    They hold no secret of this process, and neither does the log, to which its standard error goes.
+    """
+    code: int | None = None  # it takes too long
+    output: bytes | None
+    errors: bytes | None
     try:
-        done = subprocess.run(
-            [sys.executable, "-m", __name__], stdout=subprocess.PIPE, text=True, timeout=TIMEOUT, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return
-    if done.returncode:
-        said = done.stdout.strip().splitlines()
-        raise ConfigError(said[-1] if said else f"a plugin ends its process ({done.returncode}): see the log")
+        done = subprocess.run(command, capture_output=True, timeout=TIMEOUT, check=False)
+        code, output, errors = done.returncode, done.stdout, done.stderr
+    except subprocess.TimeoutExpired as late:
+        output, errors = late.stdout, late.stderr
+    redactor = Redactor(os.environ[name] for name in secrets_of(os.environ))
+    said, told = (redactor.text((text or b"").decode(errors="replace").strip()) for text in (output, errors))
+    if told:
+        logger.warning("written while plugins were tried: %s", told[-MOST_LETTERS:])
+    return code, said.splitlines()
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""JSON logs in which every line names the object it speaks of, and no line holds a token."""
+"""JSON logs in which every line names the object it speaks of, and no line holds a token or a password of a URL."""
 
 import json
 import logging
@@ -7,15 +7,14 @@ from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 
-from livekit_operator.outside import TOKEN
+from livekit_operator.outside import masked
 
 # A line holds no more of a message, or of a traceback, whoever had words in it.
 _MOST_LETTERS = 16384
-_REPLACED = "[token]"
 
 
 class JsonFormatter(logging.Formatter):
-    """One line of JSON for each record, with tokens removed from whatever reaches it, tracebacks included.
+    """One line of JSON for each record. Tokens and passwords of URLs are removed from all of it, tracebacks included.
 
     Only these fields: kopf hangs its whole settings and resources onto its records.
     """
@@ -26,13 +25,13 @@ class JsonFormatter(logging.Formatter):
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": TOKEN.sub(_REPLACED, record.getMessage())[:_MOST_LETTERS],
+            "message": masked(record.getMessage())[:_MOST_LETTERS],
         }
         if reference := getattr(record, "object", None) or getattr(record, "k8s_ref", None):
             fields["object"] = reference
         if record.exc_info:
-            fields["exception"] = TOKEN.sub(_REPLACED, self.formatException(record.exc_info))[-_MOST_LETTERS:]
-        return TOKEN.sub(_REPLACED, json.dumps(fields, ensure_ascii=False, default=str))
+            fields["exception"] = masked(self.formatException(record.exc_info))[-_MOST_LETTERS:]
+        return masked(json.dumps(fields, ensure_ascii=False, default=str))
 
 
 class ObjectLogger(logging.LoggerAdapter[logging.Logger]):

@@ -22,6 +22,7 @@ from livekit_operator.constants import (
 )
 from livekit_operator.errors import Problem
 from livekit_operator.moments import timestamp
+from livekit_operator.outside import MOST_MESSAGE, said
 from livekit_operator.pools.decide import Plan
 from livekit_operator.pools.diagnosis import is_ready, why_failing
 from livekit_operator.pools.manifests import children as build
@@ -136,7 +137,8 @@ def _version(version: PoolVersion, standing: Standing) -> VersionStatus:
         failed_sessions=failed,
         created_at=timestamp(version.created),
         image=version.image,
-        message=version.failed or None,
+        # Noted by an operator that may have known less of what is not to be shown.
+        message=said(version.failed, MOST_MESSAGE) if version.failed else None,
     )
 
 

@@ -26,6 +26,10 @@ REDACTOR = Redactor(["stt-key", "sk-model-key", "stt-key-and-more", ""])
             f"message='no', status_code=401, retryable=False, body={MASK}",
         ),
         ("a token is issued", "a token is issued"),
+        ("no redis://app:s3cret@cache:6379/0 today", f"no redis://{MASK}@cache:6379/0 today"),
+        ("https://s3cret@git.example.com/a b@c", f"https://{MASK}@git.example.com/a b@c"),
+        ("postgresql://u:s3/c#r?e@t@db/x", f"postgresql://{MASK}@db/x"),
+        ("http://speaches:8000/v1/a@b ws://[fd00::1]:80/@", "http://speaches:8000/v1/a@b ws://[fd00::1]:80/@"),
     ],
 )
 def test_text(text: str, redacted: str) -> None:

@@ -1,6 +1,7 @@
 """Plugins that a pool names: made of what is in the image, or the field that is wrong is told."""
 
 import json
+import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -102,8 +103,68 @@ def test_the_worker_finds_out_beforehand_in_another_process(
     assert PACKAGE not in sys.modules, "the worker itself needs none of it"
 
 
+LOUD = """
+import os, sys
+key = os.environ["STT_API_KEY"]
+print("asked with", key, "redis://app:s3cret@cache", file=sys.stderr)
+os.write(2, b"\\xff no text " + os.environ["LIVEKIT_API_SECRET"].encode() + b"\\n")
+print("first")
+print("made with", key, "redis://app:s3cret@cache", flush=True)
+"""
+
+
+@pytest.mark.parametrize(("ending", "code"), [("", 0), ("os._exit(3)", 3)])
+def test_what_is_written_while_plugins_are_tried_holds_no_secret(
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    ending: str,
+    code: int,
+) -> None:
+    for name, value in ENVIRON.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(plugins, "TIMEOUT", 200.0)
+    words = ["first", "made with [redacted] redis://[redacted]@cache"]
+    assert plugins.run([sys.executable, "-c", LOUD + ending]) == (code, words)
+    (message,) = caplog.messages
+    assert "asked with [redacted] redis://[redacted]@cache" in message
+    assert "\ufffd no text [redacted]" in message
+    assert capfd.readouterr() == ("", ""), "all of it goes through the log"
+
+
+@pytest.mark.parametrize("written", [b"with " + KEYS["STT_API_KEY"].encode(), None])
+def test_neither_does_what_is_written_by_one_that_takes_too_long(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, written: bytes | None
+) -> None:
+    def run(command: list[str], *, timeout: float, **_: Any) -> None:
+        raise subprocess.TimeoutExpired(command, timeout, output=written, stderr=written)
+
+    monkeypatch.setenv("STT_API_KEY", KEYS["STT_API_KEY"])
+    monkeypatch.setattr(subprocess, "run", run)
+    assert plugins.run(["it"]) == (None, ["with [redacted]"] if written else [])
+    assert caplog.messages == (["written while plugins were tried: with [redacted]"] if written else [])
+
+
+def test_little_is_logged_of_a_plugin_that_writes_much(caplog: pytest.LogCaptureFixture) -> None:
+    assert plugins.run([sys.executable, "-c", "import sys; print('x' * 100_000, 'end', file=sys.stderr)"]) == (0, [])
+    (message,) = caplog.messages
+    assert len(message) < 17_000
+    assert message.endswith("x end")
+
+
+def test_the_last_words_of_a_plugin_that_ends_are_told(monkeypatch: pytest.MonkeyPatch, config: AgentConfig) -> None:
+    stt = config.stt.model_copy(update={"provider": "plugin", "plugin": PluginConfig(package=PACKAGE)})
+    plugged = config.model_copy(update={"stt": stt})
+    for words, told in ((["a", "b"], "^b$"), ([], r"^a plugin ends its process \(3\): see the log$")):
+        monkeypatch.setattr(plugins, "run", lambda _, words=words: (3, words))
+        with pytest.raises(ConfigError, match=told):
+            plugins.check(plugged)
+    monkeypatch.setattr(plugins, "run", lambda _: (None, ["slow"]))
+    plugins.check(plugged)
+
+
 def test_nothing_is_tried_where_no_plugin_is_named(monkeypatch: pytest.MonkeyPatch, config: AgentConfig) -> None:
-    monkeypatch.setattr("subprocess.run", None)
+    monkeypatch.setattr(plugins, "run", None)
     plugins.check(config)
 
 

@@ -27,11 +27,12 @@ from livekit_operator.api.turns import TurnHandling, VoiceActivityDetection
 from livekit_operator.api.voiceagentpool import VoiceAgentPoolSpec
 from livekit_operator.clients.worker import parse_status
 from livekit_operator.constants import BASE_URL_PATTERN
-from livekit_operator.outside import MOST_COUNT
+from livekit_operator.outside import MOST_COUNT, masked
 from livekit_operator.pools.manifests import versions
 from tests.fakes import models
 from voice_agent import config
 from voice_agent.config import ROLES
+from voice_agent.logs import without_logins
 from voice_agent.provider_errors import ProviderError, document
 from voice_agent.runner import settings
 from voice_agent.runner.capacity import CapacityGuard
@@ -202,6 +203,11 @@ PARTS = (
 @given(text=st.lists(st.sampled_from(PARTS)).map("".join))
 def test_the_door_and_the_agent_know_the_same_placeholders(text: str) -> None:
     assert bool(re.fullmatch(TEMPLATE_PATTERN, text)) is (problem_of(text) is None)
+
+
+@given(text=st.lists(st.sampled_from(["://", "a", ":", "@", "/", " ", "80", "?", '"', "["])).map("".join))
+def test_both_mask_the_same_of_urls(text: str) -> None:
+    assert without_logins(text) == masked(text)
 
 
 @given(worker=WORKERS)

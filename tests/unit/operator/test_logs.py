@@ -1,4 +1,4 @@
-"""Every line is JSON that names its object, and no line holds a token."""
+"""Every line is JSON that names its object, and no line holds a token or a password of a URL."""
 
 import io
 import json
@@ -43,6 +43,15 @@ def test_a_token_is_removed_from_a_traceback() -> None:
     line = formatted("failed", exc_info=(type(error), error, None))
     assert "RuntimeError: 401: access_token=[token]" in line["exception"]
     assert TOKEN.split(".")[1] not in json.dumps(line)
+
+
+def test_a_password_of_a_url_is_removed_from_all_of_a_line() -> None:
+    url = "redis://app:s3cret@cache:6379"
+    error = ConnectionError(url)
+    line = formatted("no %s", url, exc_info=(type(error), error, None), object={"name": f'"{url}"'})
+    assert line["message"] == "no redis://[redacted]@cache:6379"
+    assert line["exception"].endswith("ConnectionError: redis://[redacted]@cache:6379")
+    assert line["object"] == {"name": '"redis://[redacted]@cache:6379"'}
 
 
 def test_a_token_is_removed_from_the_object() -> None:

@@ -238,6 +238,22 @@ def test_numbers_and_moments_are_such_as_a_status_can_hold() -> None:
     assert status.jobs == (WorkerJob("AJ_1", "r"),)
 
 
+def test_a_password_that_the_runner_cut_is_not_shown_in_part() -> None:
+    words = ("LookupError: " + "x" * 260 + " redis://app:" + "s3cret" * 20 + "@cache")[:300]
+    assert "s3cret" in words
+    status = parse_status(
+        {
+            "registered": False,
+            "activeSessions": 0,
+            "notReady": [f"idle processes are not warm yet: the last one failed: {words}", "draining"],
+            "endedJobs": [{"id": "AJ_1", "room": "r", "failed": True, "error": words}],
+            "providerErrors": [{"role": "stt", "provider": "x", "code": 500, "message": words}],
+        }
+    )
+    assert "s3c" not in str(status)
+    assert "redis://[redacted]" in status.ended[0].error
+
+
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(_WORDS), inner, max_size=6),

@@ -280,6 +280,14 @@ def test_pods_and_calls_are_counted() -> None:
     assert (versions["new"]["sessions"], versions["new"]["failedSessions"]) == (14, 4)
 
 
+def test_what_was_noted_of_a_version_shows_no_password() -> None:
+    known = [version(CANARY, "old", failed="no pod was ready: redis://app:s3cret@cache"), version(CANARY)]
+    fields = outcome(CANARY, standing(CANARY, known=known, rollout=Rollout("new"))).fields
+    assert fields is not None
+    messages = {one["revision"]: one.get("message") for one in plain(fields)["versions"]}
+    assert messages == {"old": "no pod was ready: redis://[redacted]@cache", "new": None}
+
+
 @pytest.mark.parametrize(
     ("rollout", "notes", "pods", "track"),
     [
