@@ -180,6 +180,16 @@ class LimitsConfig(Section):
     max_silence_words: str = ""
 
 
+class HandoffConfig(Section):
+    """One of several agents."""
+
+    name: str = Field(min_length=1)
+    description: str | None = None
+    instructions: str = Field(min_length=1)
+    greeting: str | None = None
+    handoff_to: tuple[str, ...] = ()
+
+
 class AgentConfig(Section):
     """The whole file."""
 
@@ -201,15 +211,27 @@ class AgentConfig(Section):
     audio_only: bool = True
     noise_suppression: bool = False
     tools: ToolsConfig = ToolsConfig()
+    # Where there are several, instructions and greeting are those of the first.
+    agents: tuple[HandoffConfig, ...] = ()
     limits: LimitsConfig | None = None
     never_say: tuple[str, ...] = ()
     prompt_templates: bool = False
 
     @model_validator(mode="after")
     def _templates_can_be_rendered(self) -> AgentConfig:
-        for name, text in (("instructions", self.instructions), ("greeting", self.greeting or "")):
+        texts = [("instructions", self.instructions), ("greeting", self.greeting or "")]
+        texts += [(f"instructions of {one.name}", one.instructions) for one in self.agents]
+        texts += [(f"greeting of {one.name}", one.greeting or "") for one in self.agents]
+        for name, text in texts:
             if self.prompt_templates and (problem := problem_of(text)):
                 raise ValueError(f"{name}: {problem}")
+        return self
+
+    @model_validator(mode="after")
+    def _agents_know_each_other(self) -> AgentConfig:
+        known = {one.name for one in self.agents}
+        if unknown := {name for one in self.agents for name in one.handoff_to} - known:
+            raise ValueError(f"agents: {min(unknown)} of handoffTo is none of them")
         return self
 
     @property

@@ -25,6 +25,7 @@ from .briefing import Briefing, opening
 from .config import ROLES, AgentConfig
 from .ending import utter
 from .failures import report_failures
+from .handoffs import Team
 from .limits import Keeper
 from .never_say import CarefulAgent
 from .noise import NoiseSuppressor
@@ -152,7 +153,8 @@ async def entrypoint(ctx: JobContext) -> None:
     servers = tools.connect(ctx, config.tools, ProviderErrorBoard.default())
     report_failures(ctx, session, ProviderErrorBoard.default(), config, plugins.by_place)
     leave_with_the_last(ctx, session)
-    agent = build_agent(config, ctx.proc.userdata["tools"], opening(config, ctx))
+    made = [*ctx.proc.userdata["tools"], *Team(ctx, config).of_the_first()]
+    agent = build_agent(config, made, opening(config, ctx))
     await session.start(
         agent,
         room=ctx.room,

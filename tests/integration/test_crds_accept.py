@@ -23,6 +23,12 @@ from tests.integration.changes import (
     variables,
 )
 
+TEAM = {name: part for name, part in POOL["spec"]["agent"].items() if name not in ("instructions", "greeting")}
+AGENTS = [
+    {"name": "desk", "instructions": "x", "greeting": "Hello.", "handoffTo": ["billing", "lab"]},
+    {"name": "billing", "description": "Invoices.", "instructions": "x", "handoffTo": ["desk"]},
+    {"name": "lab", "instructions": "x"},
+]
 TOOLS = {
     "builtIn": ["EndCall", "SendData", "SendDtmf", "TransferCall"],
     "transferTo": [
@@ -172,6 +178,7 @@ TOOLS = {
             id="a realtime model",
         ),
         pytest.param(POOL, {"spec.agent.tools": TOOLS}, id="tools"),
+        pytest.param(POOL, {"spec.agent": {**TEAM, "agents": AGENTS}}, id="agents who hand over"),
         pytest.param(POOL, {"spec.roomPrefix": "Café agent: "}, id="a prefix of rooms' names"),
         pytest.param(POOL, {"spec.roomPrefix": ""}, id="every room"),
         pytest.param(POOL, {"spec.agent": OWN_AGENT, "spec.metricsPort": 9091}, id="an agent of one's own"),

@@ -10,6 +10,8 @@ LOCAL = "http://speaches/v1"
 PLUGIN = {**KEY, "provider": "plugin", "plugin": {"package": "livekit.plugins.x"}}
 OPENAI = {"provider": "openai", "model": "kokoro", "voice": "af_heart", "baseUrl": LOCAL}
 PROXY = {"name": "a", "image": "a:1"}
+DESK = {"name": "desk", "instructions": "x"}
+TEAM = {k: v for k, v in POOL["spec"]["agent"].items() if k not in ("instructions", "greeting")}
 MCP = {"name": "crm", "url": "https://crm.example.com/mcp", "allowed": ["find"]}
 TOOL = {"name": "find_slots", "description": "Finds slots.", "url": "https://booking.example.com/slots/{day}"}
 
@@ -115,6 +117,13 @@ WRONG: list[Wrong] = [
     ("transfer to what is no URI",
      {"spec.agent.tools": {"builtIn": ["TransferCall"], "transferTo": [{"name": "a", "to": "+1555"}]}},
      "spec.agent.tools.transferTo[0].to", "match"),
+    *[(f"{field} beside agents", {"spec.agent.agents": [DESK]}, f"spec.agent.{field}", f"leave {field} out")
+      for field in ("instructions", "greeting")],
+    ("agent that hands over to itself", {"spec.agent": {**TEAM, "agents": [{**DESK, "handoffTo": ["desk"]}]}},
+     "spec.agent.agents[0].handoffTo", "does not hand over to itself"),
+    ("agent that hands over to nobody", {"spec.agent": {**TEAM, "agents": [{**DESK, "handoffTo": ["lab"]}]}},
+     "spec.agent.agents", "an agent that there is not"),
+    ("two agents of one name", {"spec.agent": {**TEAM, "agents": [DESK, DESK]}}, "spec.agent.agents[1]", "Duplicate"),
     ("server of tools that allows none", {"spec.agent.tools": {"mcp": [{**MCP, "allowed": []}]}},
      "spec.agent.tools.mcp[0].allowed", "at least 1"),
     ("server of tools whose name no model takes", {"spec.agent.tools": {"mcp": [{**MCP, "allowed": ["a.b"]}]}},
@@ -175,7 +184,7 @@ WRONG: list[Wrong] = [
        f"{field} is for the stock agent")
       for field, value in (("instructions", "x"), ("greeting", "x"), ("vad", {}), ("turnHandling", {}),
                            ("audioOnly", True), ("noiseSuppression", True), ("realtime", KEY), ("preset", "Fast"),
-                           ("tools", {}),
+                           ("tools", {}), ("agents", [DESK]),
                            *((part, POOL["spec"]["agent"][part]) for part in ("stt", "llm", "tts")))],
     *[(f"stock agent without {field}",
        {"spec.agent": {k: v for k, v in POOL["spec"]["agent"].items() if k != field}}, f"spec.agent.{field}",

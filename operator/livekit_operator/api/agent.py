@@ -9,6 +9,7 @@ from livekit_operator.api.base import ApiModel, rule, schema_extra
 from livekit_operator.api.common import Image
 from livekit_operator.api.containers import ContainerSecurity, EnvironmentFroms, PullPolicy
 from livekit_operator.api.conversation import ConversationLimits, NeverSaid, template_rule
+from livekit_operator.api.handoffs import HandoffAgents, template_problem
 from livekit_operator.api.pods import PodPart
 from livekit_operator.api.providers import (
     SECRET_VARIABLE_PATTERN,
@@ -41,7 +42,7 @@ OPERATOR_VARIABLES = (
 PROXY_VARIABLES = ("HTTPS_PROXY", "HTTP_PROXY", "https_proxy", "http_proxy")
 _STOCK_FIELDS = (
     *("instructions", "greeting", "stt", "llm", "tts", "realtime", "preset", "vad", "turnHandling", "audioOnly"),
-    *("tools", "limits", "neverSay", "promptTemplates", "noiseSuppression"),
+    *("tools", "limits", "neverSay", "promptTemplates", "noiseSuppression", "agents"),
 )
 _THREE = ("stt", "llm", "tts")
 
@@ -149,9 +150,17 @@ class AgentSpec(ApiModel):
                 for field in _THREE
             ),
             rule(
-                "has(self.command) || has(self.instructions)",
-                "instructions is required unless command runs an agent of your own",
+                "has(self.command) || has(self.instructions) || has(self.agents)",
+                "instructions is required unless command runs an agent of your own, or agents have theirs",
                 ".instructions",
+            ),
+            *(
+                rule(
+                    f"!has(self.agents) || !has(self.{field})",
+                    f"each of agents has its own: leave {field} out, and say it of the first of them",
+                    f".{field}",
+                )
+                for field in ("instructions", "greeting")
             ),
             *(
                 rule(
@@ -301,6 +310,11 @@ class AgentSpec(ApiModel):
         "as livekit-agents does by default: for a derivate of the stock image, the stock agent looks at none. Text "
         "from callers and transcripts are no tracks, and pass either way.",
     )
+    agents: HandoffAgents | None = Field(
+        default=None,
+        description="Several agents instead of `instructions` and `greeting`, who hand the caller over to each other; "
+        "the first of them begins. All have the same models and tools.",
+    )
     tools: Tools | None = Field(default=None, description="What the agent may do beside speaking.")
     limits: ConversationLimits | None = Field(
         default=None, description="How long a call may last, and how long nobody may speak; no limits when left out."
@@ -315,6 +329,12 @@ class AgentSpec(ApiModel):
         description="Whether `instructions` and `greeting` hold placeholders of the room and the first person in it, "
         'such as `{{ participant.name | default("the caller") }}`; false when left out.',
     )
+
+    @model_validator(mode="after")
+    def _templates_of_agents_are_known(self) -> Self:
+        if self.prompt_templates and (problem := template_problem(self.agents or ())):
+            raise ValueError(problem)
+        return self
 
     @model_validator(mode="after")
     def _with_what_is_left_out(self) -> Self:

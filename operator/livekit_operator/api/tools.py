@@ -19,6 +19,7 @@ BUILT_IN_FUNCTIONS = {
     "SendDtmf": "send_dtmf",
     "TransferCall": "transfer_call",
 }
+HAND_OVER = "hand_over"
 _HOST = r"https?://([-._A-Za-z0-9]+|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 # No user and password, no fragment, and no placeholder in the host: nobody but the pool's author says where it leads.
 URL_PATTERN = rf"^{_HOST}(/[^\x00-\x20\x7f?#{{}}\\]*)?$"
@@ -70,7 +71,7 @@ class HttpTool(ApiModel):
     model_config = ConfigDict(
         json_schema_extra=schema_extra(
             rule(
-                f"!(self.name in [{', '.join(repr(name) for name in BUILT_IN_FUNCTIONS.values())}])",
+                f"!(self.name in [{', '.join(repr(name) for name in (*BUILT_IN_FUNCTIONS.values(), HAND_OVER))}])",
                 "a function of builtIn has this name: choose another one",
                 ".name",
             )
@@ -198,7 +199,7 @@ class Tools(ApiModel):
 
     @model_validator(mode="after")
     def _names_differ(self) -> Self:
-        names = Counter(tool.name for tool in self.http)
+        names = Counter([HAND_OVER, *(tool.name for tool in self.http)])
         names.update(name for server in self.mcp for name in set(server.allowed))
         names.update(BUILT_IN_FUNCTIONS[name] for name in self.built_in)
         if twice := sorted(name for name, count in names.items() if count > 1):

@@ -1,6 +1,7 @@
 """The operator writes of tools what agents read, and gives them the secrets where they look for them."""
 
 import json
+from datetime import UTC, datetime
 from typing import Any
 
 from livekit.agents.llm.tool_context import get_fnc_tool_names
@@ -9,6 +10,7 @@ from livekit_operator import reasons, views
 from livekit_operator.api.agent import AgentSpec
 from livekit_operator.api.tools import BUILT_IN_FUNCTIONS, secrets_of_tools
 from livekit_operator.pools.manifests import versions
+from livekit_operator.pools.manifests.records import Record
 from livekit_operator.pools.providers import provider_problems, provider_reason
 from tests.fakes import manifests, models
 from voice_agent import config, tools
@@ -102,6 +104,25 @@ def test_an_error_of_a_server_names_the_field_of_the_pool() -> None:
     errors = [views.ProviderError(e["role"], e["provider"], e["code"], e["message"], covered=True) for e in told]
     assert "spec.agent.tools.mcp[1].url" in provider_problems(errors)
     assert provider_reason(errors) == reasons.TOOLS_UNAVAILABLE
+
+
+def test_agents_who_hand_over_are_read_as_they_are_said() -> None:
+    team = [
+        {"name": "desk", "instructions": "Answer.", "greeting": "Hello!", "handoffTo": ["billing"]},
+        {"name": "billing", "description": "Invoices.", "instructions": "You know invoices."},
+    ]
+    rest = {k: v for k, v in manifests.pool()["spec"]["agent"].items() if k not in ("instructions", "greeting")}
+    pool = models.pool(agent={**rest, "agents": team})
+    template = versions.build_template(pool, "agent:1", {})
+    manifest = versions.build_version_map(pool, template)
+    read = config.parse(manifest["data"][versions.CONFIG_FILE])
+    assert (read.instructions, read.greeting) == ("Answer.", "Hello!")
+    told = [one.model_dump(by_alias=True, exclude_none=True, exclude_defaults=True) for one in read.agents]
+    assert json.loads(json.dumps(told)) == team
+    record = Record(versions.content_digest(manifest), datetime.now(UTC))
+    found = versions.parse_version(manifest, versions.revision(template), record)
+    assert found is not None
+    assert found.template == template
 
 
 def test_pools_without_tools_are_what_they_were() -> None:

@@ -95,7 +95,7 @@ def board(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ProviderErrorBoard
     [
         ({"name": "find_slots", "arguments": {"day": "monday"}}, mcp_server.SLOT),
         ({"name": "find_slots", "arguments": {"day": "sunday"}}, "Nothing is free on sunday."),
-        ({"name": "wait_for_ever"}, "wait_for_ever failed: no answer within 2 seconds."),
+        ({"name": "wait_for_ever"}, "wait_for_ever failed: no answer within 8 seconds."),
         ({"name": "delete_everything"}, NOT_OFFERED),
     ],
 )
@@ -109,7 +109,9 @@ async def test_a_tool_of_a_server_is_called_and_its_answer_said(
     said: str,
 ) -> None:
     stand_in.control.change({"calls": {QUESTION: call}})
-    config = configured(stand_in, monkeypatch, tools=tools(server.url, timeoutSeconds=2))
+    # To connect as well: not too short for a busy machine.
+    seconds = 8 if call["name"] == "wait_for_ever" else 60
+    config = configured(stand_in, monkeypatch, tools=tools(server.url, timeoutSeconds=seconds))
     assert await written(config, board) == said
     assert board.current() == []
     offered = [event["detail"].get("tools") for event in stand_in.control.events() if event["event"] == "asked"]
@@ -122,7 +124,7 @@ async def test_what_a_server_says_is_bounded_and_holds_no_key(
     server: Server, stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, board: ProviderErrorBoard, name: str
 ) -> None:
     stand_in.control.change({"calls": {QUESTION: {"name": name}}})
-    said = await written(configured(stand_in, monkeypatch, tools=tools(server.url)), board)
+    said = await written(configured(stand_in, monkeypatch, tools=tools(server.url, timeoutSeconds=60)), board)
     assert KEY not in said
     assert 10 < len(said) < 17_000
     assert said.startswith("fail failed: " if name == "fail" else "[redacted] xxx")

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import AsyncMock, Mock
 
@@ -12,14 +13,18 @@ from aiohttp.test_utils import TestServer
 from livekit import rtc
 from livekit.agents import AgentSession
 
+from tests.providers.audio import Samples
 from tests.providers.calling import NOT_OFFERED
-from tests.providers.script import ANSWERS
-from tests.wire.agent_image.test_providers import _SECONDS, Loudspeaker, Microphone, answer, close, configured
+from tests.providers.recognition import RATE, Recognised, Recogniser
+from tests.providers.script import AGENT_LINES, ANSWERS
+from tests.providers.speech import AGENT_VOICE, prepare
+from tests.wire.agent_image.test_providers import _RATE, _SECONDS, Loudspeaker, Microphone, answer, close, configured
 from tests.wire.agent_image.test_providers import sessions_of_http as sessions_of_http
 from tests.wire.providers.conftest import StandIn
 from tests.wire.providers.conftest import stand_in as stand_in
 from voice_agent import tools
-from voice_agent.config import AgentConfig
+from voice_agent.config import AgentConfig, HandoffConfig
+from voice_agent.handoffs import Team
 from voice_agent.providers import build
 from voice_agent.session import build_agent, build_session
 
@@ -64,6 +69,12 @@ def http(url: str, **more: Any) -> dict[str, Any]:
     headers = [{"name": "Authorization", "scheme": "Bearer"}]
     described = {"name": "find_slots", "description": "Finds free slots of a day.", "parameters": DAY}
     return {"http": [{**described, "url": url, "headers": headers, **more}]}
+
+
+def understood(samples: Samples, line: str) -> bool:
+    """Return whether a line is what was said."""
+    found = Recogniser(prepare((*AGENT_LINES, NOT_OFFERED), RATE, AGENT_VOICE)).recognise(samples, _RATE)
+    return isinstance(found, Recognised) and found.text == line
 
 
 async def written(config: AgentConfig, question: str = QUESTION) -> str:
@@ -143,3 +154,35 @@ async def test_a_call_ends_when_goodbye_was_said_and_has_not_failed(
     await close(plugins)
     job.shutdown.assert_called_once_with("the model ended it")
     job.api.room.delete_room.assert_awaited_once()
+
+
+@pytest.mark.parametrize(
+    ("roles", "greeting", "said"),
+    [
+        pytest.param({}, SLOT, SLOT, id="a language model, with a greeting"),
+        pytest.param({"realtime": {}}, SLOT, SLOT, id="a realtime model, with a greeting"),
+        # The stand-in's model is asked the same again, and has no such function any more.
+        pytest.param({}, None, NOT_OFFERED, id="a language model that has heard what was asked"),
+    ],
+)
+@pytest.mark.usefixtures("sessions_of_http")
+async def test_a_caller_is_handed_over_and_the_next_agent_speaks(
+    stand_in: StandIn, monkeypatch: pytest.MonkeyPatch, roles: dict[str, Any], greeting: str | None, said: str
+) -> None:
+    stand_in.control.change({"calls": {QUESTION: {"name": "hand_over", "arguments": {"to": "billing"}}}})
+    config = configured(stand_in, monkeypatch, **roles)
+    desk = HandoffConfig.model_validate({"name": "desk", "instructions": "x", "handoffTo": ["billing"]})
+    billing = HandoffConfig.model_validate({"name": "billing", "instructions": "You do billing.", "greeting": greeting})
+    config = config.model_copy(update={"agents": (desk, billing)})
+    ctx: Any = SimpleNamespace(room=SimpleNamespace(name="lobby", metadata="", remote_participants={}))
+    plugins, loudspeaker = build(config), Loudspeaker()
+    session = build_session(config, plugins)
+    session.input.audio, session.output.audio = Microphone(QUESTION), loudspeaker
+    async with session, asyncio.timeout(_SECONDS):
+        await session.start(build_agent(config, [*Team(ctx, config).of_the_first()]), record=False)
+        samples = await loudspeaker.said.get()
+        assert session.current_agent.instructions == "You do billing."
+        history = [item.text_content for item in session.current_agent.chat_ctx.items if item.type == "message"]
+    await close(plugins)
+    assert understood(samples, said)
+    assert QUESTION in history

@@ -177,7 +177,7 @@ def _parsed(manifest: Manifest) -> tuple[Template, Any] | None:
     data = manifest.get("data") or {}
     template, config = read_json(data.get(TEMPLATE_FILE)), read_json(data.get(CONFIG_FILE))
     try:
-        if "instructions" in config:
+        if "instructions" in config and "agents" not in config:
             template["spec"]["agent"]["instructions"] = config["instructions"]
         AgentSpec.model_validate(template["spec"]["agent"])
     except (KeyError, TypeError, ValueError, RecursionError):
@@ -242,7 +242,7 @@ def build_agent_config(template: Template) -> dict[str, Any]:
     if agent.prompt_templates:
         config["promptTemplates"] = True
     base_urls = template.get("providerBaseUrls", {})
-    config = {**config, "instructions": agent.instructions, "greeting": agent.greeting}
+    config = {**config, **_told(agent)}
     if agent.realtime is not None:
         return {**config, "realtime": _provider(agent.realtime, base_urls)}
     return {
@@ -286,6 +286,15 @@ def _plugin(plugin: Plugin) -> dict[str, Any]:
     values: dict[str, Any] = plugin.model_dump(by_alias=True, exclude={"secret_options"}, exclude_none=True)
     names = [option.name for option in plugin.secret_options or ()]
     return {**values, "secretOptions": names} if names else values
+
+
+def _told(agent: AgentSpec) -> dict[str, Any]:
+    """Return what the agent is told, and where there are several, all of them behind what the first is told."""
+    if not agent.agents:
+        return {"instructions": agent.instructions, "greeting": agent.greeting}
+    first = agent.agents[0]
+    every = [one.model_dump(by_alias=True, exclude_none=True) for one in agent.agents]
+    return {"instructions": first.instructions, "greeting": first.greeting, "agents": every}
 
 
 def _tools(tools: Tools) -> dict[str, Any]:
