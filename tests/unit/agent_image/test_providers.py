@@ -1,11 +1,14 @@
 """Which plugins the configuration means, and how they are set."""
 
 import json
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import pytest
 from livekit import agents, local_inference
+from livekit.agents.inference.eot.languages import LOCAL_LANGUAGES
+from livekit.agents.language import LanguageCode
 from livekit.plugins import deepgram, openai, silero
 
 from voice_agent import config as configuration
@@ -161,6 +164,44 @@ def test_a_language_may_be_found_out(document: dict[str, Any]) -> None:
     stt = build_stt("stt", configuration.parse(json.dumps(document)).stt)
     assert isinstance(stt, openai.STT)
     assert (stt._opts.languages, stt._opts.detect_language) == ([], True)
+    document["stt"] = {"language": "multi"}
+    streaming = build_stt("stt", configuration.parse(json.dumps(document)).stt)
+    assert isinstance(streaming, deepgram.STT)
+    assert (streaming._opts.language, streaming._opts.detect_language) == ("multi", False)
+
+
+# By their English names, as docs/pools.md has them.
+JUDGED = {
+    "ar": "Arabic",
+    "de": "German",
+    "en": "English",
+    "es": "Spanish",
+    "fr": "French",
+    "hi": "Hindi",
+    "id": "Indonesian",
+    "it": "Italian",
+    "ja": "Japanese",
+    "ko": "Korean",
+    "nl": "Dutch",
+    "pt": "Portuguese",
+    "tr": "Turkish",
+    "zh": "Chinese",
+}
+
+
+async def test_the_languages_of_the_turn_model_are_those_of_the_docs(document: dict[str, Any], loaded: Mock) -> None:
+    document["turnHandling"]["detection"] = "semantic"
+    detector = build_turn_detector(configuration.parse(json.dumps(document)))
+    assert detector
+    assert loaded.called
+    page = (Path(__file__).parents[3] / "docs/pools.md").read_text().partition("### Pauses and ends of turns")[2]
+    assert LOCAL_LANGUAGES.keys() == JUDGED.keys()
+    assert [name for name in JUDGED.values() if name not in page.partition("###")[0]] == []
+    english = await detector.unlikely_threshold(LanguageCode("en-US"))
+    assert await detector.unlikely_threshold(LanguageCode("de-AT")) == LOCAL_LANGUAGES["de"] != english
+    for other in (LanguageCode("fi"), LanguageCode(""), LanguageCode("multi"), None):
+        assert await detector.supports_language(other)
+        assert await detector.unlikely_threshold(other) == english
 
 
 def test_fallbacks_are_asked_in_their_order_and_each_with_its_own_key(
