@@ -63,16 +63,19 @@ class Servers:
 
     async def _give(self, session: AgentSession[Any]) -> None:
         for ready in asyncio.as_completed(self._asked):
-            if tools := await ready:
-                agent = session.current_agent
+            if not (tools := await ready):
+                continue
+            agent = session.current_agent
+            try:
                 await agent.update_tools([*agent.tools, *tools])
+            except Exception as error:  # noqa: BLE001  a realtime model that does not take these may take others
+                logger.warning("the model does not take the tools of a server", extra={"error": type(error).__name__})
 
     async def _ask(self, place: str, config: McpServerConfig) -> list[McpTool]:
         headers = header_values(place, config.headers)
-        server = connection(config, headers)
-        self._connected.append(server)
         board_place = f"tools.{place}"
         try:
+            self._connected.append(server := connection(config, headers))
             async with asyncio.timeout(config.timeout_seconds):
                 await server.initialize()
                 listed = await server.list_tools()

@@ -110,6 +110,31 @@ async def test_one_that_does_not_answer_is_told_and_the_others_serve(
     assert all(connection.left for connection in call.connections.values())
 
 
+async def test_one_that_cannot_even_be_asked_keeps_no_other_from_serving(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Call(tmp_path, monkeypatch, crm=Connection(tool("look")))  # none for desk: connecting raises
+    assert await call.run(server(), server("crm", "look")) == ["own", "look"]
+    assert call.told() == [("tools.mcp[0]", "desk", 0)]
+
+
+async def test_tools_that_a_model_does_not_take_keep_no_others_from_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call = Call(tmp_path, monkeypatch, desk=Connection(tool("find")), crm=Connection(tool("look")))
+    taken: list[list[str]] = []
+
+    async def take(tools: list[Any]) -> None:
+        names = [one.id for one in tools]
+        if "find" in names:
+            raise RuntimeError("not this one")
+        taken.append(names)
+
+    monkeypatch.setattr(call.agent, "update_tools", take)
+    await call.run(server(), server("crm", "look"))
+    assert taken == [["own", "look"]]
+
+
 async def test_what_the_worker_found_out_stays_until_a_server_answers(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
