@@ -40,7 +40,14 @@ check: venv ## Everything that needs no cluster and no sound; minutes
 	@$(MAKE) --no-print-directory --jobs 2 --output-sync=target format-check lint types imports verify unit
 
 .PHONY: test
-test: check wire integration cluster e2e ## Everything, on a real cluster; what CI runs
+# One run for all parts: the chart is installed once.
+test: export STORIES_RUN := $(shell date +%s.%N)
+test: check wire cluster ## Everything, on a real cluster; what CI runs
+	@failed=0; \
+	$(BIN)/python -m tests.integration --part quiet || failed=1; \
+	$(BIN)/python -m tests.e2e --at-once $(STORIES) -k "not soak" || failed=1; \
+	$(MAKE) --no-print-directory --keep-going --jobs 2 integration-together short-soak || failed=1; \
+	exit $$failed
 
 .PHONY: format
 format: venv ## Format the code
@@ -78,6 +85,13 @@ test-agents: venv ## The runner with a release of each minor version of livekit-
 .PHONY: integration
 integration: venv ## Tests against API servers of their own; no cluster
 	$(BIN)/python -m tests.integration
+
+# A soak waits more than it computes, takes a load of others as one fault among many, and measures no sound.
+.PHONY: integration-together short-soak
+integration-together:
+	$(BIN)/python -m tests.integration --part together
+short-soak:
+	$(BIN)/python -m pytest tests/e2e/test_soak.py --junitxml .cluster/stories-soak.xml
 
 .PHONY: test-kubernetes
 test-kubernetes: venv ## The same against another Kubernetes (VERSION=1.33), which is built from source; not in `make test`

@@ -20,6 +20,8 @@ from tests.harness.resources import POOL, SERVER, resource
 from tests.harness.watching import Watched
 from tests.providers.script import ANSWERS, GREETING
 
+pytestmark = pytest.mark.alone
+
 GOODBYE = "Goodbye."
 SECONDS = 15.0
 

@@ -1,4 +1,4 @@
-"""The integration tests beside each other: python -m tests.integration [--kubernetes 1.33] [arguments of pytest].
+"""The integration tests beside each other: python -m tests.integration [--kubernetes 1.33] [--part quiet] [pytest's].
 
 What they need and is missing is installed and built first, where its progress is seen and no test's time runs out.
 """
@@ -17,12 +17,19 @@ from tests.harness.control_plane import ensure_programs
 
 # One control plane each; a third one no longer pays on two cores.
 _PROCESSES = "2"
+PARTS = {
+    # Long tests are few: whoever has none left takes some of the other's.
+    "together": ("-m", "not quiet", "--numprocesses", _PROCESSES, "--dist", "worksteal"),
+    # What measures moments has the cores to itself.
+    "quiet": ("-m", "quiet"),
+}
 
 
 def main() -> int:
     """Have what the tests need, and run them."""
     parser = argparse.ArgumentParser(prog="python -m tests.integration", description=__doc__)
     parser.add_argument("--kubernetes", default="", help="another version than the pinned one: 1.33, or 1.33.6")
+    parser.add_argument("--part", choices=(*PARTS, "all"), default="all", help="those that any may run beside, or not")
     asked, arguments = parser.parse_known_args()
     try:
         if asked.kubernetes:
@@ -35,12 +42,7 @@ def main() -> int:
         print(f"error: {error}", file=sys.stderr)
         return 1
     folder = str(Path(__file__).parent)
-    parts = (
-        # Long tests are few: whoever has none left takes some of the other's.
-        ("-m", "not quiet", "--numprocesses", _PROCESSES, "--dist", "worksteal"),
-        # What measures moments has the cores to itself.
-        ("-m", "quiet"),
-    )
+    parts = PARTS.values() if asked.part == "all" else (PARTS[asked.part],)
     codes = [
         subprocess.run([sys.executable, "-m", "pytest", folder, "-v", *part, *arguments], check=False).returncode
         for part in parts
