@@ -76,7 +76,7 @@ unit: venv ## Unit tests
 
 .PHONY: wire
 wire: venv ## Tests of the provider stand-ins and the caller, with real sound and the real plugins
-	$(BIN)/python -m pytest tests/wire --quiet -m "not every_release"
+	$(BIN)/python -m pytest tests/wire --quiet -m "not every_release" -n 4 --dist worksteal
 
 .PHONY: test-agents
 test-agents: venv ## The runner with a release of each minor version of livekit-agents; `make test` tries the oldest and the newest

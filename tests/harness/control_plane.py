@@ -11,7 +11,6 @@ async with control_plane(folder) as plane:
 import asyncio
 import shutil
 import signal
-import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -28,6 +27,7 @@ from tests.cluster.control_plane import ETCD, ApiServerFiles, api_server_argumen
 from tests.cluster.errors import log_tail
 from tests.cluster.kubernetes_version import program
 from tests.harness.bound import ENDS_WITH_US
+from tests.harness.ports import free_port
 from tests.harness.target import Target
 
 _ADDRESS = IPv4Address("127.0.0.1")
@@ -212,20 +212,10 @@ def ensure_programs() -> None:
         program(name)
 
 
-def free_ports(count: int) -> list[int]:
-    """Return ports of this machine that nobody listens on now."""
-    sockets = [socket.create_server((str(_ADDRESS), 0)) for _ in range(count)]
-    try:
-        return [made.getsockname()[1] for made in sockets]
-    finally:
-        for made in sockets:
-            made.close()
-
-
 @asynccontextmanager
 async def control_plane(folder: Path, controllers: Sequence[str] = CONTROLLERS) -> AsyncIterator[ControlPlane]:
     """Run a control plane in an empty folder. Fails when a program of it ends by itself."""
-    plane = ControlPlane(folder, free_ports(4), controllers)
+    plane = ControlPlane(folder, [free_port() for _ in range(4)], controllers)
     await asyncio.to_thread(plane.prepare)
     try:
         await plane.start()

@@ -19,6 +19,7 @@ from tests.cluster import tools
 from tests.fakes import models
 from tests.fakes.waiting import eventually_async
 from tests.harness.bound import ENDS_WITH_US
+from tests.harness.ports import free_port
 
 KEY_FILE = "APIx: a-secret-of-thirty-two-characters-or-more\n"
 REDIS_PASSWORD, SENTINEL_PASSWORD = "of-redis", "of-sentinel"
@@ -50,13 +51,6 @@ async def livekit_server(
         if process.returncode is None:
             process.kill()
         await process.wait()
-
-
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """Return a port that nobody listens on."""
-    with socket.socket(socket.AF_INET, kind) as found:
-        found.bind(("127.0.0.1", 0))
-        return int(found.getsockname()[1])
 
 
 async def test_variables_win_over_the_file(tmp_path: Path) -> None:

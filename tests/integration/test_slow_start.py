@@ -17,7 +17,7 @@ from livekit_operator.clients.api_resources import RESOURCES
 from tests.cluster.errors import log_tail
 from tests.fakes.waiting import eventually, eventually_async
 from tests.harness.bound import ENDS_WITH_US
-from tests.harness.control_plane import free_ports
+from tests.harness.ports import free_port
 from tests.integration.api_proxy import ApiProxy, api_proxy
 from tests.integration.chart import of_kind, render
 from tests.integration.own_cluster import own_cluster
@@ -71,7 +71,7 @@ class Process:
 async def process(proxy: ApiProxy, folder: Path) -> AsyncIterator[Process]:
     """Run the operator at the other side of a proxy."""
     [container] = of_kind(render(), "Deployment")["spec"]["template"]["spec"]["containers"]
-    ports = dict(zip(("http", "liveness"), free_ports(2), strict=True))
+    ports = {name: free_port() for name in ("http", "liveness")}
     kubeconfig, log = folder / "operator.kubeconfig", folder / "operator.log"
     cluster = {"name": "proxy", "cluster": {"server": proxy.configuration.host}}
     context = {"name": "proxy", "context": {"cluster": "proxy", "user": "nobody"}}

@@ -15,9 +15,10 @@ from typing import Any
 import pytest
 from livekit.protocol import agent as protocol
 
+from tests.harness.ports import free_port
 from tests.node_agent.library import NEWEST, OLDEST, library, node
 from tests.wire.agent_image.dispatcher import WORKER_ID, Dispatcher
-from tests.wire.agent_image.test_runner import SETTINGS, Agent, free_port, is_ready, job_ids, started
+from tests.wire.agent_image.test_runner import SETTINGS, Agent, is_ready, job_ids, started
 from tests.wire.agent_image.test_runner import livekit as livekit  # a fixture
 
 HERE = Path(__file__).parent

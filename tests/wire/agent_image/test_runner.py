@@ -4,7 +4,6 @@ import asyncio
 import json
 import os
 import signal
-import socket
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -16,6 +15,7 @@ import aiohttp
 import pytest
 from livekit.protocol import agent as protocol
 
+from tests.harness.ports import free_port
 from tests.wire.agent_image.dispatcher import WORKER_ID, Dispatcher, dispatcher
 from voice_agent.runner.install import install
 
@@ -93,13 +93,6 @@ class Agent:
 
     def terminate(self) -> None:
         self.process.send_signal(signal.SIGTERM)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @asynccontextmanager

@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 from livekit.agents import AgentSession
 
+from tests.harness.ports import free_port
 from tests.providers.calling import NOT_OFFERED
 from tests.providers.script import ANSWERS
 from tests.wire.agent_image import mcp_server
@@ -41,9 +42,7 @@ class Server:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
+    port = free_port()
     with subprocess.Popen([sys.executable, str(Path(mcp_server.__file__)), str(port), KEY]) as process:
         try:
             wait_for_port(process, port)
