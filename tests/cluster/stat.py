@@ -1,4 +1,4 @@
-"""What /proc/PID/stat tells about a process: who it is, whether it lives, and the CPU that it took."""
+"""What /proc/PID/stat tells of a process (who it is, whether it lives, its CPU), and /proc/stat of all cores."""
 
 import os
 from dataclasses import dataclass
@@ -6,6 +6,25 @@ from pathlib import Path
 from typing import Self
 
 _TICKS = os.sysconf("SC_CLK_TCK")
+# "user nice system idle iowait irq softirq steal", proc(5); waiting for a disk is idle as well.
+_IDLE, _STEAL = slice(3, 5), 7
+
+
+@dataclass(frozen=True)
+class Cores:
+    """What all cores have done since the machine started, in ticks."""
+
+    busy: int
+    idle: int
+    stolen: int
+    """Of the busy ones, those that a hypervisor gave to other machines."""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """Read the text of /proc/stat."""
+        ticks = [int(word) for word in text.splitlines()[0].split()[1:9]]
+        idle = sum(ticks[_IDLE])
+        return cls(sum(ticks) - idle, idle, ticks[_STEAL])
 
 
 @dataclass(frozen=True)

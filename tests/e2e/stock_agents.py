@@ -1,15 +1,18 @@
 """A pool of the stock agent, and the calls of its rooms: with real sound, which nothing may cut."""
 
 import json
+import time
 from collections.abc import Sequence
 from typing import Any
 
+from tests.caller.call import Call
 from tests.caller.report import CallReport, heard, said_by_agents
 from tests.caller.secret import decode
 from tests.e2e.conftest import Story
 from tests.e2e.servers import node_ports, server
+from tests.e2e.switchboard import only_agent
 from tests.harness.agents import pod_of_call
-from tests.harness.calls import QUESTION
+from tests.harness.calls import QUESTION, ask
 from tests.harness.kubectl import Manifest, until
 from tests.harness.resources import POOL, quickstart, room
 from tests.providers.script import ANSWERS, GREETING
@@ -53,17 +56,35 @@ async def home(story: Story, name: str) -> Manifest:
     return found
 
 
+async def another_agent(story: Story, call: Call, room: str, killed: float) -> float:
+    """Wait until a new agent has greeted and answered, the only one of the room; return when it greeted."""
+    (first,) = call.agents()
+    second = await call.agent_joins_again([first], 60)
+    present = time.monotonic() - killed
+    greeted = await call.greeting(30, after=killed) - killed
+    await ask(call)
+    await only_agent(story, room, second)
+    assert call.agents() == [second]
+    print(f"after the kill a new agent {present:.1f} s, its greeting {greeted:.1f} s")
+    return greeted
+
+
 def assert_uncut(report: CallReport, *, greeting: str = GREETING) -> None:
     """Assert that a caller was greeted, had one agent from beginning to end, and heard answers up to the last."""
+    assert_one_agent(report)
+    said = said_by_agents(report)
+    assert said[0] == greeting, report.to_text()
+    assert ANSWERS[QUESTION] in {*said, *heard(report)}, report.to_text()
+
+
+def assert_one_agent(report: CallReport) -> None:
+    """Assert that a caller had one agent from beginning to end, which replied up to the last."""
     happened = [event.what for event in report.events]
     story = report.to_text()
     assert report.disconnect_reason is None, story
     assert happened.count("agent joined") == 1, story
     assert "agent left" not in happened, story
     assert "reconnecting" not in happened, story
-    said = said_by_agents(report)
-    assert said[0] == greeting, story
-    assert ANSWERS[QUESTION] in {*said, *heard(report)}, story
     assert report.turns[-1].reply_ms is not None, story
 
 

@@ -10,8 +10,7 @@ from tests.caller.call import Call
 from tests.caller.report import CallReport, said_by_agents
 from tests.e2e.conftest import Story
 from tests.e2e.pools import gone
-from tests.e2e.stock_agents import assert_uncut, home, pool, set_up
-from tests.e2e.switchboard import only_agent
+from tests.e2e.stock_agents import another_agent, assert_uncut, home, pool, set_up
 from tests.harness.agents import call_processes
 from tests.harness.calls import QUESTION, ask, asking
 from tests.harness.processes import life, sigkill
@@ -32,7 +31,7 @@ async def test_a_caller_has_a_new_agent_when_the_worker_is_killed(story: Story) 
         pod = await home(story, secret["room"])
         killed = time.monotonic()
         await sigkill(story.kubectl, pod)
-        greeted = await _a_new_agent(story, call, secret["room"], killed)
+        greeted = await another_agent(story, call, secret["room"], killed)
         report = call.report()
     _assert_said(report, GREETING, ANSWERS[QUESTION], GREETING, ANSWERS[QUESTION])
     _assert_two_agents(report)
@@ -53,7 +52,7 @@ async def test_only_the_call_of_a_killed_process_has_a_new_agent(story: Story) -
             async with asking(unhurt):
                 killed = time.monotonic()
                 os.kill(pid, signal.SIGKILL)
-                greeted = await _a_new_agent(story, hurt, hurt_secret["room"], killed)
+                greeted = await another_agent(story, hurt, hurt_secret["room"], killed)
             uncut, again = unhurt.report(), hurt.report()
     assert_uncut(uncut)
     _assert_said(again, GREETING, GREETING, ANSWERS[QUESTION])
@@ -77,19 +76,6 @@ async def test_a_worker_that_ends_by_itself_keeps_its_call_and_is_replaced_at_on
     assert other != pod
     assert_uncut(uncut)
     await gone(story, pod)
-
-
-async def _a_new_agent(story: Story, call: Call, room: str, killed: float) -> float:
-    """Wait until a new agent has greeted and answered, the only one of the room; return when it greeted."""
-    (first,) = call.agents()
-    second = await call.agent_joins_again([first], 60)
-    present = time.monotonic() - killed
-    greeted = await call.greeting(30, after=killed) - killed
-    await ask(call)
-    await only_agent(story, room, second)
-    assert call.agents() == [second]
-    print(f"after the kill a new agent {present:.1f} s, its greeting {greeted:.1f} s")
-    return greeted
 
 
 def _assert_said(report: CallReport, *expected: str) -> None:

@@ -16,6 +16,7 @@ DEMO_NAMESPACE = "voice-demo"
 CHART = Path("charts/livekit-operator")
 PROVIDERS = "providers"
 PROVIDERS_PORT = 8090
+PROVIDERS_URL = f"http://{PROVIDERS}.{SYSTEM_NAMESPACE}.svc:{PROVIDERS_PORT}/v1"
 # The stand-ins accept just these (tests/providers/keys.py).
 TEST_KEYS = {"deepgram": "test-deepgram-key", "openai": "test-openai-key"}
 
@@ -104,8 +105,7 @@ async def install_providers(target: Target, images: Images) -> dict[str, str]:
     await kubectl.create_namespace()
     await kubectl.apply(*_provider_manifests(images.providers))
     await until("the provider stand-ins", lambda: _available(kubectl, PROVIDERS), seconds=120)
-    url = f"http://{PROVIDERS}.{SYSTEM_NAMESPACE}.svc:{PROVIDERS_PORT}/v1"
-    return {"deepgram": url, "openai": url}
+    return dict.fromkeys(("deepgram", "openai"), PROVIDERS_URL)
 
 
 def provider_secret(keys: Mapping[str, str], name: str = "providers") -> Manifest:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from tests.cluster import layout
+from tests.cluster.stat import Cores
 from tests.harness.usage import Meter
 
 # Seconds of each story in runs before, so that the time left can be told.
@@ -154,9 +155,8 @@ def short(story: str) -> str:
 
 def cpu_times(stat: str) -> tuple[int, int]:
     """Return (busy, idle) of all cores since the machine started, in ticks, from the text of /proc/stat."""
-    ticks = [int(word) for word in stat.splitlines()[0].split()[1:]]
-    idle = ticks[3] + ticks[4]  # waiting for a disk is idle as well
-    return sum(ticks[:8]) - idle, idle
+    cores = Cores.parse(stat)
+    return cores.busy, cores.idle
 
 
 def idle_share(then: tuple[int, int], now: tuple[int, int]) -> float:

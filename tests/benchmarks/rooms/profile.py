@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.cluster.stat import Stat
+from tests.cluster.stat import Cores, Stat
 
 _TICKS = os.sysconf("SC_CLK_TCK")
 # Programs that are told apart; the kernel cuts names to 15 characters.
@@ -71,9 +71,7 @@ def programs(proc: Path = Path("/proc")) -> dict[str, float]:
             found[_MEASURED] += stat.seconds
         elif stat.name in _PROGRAMS:
             found[_PROGRAMS[stat.name]] += stat.seconds
-    # user, nice, system, idle, iowait, irq, softirq, steal
-    ticks = [int(word) for word in (proc / "stat").read_text().splitlines()[0].split()[1:9]]
-    found[_OTHERS] = (sum(ticks) - ticks[3] - ticks[4]) / _TICKS - sum(found.values())
+    found[_OTHERS] = Cores.parse((proc / "stat").read_text()).busy / _TICKS - sum(found.values())
     return dict(found)
 
 
